@@ -1,0 +1,185 @@
+//! What a node tells of itself: the shared shapes behind `status`, `log`, `slot`, `view`, `nodes`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::paxos::{Ballot, Bytes, NodeId, Sequence, SessionId, Slot, Token};
+
+/// A question about one node's own state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Inspection {
+    /// Who it is and how it stands.
+    Status,
+    /// The slots of a range, as this node sees them. At most [`MOST_SLOTS`] are answered.
+    Log {
+        /// The first slot; `Slot::ZERO` means: the last twenty.
+        first: Slot,
+        /// The last slot; `Slot(u64::MAX)` means: up to the end.
+        upto: Slot,
+    },
+    /// The changes of leader that this node saw.
+    View,
+}
+
+/// How many slots one `Log` answers at most.
+pub const MOST_SLOTS: u64 = 1000;
+
+/// The answer to an [`Inspection`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Report {
+    /// To `Status`.
+    Status(Box<Status>),
+    /// To `Log`.
+    Log(LogReport),
+    /// To `View`.
+    View(Vec<ViewChange>),
+    /// To `Connect`: the link is up, to the node of this name.
+    Connected(String),
+}
+
+/// Who a node is and how it stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Its name.
+    pub name: String,
+    /// Its number in the configuration; none before the founding.
+    pub node: Option<NodeId>,
+    /// The cluster's name.
+    pub cluster: String,
+    /// The cluster's id, in hexadecimal; empty before the founding.
+    pub cluster_id: String,
+    /// The address that travels.
+    pub address: String,
+    /// The process.
+    pub process_id: u32,
+    /// `founding`, `following`, `canvassing`, `preparing`, `leading`, or `not voting`.
+    pub phase: String,
+    /// If it does not vote: why, and how to mend it.
+    pub trouble: Option<String>,
+    /// The leader's name as this node knows it.
+    pub leader: Option<String>,
+    /// The ballot it leads with or follows.
+    pub ballot: Ballot,
+    /// The highest ballot that its acceptor has promised.
+    pub promised: Ballot,
+    /// No slot up to here is in its journal.
+    pub trimmed_upto: Slot,
+    /// Its own durable snapshot covers every slot up to here.
+    pub snapshot_upto: Slot,
+    /// Executed.
+    pub executed_upto: Slot,
+    /// Chosen.
+    pub chosen_upto: Slot,
+    /// The last slot that is not empty.
+    pub last_slot: Slot,
+    /// Sessions open.
+    pub sessions: u64,
+    /// Size of its journal on disk.
+    pub journal_bytes: u64,
+    /// Batches made durable since it started.
+    pub batches: u64,
+    /// Commands executed since it started.
+    pub commands: u64,
+    /// Digest of the machine and the session table, in hexadecimal; equal on nodes with the same `executed_upto`.
+    pub digest: String,
+    /// The other nodes it knows.
+    pub peers: Vec<PeerStatus>,
+}
+
+/// One peer, as a node sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PeerStatus {
+    /// Its name.
+    pub name: String,
+    /// Its address; empty if not known yet.
+    pub address: String,
+    /// Whether it votes.
+    pub voter: bool,
+    /// `up`, `down`, or a sentence that says why the link was refused.
+    pub link: String,
+}
+
+/// A range of slots on one node.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LogReport {
+    /// The first slot that is not cleared.
+    pub first_not_cleared: Slot,
+    /// The last slot that is not empty.
+    pub last_not_empty: Slot,
+    /// The slots asked for, ascending; empty slots at the end are left out.
+    pub slots: Vec<SlotReport>,
+}
+
+/// How far a slot has come on one node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum SlotState {
+    /// Nothing is known.
+    Empty,
+    /// This node voted.
+    Accepted,
+    /// This node knows it to be chosen.
+    Chosen,
+    /// This node has executed it.
+    Executed,
+    /// This node has forgotten it; a snapshot covers it.
+    Cleared,
+}
+
+impl std::fmt::Display for SlotState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            SlotState::Empty => "Empty",
+            SlotState::Accepted => "Accepted",
+            SlotState::Chosen => "Chosen",
+            SlotState::Executed => "Executed",
+            SlotState::Cleared => "Cleared",
+        })
+    }
+}
+
+/// One slot on one node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SlotReport {
+    /// The slot.
+    pub slot: Slot,
+    /// How far it has come.
+    pub state: SlotState,
+    /// The ballot of this node's vote, or in which it learned the slot.
+    pub ballot: Option<Ballot>,
+    /// The commands there; none for a no-op.
+    pub entries: Vec<EntryReport>,
+}
+
+/// One command in a slot; its index is its position, from 1.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EntryReport {
+    /// Opens a session.
+    Open {
+        /// The client's token.
+        token: Token,
+    },
+    /// Applies an operation.
+    Apply {
+        /// The session.
+        session: SessionId,
+        /// The sequence.
+        sequence: Sequence,
+        /// The operation, cut to its first kilobyte.
+        operation: Bytes,
+        /// Its whole length in bytes.
+        length: u64,
+    },
+}
+
+/// One change of leader, as one node saw it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewChange {
+    /// When, by this node's wall clock, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// The leader's name.
+    pub leader: String,
+    /// Its ballot.
+    pub ballot: Ballot,
+    /// If this node is that leader: the first slot it proposed, how many values it merged from the promises, how many
+    /// holes it filled with no-ops.
+    pub merged: Option<(Slot, u64, u64)>,
+}

@@ -1,0 +1,121 @@
+//! Configurations: which nodes may vote on a slot.
+//!
+//! Quorums are looked up per slot through [`Configurations`], although one configuration covers every slot today:
+//! whoever changes that changes one file. Node ids come from here and are never used again ("Paxos Made Simple" section
+//! 2 takes a fixed set of acceptors; section 3 lets the state machine change it).
+
+use serde::{Deserialize, Serialize};
+
+use super::ballot::NodeId;
+use super::slot::Slot;
+
+/// A random number that a data folder draws when it is made. A wiped disk has another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Incarnation(pub u128);
+
+impl std::fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// One voter.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Member {
+    /// Its number in ballots and quorums.
+    pub id: NodeId,
+    /// The name people call it by.
+    pub name: String,
+    /// The data folder that this id belongs to.
+    pub incarnation: Incarnation,
+}
+
+/// The voters of some range of slots, sorted by id.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Configuration {
+    members: Vec<Member>,
+}
+
+impl Configuration {
+    /// A configuration of these members. Two members with one id or one name are refused with a sentence.
+    pub fn new(mut members: Vec<Member>) -> Result<Configuration, String> {
+        members.sort_by_key(|member| member.id);
+        for pair in members.windows(2) {
+            if pair[0].id == pair[1].id {
+                return Err(format!("two members have the id {}", pair[0].id));
+            }
+        }
+        let mut names: Vec<&str> = members.iter().map(|member| member.name.as_str()).collect();
+        names.sort_unstable();
+        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(format!("two members are named `{}`", pair[0]));
+        }
+        if members.is_empty() { Err("a configuration needs a member".into()) } else { Ok(Configuration { members }) }
+    }
+
+    /// Members 1 to `size`, named n1, n2, …: for tests, examples and simulations.
+    pub fn numbered(size: u32) -> Configuration {
+        let member = |id| Member { id: NodeId(id), name: format!("n{id}"), incarnation: Incarnation(u128::from(id)) };
+        Configuration { members: (1..=size).map(member).collect() }
+    }
+
+    /// The founders of a cluster: ids follow the order of the names, so that every founder computes the same ones.
+    pub fn founded_by(mut founders: Vec<(String, Incarnation)>) -> Result<Configuration, String> {
+        founders.sort();
+        let member = |((name, incarnation), id)| Member { id: NodeId(id), name, incarnation };
+        Configuration::new(founders.into_iter().zip(1..).map(member).collect())
+    }
+
+    /// How many votes make a quorum: a strict majority.
+    pub fn quorum(&self) -> usize {
+        self.members.len() / 2 + 1
+    }
+
+    /// Whether `node` may vote.
+    pub fn contains(&self, node: NodeId) -> bool {
+        self.members.binary_search_by_key(&node, |member| member.id).is_ok()
+    }
+
+    /// The members, sorted by id.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// The ids of all members, in order.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.members.iter().map(|member| member.id)
+    }
+
+    /// The member of that id.
+    pub fn member(&self, node: NodeId) -> Option<&Member> {
+        self.members.iter().find(|member| member.id == node)
+    }
+
+    /// The member of that name.
+    pub fn named(&self, name: &str) -> Option<&Member> {
+        self.members.iter().find(|member| member.name == name)
+    }
+}
+
+/// Which configuration decides which slot.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Configurations {
+    current: Configuration,
+}
+
+impl Configurations {
+    /// One configuration, from the first slot on.
+    pub fn of(configuration: Configuration) -> Configurations {
+        Configurations { current: configuration }
+    }
+
+    /// The configuration whose quorums decide `slot`.
+    pub fn at(&self, _slot: Slot) -> &Configuration {
+        &self.current
+    }
+
+    /// The newest configuration: whom to talk to.
+    pub fn latest(&self) -> &Configuration {
+        &self.current
+    }
+}

@@ -1,0 +1,269 @@
+//! What a handler may ask for, and the rule "persist before send" as a type.
+//!
+//! A handler returns nothing and touches nothing: it pushes [`Effect`]s. What must not be said before it is durable
+//! cannot be said before it is durable: a `Promise`, an `Accepted` and a `Prepare` exist only as a [`Then`] inside a
+//! [`Effect::Sync`], and [`Then::release`] is the only code that turns one into a message. A short run that shows why:
+//!
+//! ```text
+//! n2 votes for X in slot 5 and says so     n1 has a quorum {n1, n2}: X is chosen, the client hears "done"
+//! n2 loses power before its disk has X     n2 restarts without the vote
+//! n3 prepares, asks {n2, n3}               neither reports a vote: n3 proposes Y in slot 5. Two values, one slot.
+//! ```
+//!
+//! The driver performs `Sync`s in order: `then` is released when its own records and those of every `Sync` and
+//! `Append` before it are durable. A `Sync` without records is a fence. `Send` may be lost, except to this node itself.
+
+use super::ballot::{Ballot, NodeId};
+use super::message::{
+    Accepted, AcceptorMessage, ClientId, Durable, Envelope, ExecutorMessage, GroupId, LearnerMessage, Message, Prepare,
+    Promise, ProposerMessage, Reply,
+};
+use super::record::{BatchNumber, Record};
+use super::slot::Slot;
+use super::value::Bytes;
+
+/// Something for the driver to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Deliver a message, to a peer (it may be lost) or to a role of this node (it may not).
+    Send {
+        /// The receiver.
+        to: NodeId,
+        /// What to say.
+        message: Message,
+    },
+    /// Make these records durable, then say this.
+    Sync {
+        /// In order, after everything appended earlier.
+        records: Vec<Record>,
+        /// Released once all of that is durable.
+        then: Vec<Then>,
+    },
+    /// Journal these with the next sync; nothing waits for them.
+    Append {
+        /// In order.
+        records: Vec<Record>,
+    },
+    /// Read chosen slots back from the journal and send them as [`LearnerMessage::Chosen`], as many as fit an answer.
+    SupplySlots {
+        /// The learner that asked.
+        to: NodeId,
+        /// The first slot.
+        first: Slot,
+        /// The last slot; it is chosen here.
+        upto: Slot,
+    },
+    /// Send a part of the newest snapshot as [`LearnerMessage::SnapshotPart`].
+    SupplySnapshot {
+        /// The learner that asked.
+        to: NodeId,
+        /// The snapshot it is in the middle of, or `Slot::ZERO`.
+        upto: Slot,
+        /// Where the part begins, in bytes.
+        offset: u64,
+    },
+    /// Check and save a snapshot that came from a peer, then have the executor install it.
+    InstallSnapshot {
+        /// The last slot that it covers.
+        upto: Slot,
+        /// The encoded snapshot.
+        bytes: Vec<u8>,
+    },
+    /// Save a snapshot of the executor's state; the driver asks the executor for it, which is in the middle of nothing.
+    TakeSnapshot {
+        /// The last slot that it will cover.
+        upto: Slot,
+    },
+    /// Answer a client.
+    Reply {
+        /// Its connection.
+        client: ClientId,
+        /// The answer.
+        reply: Reply,
+    },
+    /// Tell whoever watches.
+    Note(Event),
+}
+
+/// What may be said only after a sync.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// Phase 1b to the candidate.
+    Promise(NodeId, Promise),
+    /// Phase 2b to the learner of the ballot's node.
+    Accepted(NodeId, Accepted),
+    /// Phase 1a to these acceptors: the ballot is reserved.
+    Prepare(Vec<NodeId>, Prepare),
+    /// To this node's own proposer: the disk answered.
+    Fence(u64),
+}
+
+impl Then {
+    /// The messages, now that the records before them are durable. `own` is this node.
+    pub fn release(self, own: NodeId) -> Vec<(NodeId, Message)> {
+        match self {
+            Then::Promise(to, promise) => {
+                vec![(to, ProposerMessage::Promise(Durable::after_sync(promise)).into())]
+            }
+            Then::Accepted(to, accepted) => {
+                vec![(to, LearnerMessage::Accepted(Durable::after_sync(accepted)).into())]
+            }
+            Then::Prepare(nodes, prepare) => {
+                nodes.into_iter().map(|node| (node, AcceptorMessage::Prepare(prepare.clone()).into())).collect()
+            }
+            Then::Fence(number) => vec![(own, ProposerMessage::Fenced { number }.into())],
+        }
+    }
+}
+
+/// A buffer of effects. One serves a whole lot of messages, so that records and frames combine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Effects(Vec<Effect>);
+
+impl Effects {
+    /// Empty.
+    pub fn new() -> Effects {
+        Effects::default()
+    }
+
+    /// Send a message to a node.
+    pub fn send(&mut self, to: NodeId, message: impl Into<Message>) {
+        self.0.push(Effect::Send { to, message: message.into() });
+    }
+
+    /// Send a message to every node of a list.
+    pub fn broadcast(&mut self, to: impl IntoIterator<Item = NodeId>, message: impl Into<Message>) {
+        let message = message.into();
+        for node in to {
+            self.send(node, message.clone());
+        }
+    }
+
+    /// Make records durable, then say something.
+    pub fn sync(&mut self, records: Vec<Record>, then: Vec<Then>) {
+        self.0.push(Effect::Sync { records, then });
+    }
+
+    /// Journal records with the next sync.
+    pub fn append(&mut self, records: Vec<Record>) {
+        if !records.is_empty() {
+            self.0.push(Effect::Append { records });
+        }
+    }
+
+    /// Answer a client.
+    pub fn reply(&mut self, client: ClientId, reply: Reply) {
+        self.0.push(Effect::Reply { client, reply });
+    }
+
+    /// Tell whoever watches.
+    pub fn note(&mut self, event: Event) {
+        self.0.push(Effect::Note(event));
+    }
+
+    /// Any other effect.
+    pub fn push(&mut self, effect: Effect) {
+        self.0.push(effect);
+    }
+
+    /// Takes everything out, in order.
+    pub fn drain(&mut self) -> std::vec::Drain<'_, Effect> {
+        self.0.drain(..)
+    }
+
+    /// What is there, in order.
+    pub fn as_slice(&self) -> &[Effect] {
+        &self.0
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Something worth telling people and checkers. Never needed for correctness.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+pub enum Event {
+    /// A message was ignored, and why.
+    Ignored {
+        /// Who said it.
+        from: NodeId,
+        /// What it was.
+        what: &'static str,
+        /// Why it was ignored.
+        why: &'static str,
+    },
+    /// This node asks whether anybody hears a leader.
+    Canvassing {},
+    /// This node prepares a ballot.
+    Preparing {
+        /// The ballot.
+        ballot: Ballot,
+    },
+    /// A quorum promised; this node leads.
+    Leading {
+        /// The ballot.
+        ballot: Ballot,
+        /// The first slot that it proposes.
+        first: Slot,
+        /// How many values it found in the promises and proposes again.
+        merged: u64,
+        /// How many holes it fills with no-ops.
+        holes: u64,
+    },
+    /// This node heard of a new leader.
+    Following {
+        /// Its ballot.
+        ballot: Ballot,
+    },
+    /// This node stopped leading.
+    SteppedDown {
+        /// The ballot it led with.
+        ballot: Ballot,
+        /// Why.
+        why: &'static str,
+    },
+    /// Slots were executed.
+    Executed {
+        /// Everything up to here.
+        upto: Slot,
+    },
+    /// The journal ends before what a peer has seen us acknowledge: this node does not vote.
+    Amnesia {
+        /// The peer that knows more.
+        peer: NodeId,
+        /// What it has seen.
+        witnessed: BatchNumber,
+        /// What our journal has.
+        durable: BatchNumber,
+    },
+    /// A quorum of handshakes: this node may vote.
+    Admitted {},
+    /// A snapshot from a peer took the place of the log up to here.
+    Installed {
+        /// Inclusive.
+        upto: Slot,
+    },
+}
+
+/// Wraps a message for its way.
+pub fn envelope(group: GroupId, from: NodeId, to: NodeId, message: Message) -> Envelope {
+    Envelope { group, from, to, message }
+}
+
+/// A snapshot's bytes as the wire carries them, in parts no longer than this.
+pub const SNAPSHOT_PART_BYTES: usize = 256 * 1024;
+
+/// The part of `snapshot` at `offset`, as a message.
+pub fn snapshot_part(upto: Slot, snapshot: &[u8], offset: u64) -> Option<LearnerMessage> {
+    let start = usize::try_from(offset).ok().filter(|start| *start < snapshot.len())?;
+    let end = snapshot.len().min(start + SNAPSHOT_PART_BYTES);
+    let bytes = Bytes::from(&snapshot[start..end]);
+    Some(LearnerMessage::SnapshotPart { upto, total: snapshot.len() as u64, offset, bytes })
+}
+
+/// To the executor that a snapshot is safe.
+pub fn snapshot_saved(upto: Slot) -> Message {
+    ExecutorMessage::SnapshotSaved { upto }.into()
+}

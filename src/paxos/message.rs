@@ -1,0 +1,563 @@
+//! Who says what to whom.
+//!
+//! ```text
+//!   door        Proposer        Acceptors       Learner (leader's)   Learners (others)   Executor
+//!    │ Submit      │                │                   │                   │                │
+//!    ├────────────►│ Accept         │                   │                   │                │
+//!    │             ├───────────────►│ vote; sync        │                   │                │
+//!    │             │                ├─ Accepted ───────►│ a quorum:         │                │
+//!    │             │◄─ Advanced ────┼───────────────────┤ chosen            │                │
+//!    │             │                │                   ├─ Chosen ──────────┼───────────────►│ apply, reply
+//!    │             ├─ Announce ────►├─ Announced ───────┼──────────────────►├─ Chosen ──────►│ apply, reply
+//! ```
+//!
+//! | message | from | to | when | reply |
+//! |---|---|---|---|---|
+//! | `Submit` | door | own proposer | a client's commands, one lot | a [`Reply`] each |
+//! | `Forward` | proposer | leader's proposer | commands that came to a follower | none; `Refused` |
+//! | `Canvass` | would-be candidate | proposers | no leader heard | `Canvassed` |
+//! | `Prepare` | candidate | acceptors | a quorum hears no leader | `Promise`, `Nack` |
+//! | `Promise` | acceptor | candidate | durable | |
+//! | `Accept` | leader | acceptors | a slot opens, or again after a while | `Accepted`, `Nack`, `Settled` |
+//! | `Accepted` | acceptor | learner of the ballot's node | durable | |
+//! | `Settled` | acceptor | leader | an Accept for slots it knows to be chosen | |
+//! | `Nack` | acceptor | sender | a lower ballot than promised | |
+//! | `Heartbeat` | leader | acceptors | regularly; at once for reads | `HeartbeatAck`, `Nack` |
+//! | `Announce` | leader | acceptors | slots were chosen and nothing else is about to go | |
+//! | `ReadIndex` | executor, via its proposer | leader's proposer | a read | `ReadIndexed`, `ReadRefused` |
+//! | `CatchUp` | learner | learner | it knows of chosen slots that it lacks | `Chosen`, `SnapshotPart` |
+//!
+//! One inbound enum per role: a misdirected message does not type-check. Messages that only a node's own roles may say
+//! are refused at the door when a peer says them ([`Message::may_travel`]).
+
+use serde::{Deserialize, Serialize};
+
+use super::ballot::{Ballot, NodeId};
+use super::record::BatchNumber;
+use super::slot::{Place, Slot};
+use super::value::{Bytes, Command, Sequence, SessionId, Token, Value};
+
+/// Which of a host's replicated groups a message belongs to. There is one today.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct GroupId(pub u32);
+
+/// A message on its way from one node's role to another's.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Envelope {
+    /// The replicated group.
+    pub group: GroupId,
+    /// The sender. A link checks it against the peer that it authenticated.
+    pub from: NodeId,
+    /// The receiver.
+    pub to: NodeId,
+    /// What is said, to which role.
+    pub message: Message,
+}
+
+/// A message and the role that it is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Message {
+    /// For the proposer.
+    Proposer(ProposerMessage),
+    /// For the acceptor.
+    Acceptor(AcceptorMessage),
+    /// For the learner.
+    Learner(LearnerMessage),
+    /// For the executor.
+    Executor(ExecutorMessage),
+}
+
+impl Message {
+    /// Whether a peer may say this. The others are for the roles of one node among themselves.
+    pub fn may_travel(&self) -> bool {
+        match self {
+            Message::Proposer(message) => !matches!(
+                message,
+                ProposerMessage::Submit { .. }
+                    | ProposerMessage::Heard { .. }
+                    | ProposerMessage::Advanced { .. }
+                    | ProposerMessage::Fenced { .. }
+                    | ProposerMessage::Admitted { .. }
+            ),
+            Message::Acceptor(message) => {
+                !matches!(message, AcceptorMessage::Learned { .. } | AcceptorMessage::Greeted { .. })
+            }
+            Message::Learner(message) => !matches!(
+                message,
+                LearnerMessage::Voting { .. }
+                    | LearnerMessage::Announced { .. }
+                    | LearnerMessage::Behind { .. }
+                    | LearnerMessage::Installed { .. }
+                    | LearnerMessage::Trimmed { .. }
+            ),
+            Message::Executor(message) => matches!(
+                message,
+                ExecutorMessage::ReadIndexed { .. }
+                    | ExecutorMessage::ReadRefused { .. }
+                    | ExecutorMessage::Refused { .. }
+            ),
+        }
+    }
+}
+
+impl From<ProposerMessage> for Message {
+    fn from(message: ProposerMessage) -> Message {
+        Message::Proposer(message)
+    }
+}
+
+impl From<AcceptorMessage> for Message {
+    fn from(message: AcceptorMessage) -> Message {
+        Message::Acceptor(message)
+    }
+}
+
+impl From<LearnerMessage> for Message {
+    fn from(message: LearnerMessage) -> Message {
+        Message::Learner(message)
+    }
+}
+
+impl From<ExecutorMessage> for Message {
+    fn from(message: ExecutorMessage) -> Message {
+        Message::Executor(message)
+    }
+}
+
+/// Said only once what it claims is durable: built by [`super::effect::Then::release`] alone, or read from a peer that
+/// built it so.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Durable<T>(T);
+
+impl<T> Durable<T> {
+    pub(super) fn after_sync(claim: T) -> Durable<T> {
+        Durable(claim)
+    }
+
+    /// What is claimed.
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+}
+
+impl<T> std::ops::Deref for Durable<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// One vote, as a promise reports it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Vote {
+    /// The slot voted on.
+    pub slot: Slot,
+    /// The ballot voted in.
+    pub ballot: Ballot,
+    /// The value voted for.
+    pub value: Value,
+}
+
+/// Phase 1b: "I answer nothing below this ballot, and these are my votes".
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Promise {
+    /// The ballot promised.
+    pub ballot: Ballot,
+    /// This node knows every slot up to here to be chosen, and can supply it.
+    pub settled_upto: Slot,
+    /// Some of its votes above max(from − 1, `settled_upto`), in order of slots.
+    pub votes: Vec<Vote>,
+    /// Which part of the promise this is, from 0.
+    pub part: u32,
+    /// How many parts there are; the promise counts when all are there.
+    pub parts: u32,
+}
+
+/// Phase 2b: "I voted in this ballot for what its owner proposed in these slots".
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Accepted {
+    /// The ballot.
+    pub ballot: Ballot,
+    /// The slots, in the order of the Accept.
+    pub slots: Vec<Slot>,
+}
+
+/// Phase 1a.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Prepare {
+    /// The candidate's ballot; its `Reserved` record is durable.
+    pub ballot: Ballot,
+    /// The candidate knows every slot below to be chosen.
+    pub from: Slot,
+}
+
+/// What a proposer receives.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ProposerMessage {
+    /// Commands from this node's clients.
+    Submit {
+        /// One lot.
+        commands: Vec<Command>,
+    },
+    /// Commands that a follower's clients sent it.
+    Forward {
+        /// One lot.
+        commands: Vec<Command>,
+    },
+    /// Do you hear a leader, and how far is your log?
+    Canvass {
+        /// Distinguishes this canvass from the sender's earlier ones.
+        number: u64,
+        /// The sender's own watermark.
+        chosen_upto: Slot,
+    },
+    /// The answer to a canvass.
+    Canvassed {
+        /// The canvass answered.
+        number: u64,
+        /// Whether this node hears a leader that has not abdicated.
+        hears_leader: bool,
+        /// How far this node's log is chosen.
+        chosen_upto: Slot,
+        /// The highest ballot this node has seen: the candidate goes above it.
+        highest: Ballot,
+    },
+    /// Phase 1b.
+    Promise(Durable<Promise>),
+    /// Your ballot is too low.
+    Nack {
+        /// The ballot that was refused.
+        refused: Ballot,
+        /// The ballot promised meanwhile.
+        promised: Ballot,
+    },
+    /// You proposed where I know the outcome.
+    Settled {
+        /// The ballot of the Accept.
+        ballot: Ballot,
+        /// Everything up to here is chosen, and can be had from the sender.
+        upto: Slot,
+    },
+    /// An acceptor whose promise is not above `ballot` heard heartbeat `round`.
+    HeartbeatAck {
+        /// The leader's ballot.
+        ballot: Ballot,
+        /// The round answered.
+        round: u64,
+        /// How far the sender has settled.
+        settled_upto: Slot,
+    },
+    /// Which slot must be executed before reads that have already arrived may be answered?
+    ReadIndex {
+        /// The executor's name for these reads.
+        batch: u64,
+        /// The node whose executor asks.
+        node: NodeId,
+    },
+    /// Local, from the acceptor: a leader with this ballot is alive.
+    Heard {
+        /// Its ballot.
+        ballot: Ballot,
+    },
+    /// Local, from the learner: more is chosen.
+    Advanced {
+        /// Everything up to here.
+        chosen_upto: Slot,
+        /// The highest ballot in which one of the new slots is known to be chosen.
+        ballot: Ballot,
+    },
+    /// Local, from the journal: the disk is alive.
+    Fenced {
+        /// The number of the fence that came back.
+        number: u64,
+    },
+    /// Local, from the acceptor: this node may vote and propose.
+    Admitted {},
+}
+
+/// What an acceptor receives.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum AcceptorMessage {
+    /// Phase 1a.
+    Prepare(Prepare),
+    /// Phase 2a, for many slots at once.
+    Accept {
+        /// The proposer's ballot.
+        ballot: Ballot,
+        /// Slots and what is proposed there, ascending.
+        proposals: Vec<(Slot, Value)>,
+        /// The leader's announcement, riding along.
+        chosen_upto: Slot,
+    },
+    /// The leader is alive.
+    Heartbeat {
+        /// Its ballot.
+        ballot: Ballot,
+        /// Unique within the ballot.
+        round: u64,
+        /// Its announcement.
+        chosen_upto: Slot,
+    },
+    /// Slots were chosen.
+    Announce {
+        /// The leader's ballot.
+        ballot: Ballot,
+        /// Everything up to here.
+        chosen_upto: Slot,
+    },
+    /// Local, from the learner: everything up to here is chosen.
+    Learned {
+        /// Inclusive.
+        chosen_upto: Slot,
+    },
+    /// Local, from a link: a handshake with a peer succeeded.
+    Greeted {
+        /// The peer.
+        peer: NodeId,
+        /// The highest batch of our journal that the peer has seen us claim.
+        witnessed: BatchNumber,
+        /// The highest batch that is durable in our journal.
+        durable: BatchNumber,
+    },
+}
+
+/// What a learner receives.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum LearnerMessage {
+    /// Phase 2b.
+    Accepted(Durable<Accepted>),
+    /// Please send what is chosen from this slot on.
+    CatchUp {
+        /// The first slot wanted.
+        first: Slot,
+    },
+    /// Chosen slots, consecutive.
+    Chosen {
+        /// Slot, a ballot in which it is known to be chosen, value; ascending.
+        entries: Vec<(Slot, Ballot, Value)>,
+        /// How far the sender's log is chosen.
+        chosen_upto: Slot,
+    },
+    /// Please send the part of your newest snapshot that starts at this offset.
+    FetchSnapshot {
+        /// Of which snapshot; `Slot::ZERO` for the newest.
+        upto: Slot,
+        /// In bytes.
+        offset: u64,
+    },
+    /// A part of a snapshot, because the slots asked for are gone.
+    SnapshotPart {
+        /// The last slot that the snapshot covers.
+        upto: Slot,
+        /// Its whole size in bytes.
+        total: u64,
+        /// Where this part begins.
+        offset: u64,
+        /// The part.
+        bytes: Bytes,
+    },
+    /// Local, from the acceptor: it votes for these; the records are on their way to the journal.
+    Voting {
+        /// The ballot voted in.
+        ballot: Ballot,
+        /// The votes.
+        proposals: Vec<(Slot, Value)>,
+    },
+    /// Local, from the acceptor: a leader whose ballot is not below the promise announced this.
+    Announced {
+        /// The announcing leader's ballot; its node is the supplier of what we lack.
+        ballot: Ballot,
+        /// Everything up to here is chosen.
+        chosen_upto: Slot,
+    },
+    /// Local, from the proposer: a peer knows more than we do.
+    Behind {
+        /// Everything up to here is chosen.
+        chosen_upto: Slot,
+        /// Who can supply it.
+        supplier: NodeId,
+    },
+    /// Local, from the executor: a snapshot took the place of every slot up to here.
+    Installed {
+        /// Inclusive.
+        upto: Slot,
+    },
+    /// Local, from the journal: it no longer holds slots up to here; a snapshot covers them.
+    Trimmed {
+        /// Inclusive.
+        upto: Slot,
+    },
+}
+
+/// What an executor receives.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum ExecutorMessage {
+    /// Local, from the learner: the next slots, consecutive.
+    Chosen {
+        /// Slot, a ballot in which it is known to be chosen, value; ascending.
+        entries: Vec<(Slot, Ballot, Value)>,
+    },
+    /// Local, from a door: replies to this session go to this client from now on.
+    Attach {
+        /// The session.
+        session: SessionId,
+        /// The client's connection.
+        client: ClientId,
+    },
+    /// Local, from a door: this client awaits the session that it opens by this token.
+    AttachToken {
+        /// In its `Open` command.
+        token: Token,
+        /// The client's connection.
+        client: ClientId,
+    },
+    /// Local, from a door: this connection is gone.
+    Detach {
+        /// The client's connection.
+        client: ClientId,
+    },
+    /// Local, from a door: reads.
+    Read {
+        /// Who asks.
+        client: ClientId,
+        /// The client's numbers for the reads, and what to ask the machine.
+        queries: Vec<(u64, Bytes)>,
+        /// Answer from what is executed here, however old.
+        local: bool,
+    },
+    /// The answer to `ReadIndex`.
+    ReadIndexed {
+        /// The reads.
+        batch: u64,
+        /// They may be answered once this slot is executed.
+        index: Slot,
+    },
+    /// `ReadIndex` can't be answered: there is no leader, or it has just changed.
+    ReadRefused {
+        /// The reads.
+        batch: u64,
+    },
+    /// Commands that were not taken; each is definitely not in the log on this attempt's account.
+    Refused {
+        /// Their sessions and sequences, or the token of an `Open`.
+        commands: Vec<CommandName>,
+        /// Why.
+        reason: Refusal,
+    },
+    /// Local, from the journal: the snapshot is whole and durable.
+    SnapshotSaved {
+        /// The last slot that it covers.
+        upto: Slot,
+    },
+}
+
+/// By what a reply finds the command it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum CommandName {
+    /// An [`Command::Open`].
+    Open(Token),
+    /// An [`Command::Apply`].
+    Apply(SessionId, Sequence),
+}
+
+impl Command {
+    /// By what its reply is known.
+    pub fn name(&self) -> CommandName {
+        match self {
+            Command::Open { token } => CommandName::Open(*token),
+            Command::Apply { session, sequence, .. } => CommandName::Apply(*session, *sequence),
+        }
+    }
+}
+
+/// A client's connection to a node, numbered by that node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ClientId(pub u64);
+
+/// Why a request was not taken. Nothing has happened on its account; it may be sent again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Refusal {
+    /// No leader is known. The cluster may be electing one, or a majority is out of reach.
+    NoLeader,
+    /// The queue is full.
+    Busy,
+    /// This node's journal has lost what it acknowledged, or has not yet met a quorum: it does not propose.
+    NotAdmitted,
+    /// The operation is larger than the limit, in bytes.
+    TooLarge {
+        /// The limit.
+        limit: u64,
+    },
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Refusal::NoLeader => f.write_str("no leader: a majority of the cluster cannot be reached"),
+            Refusal::Busy => f.write_str("busy: the node's queue is full"),
+            Refusal::NotAdmitted => f.write_str("this node may not propose"),
+            Refusal::TooLarge { limit } => write!(f, "larger than the limit of {limit} bytes"),
+        }
+    }
+}
+
+/// What a client hears.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Reply {
+    /// The session is open.
+    Opened {
+        /// By which it was asked for.
+        token: Token,
+        /// Its number.
+        session: SessionId,
+    },
+    /// The command has been executed, now or earlier.
+    Done {
+        /// The session.
+        session: SessionId,
+        /// The command.
+        sequence: Sequence,
+        /// Where it stands in the log.
+        place: Place,
+        /// A ballot in which its slot is known to be chosen; none when the reply comes from the session's memory.
+        ballot: Option<Ballot>,
+        /// What the machine answered.
+        result: Bytes,
+    },
+    /// The log knows no such session (any more): the command did nothing.
+    SessionExpired {
+        /// The session.
+        session: SessionId,
+        /// The command.
+        sequence: Sequence,
+    },
+    /// The sequence lies outside the session's window: below `done_below`, or too far above. The command did nothing
+    /// on this account.
+    OutOfWindow {
+        /// The session.
+        session: SessionId,
+        /// The command.
+        sequence: Sequence,
+    },
+    /// The command was not taken.
+    Refused {
+        /// Which.
+        command: CommandName,
+        /// Why.
+        reason: Refusal,
+    },
+    /// What a read found.
+    Read {
+        /// The client's number for the read.
+        id: u64,
+        /// What the machine answered.
+        result: Bytes,
+    },
+    /// The read could not be answered.
+    ReadRefused {
+        /// The client's number for the read.
+        id: u64,
+        /// Why.
+        reason: Refusal,
+    },
+}

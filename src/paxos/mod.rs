@@ -1,0 +1,38 @@
+//! The protocol: Multi-Paxos as plain values.
+//!
+//! Nothing here does I/O, reads a clock, or draws a random number of its own. A role is a struct; a handler takes a
+//! message and pushes [`Effect`]s; whoever drives it (the actors in `crate::actors`, the tests, a simulator) performs
+//! them. Maps are ordered, so that the same input always gives the same output.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`ballot`], [`slot`], [`value`], [`configuration`], [`quorum`] | the nouns |
+//! | [`message`] | who says what to whom, with the lane diagram |
+//! | [`record`] | what is durable |
+//! | [`effect`] | what a handler may ask for; where "persist before send" is a type |
+//! | `proposer`, `acceptor`, `learner`, `executor` | the four roles |
+//! | `election` | when to campaign, when to abdicate |
+//! | `node` | the four roles of one node side by side, and their recovery |
+//!
+//! Absent on purpose: sockets, files, threads, time, actix. `cargo test --no-default-features` keeps them absent.
+
+pub mod ballot;
+pub mod configuration;
+pub mod effect;
+pub mod message;
+pub mod quorum;
+pub mod record;
+pub mod slot;
+pub mod value;
+
+pub use ballot::{Ballot, NodeId};
+pub use configuration::{Configuration, Incarnation, Member};
+pub use effect::{Effect, Effects, Event, Then};
+pub use message::{
+    AcceptorMessage, ClientId, Durable, Envelope, ExecutorMessage, GroupId, LearnerMessage, Message, ProposerMessage,
+    Refusal, Reply,
+};
+pub use quorum::Tally;
+pub use record::{BatchNumber, Record};
+pub use slot::{Place, Slot};
+pub use value::{Bytes, Command, Entry, Sequence, SessionId, Stamp, Token, Value};

@@ -1,0 +1,70 @@
+//! Slots: positions in the log, and places: positions of a command within a slot's batch.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// A position in the log. The first is 1; [`Slot::ZERO`] is "none yet" in a watermark (`chosen_upto`, …), which are
+/// all inclusive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Slot(pub u64);
+
+impl Slot {
+    /// Before the first slot: the watermark of an empty log.
+    pub const ZERO: Slot = Slot(0);
+
+    /// The slot after this one.
+    pub fn next(self) -> Slot {
+        Slot(self.0 + 1)
+    }
+
+    /// The slot before this one; [`Slot::ZERO`] stays.
+    pub fn previous(self) -> Slot {
+        Slot(self.0.saturating_sub(1))
+    }
+
+    /// This slot, `count` further on. Saturates.
+    pub fn plus(self, count: u64) -> Slot {
+        Slot(self.0.saturating_add(count))
+    }
+
+    /// Every slot above `self` up to and including `upto`.
+    pub fn above(self, upto: Slot) -> impl DoubleEndedIterator<Item = Slot> {
+        (self.0.saturating_add(1)..=upto.0).map(Slot)
+    }
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// Where a command stands in the log: `SLOT.INDEX`, both from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Place {
+    /// The slot whose batch holds the command.
+    pub slot: Slot,
+    /// The command's position in that batch, from 1.
+    pub index: u32,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.slot, self.index)
+    }
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    /// Reads `SLOT.INDEX`.
+    fn from_str(text: &str) -> Result<Place, String> {
+        let wrong = || format!("`{text}` is not a place: write SLOT.INDEX, for example 12.1");
+        let (slot, index) = text.split_once('.').ok_or_else(wrong)?;
+        let place =
+            Place { slot: Slot(slot.parse().map_err(|_| wrong())?), index: index.parse().map_err(|_| wrong())? };
+        if place.slot == Slot::ZERO || place.index == 0 { Err(wrong()) } else { Ok(place) }
+    }
+}

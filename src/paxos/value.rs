@@ -1,0 +1,374 @@
+//! What a slot holds: a no-op, or a batch of commands with the leader's stamp.
+//!
+//! A [`Value`] is encoded once, by the proposer, and from then on is the same shared bytes: in both peers' frames, in
+//! the journal, and in the executor, which reads its entries in place. A `Value` in memory is always well formed: bytes
+//! from a peer or a disk are checked whole by [`Value::from_bytes`], so that nobody behind it needs to.
+//!
+//! ```text
+//! no-op   0
+//! batch   1 · time u64 · seed u64 · count u32 · entry × count          (integers little-endian)
+//! entry   0 · token u128                                                opens a session
+//!         1 · session u64 · sequence u64 · done_below u64 · length u32 · operation
+//! ```
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Shared, immutable bytes that serialise as one run (not number by number).
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Bytes(Arc<[u8]>);
+
+impl std::ops::Deref for Bytes {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<Vec<u8>> for Bytes {
+    fn from(bytes: Vec<u8>) -> Bytes {
+        Bytes(bytes.into())
+    }
+}
+
+impl From<&[u8]> for Bytes {
+    fn from(bytes: &[u8]) -> Bytes {
+        Bytes(bytes.into())
+    }
+}
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.0.escape_ascii())
+    }
+}
+
+impl Serialize for Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+        struct Run;
+        impl Visitor<'_> for Run {
+            type Value = Bytes;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("bytes")
+            }
+            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Bytes, E> {
+                Ok(bytes.into())
+            }
+            fn visit_byte_buf<E: Error>(self, bytes: Vec<u8>) -> Result<Bytes, E> {
+                Ok(bytes.into())
+            }
+        }
+        deserializer.deserialize_bytes(Run)
+    }
+}
+
+/// A session's number, given by the log entry that opened it. The first is 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SessionId(pub u64);
+
+/// A command's number within its session, given by the client. The first is 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Sequence(pub u64);
+
+/// A client's random name for a request to open a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Token(pub u128);
+
+/// One request that goes into the log.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Command {
+    /// Open a session; the reply numbers it.
+    Open {
+        /// By which the client knows the reply.
+        token: Token,
+    },
+    /// Apply an operation, once.
+    Apply {
+        /// Whose command this is.
+        session: SessionId,
+        /// Its number; the same in every retry.
+        sequence: Sequence,
+        /// The client knows the outcome of every sequence below this one and never sends them again.
+        done_below: Sequence,
+        /// What the machine is to do; opaque to the protocol.
+        operation: Bytes,
+    },
+}
+
+impl Command {
+    /// How many bytes the command takes in a value.
+    pub fn encoded_len(&self) -> usize {
+        match self {
+            Command::Open { .. } => 1 + 16,
+            Command::Apply { operation, .. } => 1 + 24 + 4 + operation.len(),
+        }
+    }
+}
+
+/// A command inside a value, read in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry<'a> {
+    /// See [`Command::Open`].
+    Open {
+        /// By which the client knows the reply.
+        token: Token,
+    },
+    /// See [`Command::Apply`].
+    Apply {
+        /// Whose command this is.
+        session: SessionId,
+        /// Its number.
+        sequence: Sequence,
+        /// Sequences below are done with.
+        done_below: Sequence,
+        /// What the machine is to do.
+        operation: &'a [u8],
+    },
+}
+
+/// What the leader adds to a batch, so that machines need neither clock nor dice of their own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Stamp {
+    /// The leader's wall clock, in milliseconds since 1970. The executor never lets time go back.
+    pub time_ms: u64,
+    /// A fresh random number.
+    pub seed: u64,
+}
+
+/// What a slot holds. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Value(Bytes);
+
+impl Value {
+    /// The value that fills a hole.
+    pub fn no_op() -> Value {
+        Value(Bytes::from(vec![NO_OP]))
+    }
+
+    /// A batch of commands, encoded.
+    pub fn batch(stamp: Stamp, commands: &[Command]) -> Value {
+        let length: usize = commands.iter().map(Command::encoded_len).sum();
+        let mut bytes = Vec::with_capacity(BATCH_HEADER + length);
+        bytes.push(BATCH);
+        bytes.extend_from_slice(&stamp.time_ms.to_le_bytes());
+        bytes.extend_from_slice(&stamp.seed.to_le_bytes());
+        let count = u32::try_from(commands.len()).expect("a batch is bounded far below 2^32 commands");
+        bytes.extend_from_slice(&count.to_le_bytes());
+        for command in commands {
+            match command {
+                Command::Open { token } => {
+                    bytes.push(OPEN);
+                    bytes.extend_from_slice(&token.0.to_le_bytes());
+                }
+                Command::Apply { session, sequence, done_below, operation } => {
+                    bytes.push(APPLY);
+                    bytes.extend_from_slice(&session.0.to_le_bytes());
+                    bytes.extend_from_slice(&sequence.0.to_le_bytes());
+                    bytes.extend_from_slice(&done_below.0.to_le_bytes());
+                    let length = u32::try_from(operation.len()).expect("an operation is bounded far below 4 GiB");
+                    bytes.extend_from_slice(&length.to_le_bytes());
+                    bytes.extend_from_slice(operation);
+                }
+            }
+        }
+        Value(bytes.into())
+    }
+
+    /// Takes bytes from outside, if they are a well-formed value to the last byte.
+    pub fn from_bytes(bytes: Bytes) -> Result<Value, Malformed> {
+        let mut reader = Reader(&bytes);
+        match reader.byte()? {
+            NO_OP => {}
+            BATCH => {
+                reader.u64()?;
+                reader.u64()?;
+                for _ in 0..reader.u32()? {
+                    reader.entry()?;
+                }
+            }
+            _ => return Err(Malformed),
+        }
+        if reader.0.is_empty() { Ok(Value(bytes)) } else { Err(Malformed) }
+    }
+
+    /// The encoded form.
+    pub fn as_bytes(&self) -> &Bytes {
+        &self.0
+    }
+
+    /// Whether this is the value that fills a hole.
+    pub fn is_no_op(&self) -> bool {
+        self.0[0] == NO_OP
+    }
+
+    /// The leader's stamp; none for a no-op.
+    pub fn stamp(&self) -> Option<Stamp> {
+        let mut reader = Reader(&self.0[1..]);
+        (!self.is_no_op()).then(|| Stamp {
+            time_ms: reader.u64().expect("a value is well formed"),
+            seed: reader.u64().expect("a value is well formed"),
+        })
+    }
+
+    /// The commands, in order.
+    pub fn entries(&self) -> Entries<'_> {
+        if self.is_no_op() {
+            return Entries { reader: Reader(&[]), left: 0 };
+        }
+        let mut reader = Reader(&self.0[BATCH_HEADER - 4..]);
+        let left = reader.u32().expect("a value is well formed");
+        Entries { reader, left }
+    }
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_no_op() { f.write_str("no-op") } else { f.debug_list().entries(self.entries()).finish() }
+    }
+}
+
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
+        Value::from_bytes(Bytes::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+/// Bytes that are not a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed;
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("malformed value")
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+/// The commands of a value, read in place.
+#[derive(Clone, Debug)]
+pub struct Entries<'a> {
+    reader: Reader<'a>,
+    left: u32,
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Entry<'a>;
+
+    fn next(&mut self) -> Option<Entry<'a>> {
+        self.left = self.left.checked_sub(1)?;
+        Some(self.reader.entry().expect("a value is well formed"))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left as usize, Some(self.left as usize))
+    }
+}
+
+impl ExactSizeIterator for Entries<'_> {}
+
+#[derive(Clone, Debug)]
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, count: usize) -> Result<&'a [u8], Malformed> {
+        let (taken, rest) = self.0.split_at_checked(count).ok_or(Malformed)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        self.take(N)?.try_into().map_err(|_| Malformed)
+    }
+
+    fn byte(&mut self) -> Result<u8, Malformed> {
+        Ok(self.array::<1>()?[0])
+    }
+
+    fn u32(&mut self) -> Result<u32, Malformed> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, Malformed> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn entry(&mut self) -> Result<Entry<'a>, Malformed> {
+        match self.byte()? {
+            OPEN => Ok(Entry::Open { token: Token(u128::from_le_bytes(self.array()?)) }),
+            APPLY => {
+                let session = SessionId(self.u64()?);
+                let sequence = Sequence(self.u64()?);
+                let done_below = Sequence(self.u64()?);
+                let length = self.u32()? as usize;
+                Ok(Entry::Apply { session, sequence, done_below, operation: self.take(length)? })
+            }
+            _ => Err(Malformed),
+        }
+    }
+}
+
+const NO_OP: u8 = 0;
+const BATCH: u8 = 1;
+const OPEN: u8 = 0;
+const APPLY: u8 = 1;
+const BATCH_HEADER: usize = 1 + 8 + 8 + 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Vec<Command> {
+        vec![
+            Command::Open { token: Token(7) },
+            Command::Apply {
+                session: SessionId(1),
+                sequence: Sequence(2),
+                done_below: Sequence(1),
+                operation: Bytes::from(&b"put"[..]),
+            },
+        ]
+    }
+
+    #[test]
+    fn a_batch_reads_back_in_place() {
+        let value = Value::batch(Stamp { time_ms: 5, seed: 6 }, &sample());
+        assert_eq!(value.stamp(), Some(Stamp { time_ms: 5, seed: 6 }));
+        let entries: Vec<Entry<'_>> = value.entries().collect();
+        assert_eq!(entries[0], Entry::Open { token: Token(7) });
+        assert!(matches!(entries[1], Entry::Apply { operation: b"put", .. }));
+        assert_eq!(Value::from_bytes(value.as_bytes().clone()), Ok(value));
+    }
+
+    #[test]
+    fn every_truncation_is_refused() {
+        let bytes = Value::batch(Stamp::default(), &sample()).as_bytes().to_vec();
+        for length in 0..bytes.len() {
+            assert_eq!(Value::from_bytes(bytes[..length].into()), Err(Malformed), "cut at {length}");
+        }
+        let longer = [&bytes[..], &[0]].concat();
+        assert_eq!(Value::from_bytes(longer.into()), Err(Malformed), "a byte too many");
+    }
+
+    #[test]
+    fn a_no_op_has_no_commands() {
+        assert!(Value::no_op().is_no_op());
+        assert_eq!(Value::no_op().entries().len(), 0);
+        assert_eq!(Value::no_op().stamp(), None);
+    }
+}
