@@ -82,7 +82,7 @@ impl Configuration {
     }
 
     /// The ids of all members, in order.
-    pub fn nodes(&self) -> impl Iterator<Item = NodeId> + '_ {
+    pub fn nodes(&self) -> impl Iterator<Item = NodeId> + Clone + '_ {
         self.members.iter().map(|member| member.id)
     }
 

@@ -10,8 +10,9 @@
 //! n3 prepares, asks {n2, n3}               neither reports a vote: n3 proposes Y in slot 5. Two values, one slot.
 //! ```
 //!
-//! The driver performs `Sync`s in order: `then` is released when its own records and those of every `Sync` and
-//! `Append` before it are durable. A `Sync` without records is a fence. `Send` may be lost, except to this node itself.
+//! The driver journals records in the order of the effects. `then` is released when its own records and those of every
+//! `Sync` before it are durable. A `Sync` without records is a fence, and costs no disk access when nothing is under
+//! way. `Send` may be lost, except to this node itself.
 
 use super::ballot::{Ballot, NodeId};
 use super::message::{

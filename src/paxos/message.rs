@@ -77,11 +77,12 @@ impl Message {
                     | ProposerMessage::Heard { .. }
                     | ProposerMessage::Advanced { .. }
                     | ProposerMessage::Fenced { .. }
-                    | ProposerMessage::Admitted { .. }
+                    | ProposerMessage::Standing { .. }
             ),
-            Message::Acceptor(message) => {
-                !matches!(message, AcceptorMessage::Learned { .. } | AcceptorMessage::Greeted { .. })
-            }
+            Message::Acceptor(message) => !matches!(
+                message,
+                AcceptorMessage::Learned { .. } | AcceptorMessage::Greeted { .. } | AcceptorMessage::Witnessed { .. }
+            ),
             Message::Learner(message) => !matches!(
                 message,
                 LearnerMessage::Voting { .. }
@@ -249,10 +250,8 @@ pub enum ProposerMessage {
     },
     /// Which slot must be executed before reads that have already arrived may be answered?
     ReadIndex {
-        /// The executor's name for these reads.
+        /// The asking executor's name for these reads: never used twice, across restarts too.
         batch: u64,
-        /// The node whose executor asks.
-        node: NodeId,
     },
     /// Local, from the acceptor: a leader with this ballot is alive.
     Heard {
@@ -263,16 +262,19 @@ pub enum ProposerMessage {
     Advanced {
         /// Everything up to here.
         chosen_upto: Slot,
-        /// The highest ballot in which one of the new slots is known to be chosen.
-        ballot: Ballot,
+        /// The highest ballot in which one of the new slots is known to be chosen; unknown for a snapshot.
+        ballot: Option<Ballot>,
     },
     /// Local, from the journal: the disk is alive.
     Fenced {
         /// The number of the fence that came back.
         number: u64,
     },
-    /// Local, from the acceptor: this node may vote and propose.
-    Admitted {},
+    /// Local, from the acceptor: whether this node may vote and propose.
+    Standing {
+        /// It may.
+        admitted: bool,
+    },
 }
 
 /// What an acceptor receives.
@@ -309,6 +311,13 @@ pub enum AcceptorMessage {
     Learned {
         /// Inclusive.
         chosen_upto: Slot,
+    },
+    /// Local, from a link: a peer told how far its journal is durable.
+    Witnessed {
+        /// The peer.
+        peer: NodeId,
+        /// Its batch.
+        batch: BatchNumber,
     },
     /// Local, from a link: a handshake with a peer succeeded.
     Greeted {
@@ -444,6 +453,8 @@ pub enum ExecutorMessage {
         /// Why.
         reason: Refusal,
     },
+    /// Local, from the proposer: there is a new leader; what was on its way to the old one may be lost.
+    LeaderChanged {},
     /// Local, from the journal: the snapshot is whole and durable.
     SnapshotSaved {
         /// The last slot that it covers.
@@ -546,6 +557,8 @@ pub enum Reply {
         /// Why.
         reason: Refusal,
     },
+    /// There is a new leader: commands and reads that are still unanswered are best sent again now.
+    LeaderChanged {},
     /// What a read found.
     Read {
         /// The client's number for the read.

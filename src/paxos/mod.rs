@@ -10,29 +10,51 @@
 //! | [`message`] | who says what to whom, with the lane diagram |
 //! | [`record`] | what is durable |
 //! | [`effect`] | what a handler may ask for; where "persist before send" is a type |
-//! | `proposer`, `acceptor`, `learner`, `executor` | the four roles |
-//! | `election` | when to campaign, when to abdicate |
-//! | `node` | the four roles of one node side by side, and their recovery |
+//! | [`proposer`], [`acceptor`], [`learner`], [`executor`] | the four roles |
+//! | [`election`], [`merge`] | the proposer's way to leadership, and the log it gathers |
+//! | [`admission`] | whether this node may vote after a start |
+//! | [`sessions`] | exactly once |
+//! | [`node`] | the four roles of one node side by side, their recovery and invariants |
+//! | [`settings`], [`dice`] | limits, times, and the randomness that is handed in |
 //!
 //! Absent on purpose: sockets, files, threads, time, actix. `cargo test --no-default-features` keeps them absent.
 
+pub mod acceptor;
+pub mod admission;
 pub mod ballot;
 pub mod configuration;
+pub mod dice;
 pub mod effect;
+pub mod election;
+pub mod executor;
+pub mod learner;
+pub mod merge;
 pub mod message;
+pub mod node;
+pub mod proposer;
 pub mod quorum;
 pub mod record;
+pub mod sessions;
+pub mod settings;
 pub mod slot;
+pub mod state_machine;
 pub mod value;
 
+pub use acceptor::Acceptor;
 pub use ballot::{Ballot, NodeId};
 pub use configuration::{Configuration, Incarnation, Member};
 pub use effect::{Effect, Effects, Event, Then};
+pub use executor::{Executor, Snapshot};
+pub use learner::Learner;
 pub use message::{
     AcceptorMessage, ClientId, Durable, Envelope, ExecutorMessage, GroupId, LearnerMessage, Message, ProposerMessage,
     Refusal, Reply,
 };
+pub use node::{Recovered, Replica};
+pub use proposer::Proposer;
 pub use quorum::Tally;
 pub use record::{BatchNumber, Record};
+pub use settings::Settings;
 pub use slot::{Place, Slot};
+pub use state_machine::{Context, StateMachine};
 pub use value::{Bytes, Command, Entry, Sequence, SessionId, Stamp, Token, Value};

@@ -1,0 +1,275 @@
+//! The acceptor: the durable heart of a node.
+//!
+//! It holds the highest ballot it has promised and its vote per slot, and keeps two rules ("Paxos Made Simple", P1a and
+//! section 2.4): it answers no ballot below its promise, and it says nothing that it could forget. A vote is a promise
+//! of its own ballot too.
+//!
+//! Votes at or below `settled_upto` leave memory: this node knows those slots to be chosen and can supply them, so a
+//! candidate that hears of `settled_upto` proposes nothing there (DESIGN section 4, rule 1). They stay in the journal.
+//!
+//! Absent on purpose: any knowledge of who leads, of quorums, of what is chosen beyond its own watermark.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::admission::Admission;
+use super::ballot::{Ballot, NodeId};
+use super::configuration::Configurations;
+use super::effect::{Effects, Event, Then};
+use super::message::{Accepted, AcceptorMessage, LearnerMessage, Prepare, Promise, ProposerMessage, Vote};
+use super::record::{BatchNumber, Record};
+use super::settings::MAX_MESSAGE_BYTES;
+use super::slot::Slot;
+use super::value::Value;
+
+/// One node's acceptor.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Acceptor {
+    own: NodeId,
+    configurations: Configurations,
+    admission: Admission,
+    promised: Ballot,
+    /// The highest-balloted vote of each slot above `settled_upto`.
+    votes: BTreeMap<Slot, (Ballot, Value)>,
+    settled_upto: Slot,
+}
+
+impl Acceptor {
+    /// An acceptor whose node's snapshot covers every slot up to `settled_upto`, before its records are folded.
+    /// `recovered` is the last batch of its journal.
+    pub fn new(own: NodeId, configurations: Configurations, settled_upto: Slot, recovered: BatchNumber) -> Acceptor {
+        Acceptor {
+            own,
+            configurations,
+            admission: Admission::new(own, recovered),
+            promised: Ballot::ZERO,
+            votes: BTreeMap::new(),
+            settled_upto,
+        }
+    }
+
+    /// Folds one record: at recovery, and while running, before the record is asked to be made durable.
+    pub fn apply_record(&mut self, record: &Record) {
+        match record {
+            Record::Promise { ballot } => self.promised = self.promised.max(*ballot),
+            Record::Vote { slot, ballot, value } => {
+                self.promised = self.promised.max(*ballot);
+                if *slot > self.settled_upto {
+                    self.votes.insert(*slot, (*ballot, value.clone()));
+                }
+            }
+            _ => self.admission.apply_record(record),
+        }
+    }
+
+    /// Handles one message.
+    pub fn on_message(&mut self, from: NodeId, message: AcceptorMessage, fx: &mut Effects) {
+        match message {
+            AcceptorMessage::Prepare(prepare) => self.on_prepare(from, prepare, fx),
+            AcceptorMessage::Accept { ballot, proposals, chosen_upto } => {
+                self.on_accept(from, ballot, proposals, chosen_upto, fx);
+            }
+            AcceptorMessage::Heartbeat { ballot, round, chosen_upto } => {
+                self.on_heartbeat(from, ballot, round, chosen_upto, fx);
+            }
+            AcceptorMessage::Announce { ballot, chosen_upto } => {
+                if self.hear(from, ballot, chosen_upto, fx) == Heard::Deposed {
+                    self.nack(from, ballot, fx);
+                }
+            }
+            AcceptorMessage::Learned { chosen_upto } => self.on_learned(chosen_upto),
+            AcceptorMessage::Greeted { peer, witnessed, durable } => self.on_greeted(peer, witnessed, durable, fx),
+            AcceptorMessage::Witnessed { peer, batch } => {
+                fx.append(self.admission.witness(peer, batch).into_iter().collect())
+            }
+        }
+    }
+
+    /// Phase 1b ("Paxos Made Simple", section 2.2): promise a ballot that is not below the promise, and report every
+    /// vote that the candidate may have to respect.
+    pub fn on_prepare(&mut self, from: NodeId, prepare: Prepare, fx: &mut Effects) {
+        let Prepare { ballot, from: first } = prepare;
+        if ballot.node != from {
+            return fx.note(Event::Ignored { from, what: "Prepare", why: "of another node's ballot" });
+        }
+        if !self.admission.admitted() {
+            return fx.note(Event::Ignored { from, what: "Prepare", why: "this node may not vote" });
+        }
+        if ballot < self.promised {
+            return self.nack(from, ballot, fx);
+        }
+        // A repeated Prepare needs no new record, but its answer waits for the first one's: an empty sync is a fence.
+        let mut records = Vec::new();
+        if ballot > self.promised {
+            let record = Record::Promise { ballot };
+            self.apply_record(&record);
+            records.push(record);
+        }
+        // Votes that are not durable yet may be reported: the answer is behind their own syncs.
+        let above = first.previous().max(self.settled_upto);
+        let votes = self.votes.range(above.next()..).map(|(slot, (ballot, value))| Vote {
+            slot: *slot,
+            ballot: *ballot,
+            value: value.clone(),
+        });
+        let parts = in_parts(votes);
+        let count = u32::try_from(parts.len()).expect("votes are bounded by the open slots");
+        let promise = |(part, votes)| {
+            Then::Promise(from, Promise { ballot, settled_upto: self.settled_upto, votes, part, parts: count })
+        };
+        let then = (0..count).zip(parts).map(promise).collect();
+        fx.sync(records, then);
+    }
+
+    /// Phase 2b ("Paxos Made Simple", section 2.2): vote unless a higher ballot is promised. Slots at or below
+    /// `settled_upto` are never voted on: the answer says that their outcome can be had from here.
+    pub fn on_accept(
+        &mut self,
+        from: NodeId,
+        ballot: Ballot,
+        proposals: Vec<(Slot, Value)>,
+        chosen_upto: Slot,
+        fx: &mut Effects,
+    ) {
+        match self.hear(from, ballot, chosen_upto, fx) {
+            Heard::Deposed => return self.nack(from, ballot, fx),
+            Heard::Impostor => return,
+            Heard::Leader => {}
+        }
+        if !self.admission.admitted() {
+            return fx.note(Event::Ignored { from, what: "Accept", why: "this node may not vote" });
+        }
+        let mut settled = false;
+        let mut records = Vec::new();
+        let mut slots = Vec::with_capacity(proposals.len());
+        let mut voting = Vec::with_capacity(proposals.len());
+        for (slot, value) in proposals {
+            if slot <= self.settled_upto {
+                settled = true;
+                continue;
+            }
+            match self.votes.get(&slot) {
+                Some((voted, held)) if *voted == ballot && *held != value => {
+                    fx.note(Event::Ignored { from, what: "Accept", why: "a second value in one ballot" });
+                    continue;
+                }
+                Some((voted, _)) if *voted == ballot => {}
+                _ => {
+                    let record = Record::Vote { slot, ballot, value: value.clone() };
+                    self.apply_record(&record);
+                    records.push(record);
+                }
+            }
+            slots.push(slot);
+            voting.push((slot, value));
+        }
+        if settled {
+            fx.send(from, ProposerMessage::Settled { ballot, upto: self.settled_upto });
+        }
+        if !slots.is_empty() {
+            // The journal gets the votes before the learner hears of them: a lazy `ChosenUpto` stands behind them.
+            fx.sync(records, vec![Then::Accepted(from, Accepted { ballot, slots })]);
+            fx.send(self.own, LearnerMessage::Voting { ballot, proposals: voting });
+        }
+    }
+
+    /// Answers a leader's heartbeat, if no higher ballot is promised: this is what a read index rests on (DESIGN
+    /// section 4, rule 3), so a node that may have forgotten a promise does not answer. Never waits for the disk.
+    pub fn on_heartbeat(&mut self, from: NodeId, ballot: Ballot, round: u64, chosen_upto: Slot, fx: &mut Effects) {
+        match self.hear(from, ballot, chosen_upto, fx) {
+            Heard::Deposed => self.nack(from, ballot, fx),
+            Heard::Leader if self.admission.admitted() => {
+                fx.send(from, ProposerMessage::HeartbeatAck { ballot, round, settled_upto: self.settled_upto });
+            }
+            Heard::Leader | Heard::Impostor => {}
+        }
+    }
+
+    /// The learner knows more: those slots are settled.
+    pub fn on_learned(&mut self, chosen_upto: Slot) {
+        if chosen_upto > self.settled_upto {
+            self.settled_upto = chosen_upto;
+            self.votes = self.votes.split_off(&chosen_upto.next());
+        }
+    }
+
+    /// A handshake with a peer succeeded.
+    pub fn on_greeted(&mut self, peer: NodeId, witnessed: BatchNumber, durable: BatchNumber, fx: &mut Effects) {
+        let configuration = self.configurations.latest();
+        if let Some(event) = self.admission.greet(peer, witnessed, durable, configuration) {
+            fx.note(event);
+            fx.send(self.own, ProposerMessage::Standing { admitted: self.admission.admitted() });
+        }
+    }
+
+    /// The highest ballot promised.
+    pub fn promised(&self) -> Ballot {
+        self.promised
+    }
+
+    /// Everything up to here is known to be chosen.
+    pub fn settled_upto(&self) -> Slot {
+        self.settled_upto
+    }
+
+    /// The votes above `settled_upto`.
+    pub fn votes(&self) -> &BTreeMap<Slot, (Ballot, Value)> {
+        &self.votes
+    }
+
+    /// Whether this node may vote, and what it has seen of its peers' journals.
+    pub fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
+    /// Tells the node's other roles of a leader's message, if the ballot is the sender's and not below the promise.
+    fn hear(&self, from: NodeId, ballot: Ballot, chosen_upto: Slot, fx: &mut Effects) -> Heard {
+        if ballot.node != from {
+            fx.note(Event::Ignored { from, what: "leader's message", why: "of another node's ballot" });
+            return Heard::Impostor;
+        }
+        if ballot < self.promised {
+            return Heard::Deposed;
+        }
+        if from != self.own {
+            fx.send(self.own, ProposerMessage::Heard { ballot });
+            if chosen_upto > self.settled_upto {
+                fx.send(self.own, LearnerMessage::Announced { ballot, chosen_upto });
+            }
+        }
+        Heard::Leader
+    }
+
+    fn nack(&self, to: NodeId, refused: Ballot, fx: &mut Effects) {
+        fx.send(to, ProposerMessage::Nack { refused, promised: self.promised });
+    }
+}
+
+/// What a leader's message is to this acceptor.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    /// Its ballot is not below the promise.
+    Leader,
+    /// A higher ballot is promised.
+    Deposed,
+    /// The ballot is not the sender's.
+    Impostor,
+}
+
+/// Splits votes into parts that fit a message; an empty promise has one empty part.
+fn in_parts(votes: impl Iterator<Item = Vote>) -> Vec<Vec<Vote>> {
+    let mut parts = vec![Vec::new()];
+    let mut bytes = 0;
+    for vote in votes {
+        let length = vote.value.as_bytes().len() + 64;
+        let full = parts.last().is_some_and(|part| !part.is_empty()) && bytes + length > MAX_MESSAGE_BYTES;
+        if full {
+            parts.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += length;
+        parts.last_mut().expect("there is a part from the start").push(vote);
+    }
+    parts
+}

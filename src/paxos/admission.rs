@@ -1,0 +1,160 @@
+//! Whether this node may vote and propose after a start (DESIGN section 4, rule 4).
+//!
+//! A journal knows what it holds but not what it has lost. The peers know: everything this node acknowledged carried
+//! the number of its last durable batch, and a peer returns the highest number it saw at every handshake. A journal
+//! that ends below has lost acknowledged votes or promises, and a node that forgot a vote must not vote:
+//!
+//! ```text
+//! n2 votes X in slot 5, n1 and n2 choose X        n2's disk is put back to yesterday's copy
+//! n3 prepares, asks {n2, n3}                      n2 reports no vote: n3 proposes Y in slot 5
+//! ```
+//!
+//! So a node waits for handshakes with a quorum (itself counted) before its first vote, and never votes again once one
+//! peer has seen more than it has. What remains undetectable: a loss that no member of that quorum had witnessed.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::ballot::NodeId;
+use super::configuration::Configuration;
+use super::effect::Event;
+use super::quorum::Tally;
+use super::record::{BatchNumber, Record};
+
+/// A node's standing.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+enum Standing {
+    /// Not enough handshakes yet.
+    Waiting,
+    /// A quorum was greeted and none had seen more than our journal holds.
+    Admitted,
+    /// A peer has seen more.
+    Amnesiac,
+}
+
+/// Whether this node may vote and propose, and what it has seen of its peers' journals.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Admission {
+    own: NodeId,
+    standing: Standing,
+    /// The last batch of our journal when it was opened.
+    recovered: BatchNumber,
+    greeted: Tally,
+    witnessed: BTreeMap<NodeId, BatchNumber>,
+}
+
+impl Admission {
+    /// Before any handshake, with a journal that ends at `recovered`.
+    pub fn new(own: NodeId, recovered: BatchNumber) -> Admission {
+        Admission { own, standing: Standing::Waiting, recovered, greeted: Tally::new(), witnessed: BTreeMap::new() }
+    }
+
+    /// Folds a record that this room owns.
+    pub fn apply_record(&mut self, record: &Record) {
+        if let Record::Witnessed { node, batch } = record {
+            let seen = self.witnessed.entry(*node).or_default();
+            *seen = (*seen).max(*batch);
+        }
+    }
+
+    /// A handshake with `peer` succeeded: it has seen our journal up to `witnessed`, which is now durable up to
+    /// `durable`. Says what changed.
+    pub fn greet(
+        &mut self,
+        peer: NodeId,
+        witnessed: BatchNumber,
+        durable: BatchNumber,
+        configuration: &Configuration,
+    ) -> Option<Event> {
+        // At the first meeting since our start, whatever the peer saw is from before it; later it may be newer.
+        let held = if self.greeted.contains(peer) { durable } else { self.recovered };
+        if witnessed > held {
+            let before = std::mem::replace(&mut self.standing, Standing::Amnesiac);
+            return (before != Standing::Amnesiac).then_some(Event::Amnesia { peer, witnessed, durable: held });
+        }
+        self.greeted.count(self.own, configuration);
+        self.greeted.count(peer, configuration);
+        if self.standing == Standing::Waiting && self.greeted.is_quorum() {
+            self.standing = Standing::Admitted;
+            return Some(Event::Admitted {});
+        }
+        None
+    }
+
+    /// The record to journal when a peer names a higher batch than before.
+    pub fn witness(&mut self, node: NodeId, batch: BatchNumber) -> Option<Record> {
+        if self.witnessed.get(&node).is_some_and(|seen| *seen >= batch) {
+            return None;
+        }
+        let record = Record::Witnessed { node, batch };
+        self.apply_record(&record);
+        Some(record)
+    }
+
+    /// Whether this node may vote and propose.
+    pub fn admitted(&self) -> bool {
+        self.standing == Standing::Admitted
+    }
+
+    /// Whether a peer has seen more than our journal holds.
+    pub fn amnesiac(&self) -> bool {
+        self.standing == Standing::Amnesiac
+    }
+
+    /// The highest batch seen of each peer.
+    pub fn witnessed(&self) -> &BTreeMap<NodeId, BatchNumber> {
+        &self.witnessed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_waits_for_a_quorum_of_handshakes_before_its_first_vote() {
+        let five = Configuration::numbered(5);
+        let mut admission = Admission::new(NodeId(1), BatchNumber(7));
+        assert_eq!(admission.greet(NodeId(2), BatchNumber(7), BatchNumber(7), &five), None);
+        assert!(!admission.admitted(), "two of five");
+        assert_eq!(admission.greet(NodeId(2), BatchNumber(7), BatchNumber(7), &five), None, "the same peer again");
+        assert_eq!(admission.greet(NodeId(3), BatchNumber(0), BatchNumber(7), &five), Some(Event::Admitted {}));
+        assert!(admission.admitted());
+    }
+
+    #[test]
+    fn a_journal_that_ends_below_what_a_peer_witnessed_neither_votes_nor_proposes() {
+        let three = Configuration::numbered(3);
+        let mut admission = Admission::new(NodeId(1), BatchNumber(7));
+        let event = admission.greet(NodeId(2), BatchNumber(8), BatchNumber(9), &three);
+        assert_eq!(
+            event,
+            Some(Event::Amnesia { peer: NodeId(2), witnessed: BatchNumber(8), durable: BatchNumber(7) }),
+            "what was written since the start does not stand for what was lost before it"
+        );
+        admission.greet(NodeId(3), BatchNumber(1), BatchNumber(9), &three);
+        assert!(!admission.admitted() && admission.amnesiac(), "it stays so");
+    }
+
+    #[test]
+    fn a_later_meeting_is_measured_by_what_is_durable_now() {
+        let three = Configuration::numbered(3);
+        let mut admission = Admission::new(NodeId(1), BatchNumber(7));
+        admission.greet(NodeId(2), BatchNumber(7), BatchNumber(7), &three);
+        assert_eq!(admission.greet(NodeId(2), BatchNumber(12), BatchNumber(12), &three), None);
+        assert!(admission.admitted());
+    }
+
+    #[test]
+    fn what_a_peer_claims_is_journaled_once_and_never_goes_back() {
+        let mut admission = Admission::new(NodeId(1), BatchNumber(0));
+        let record = Record::Witnessed { node: NodeId(2), batch: BatchNumber(5) };
+        assert_eq!(admission.witness(NodeId(2), BatchNumber(5)), Some(record.clone()));
+        assert_eq!(admission.witness(NodeId(2), BatchNumber(5)), None);
+        assert_eq!(admission.witness(NodeId(2), BatchNumber(4)), None);
+        let mut recovered = Admission::new(NodeId(1), BatchNumber(0));
+        recovered.apply_record(&record);
+        assert_eq!(recovered.witnessed(), admission.witnessed());
+    }
+}

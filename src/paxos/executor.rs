@@ -1,0 +1,367 @@
+//! The executor: applies what is chosen, in order, and answers.
+//!
+//! It owns the replicated state: the machine, the session table and the log's clock, which change by log entries alone,
+//! so that every node that executed the same slots holds the same state. Around it, not replicated: which client's
+//! connection awaits which session, and reads that wait for their index.
+//!
+//! A linearizable read asks the leader for an index and is answered once that slot is executed here (DESIGN section 4,
+//! rule 3). All reads of a lot share one question. A batch of reads has a number that this node never used before, not
+//! even before a restart: a late answer to an old question would be a stale index.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::ballot::{Ballot, NodeId};
+use super::dice::mix;
+use super::effect::{Effect, Effects, Event};
+use super::message::{ClientId, CommandName, ExecutorMessage, LearnerMessage, ProposerMessage, Refusal, Reply};
+use super::sessions::{Sessions, Verdict};
+use super::settings::Settings;
+use super::slot::{Place, Slot};
+use super::state_machine::{Context, StateMachine};
+use super::value::{Bytes, Entry, SessionId, Token, Value};
+
+/// One node's executor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Executor<M> {
+    own: NodeId,
+    settings: Settings,
+    machine: M,
+    sessions: Sessions,
+    /// The log's clock, in milliseconds since 1970; it never goes back.
+    clock_ms: u64,
+    executed_upto: Slot,
+    snapshots: Snapshots,
+    doors: Doors,
+    reads: Reads,
+}
+
+/// When the next snapshot is due.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Snapshots {
+    /// The newest durable one covers every slot up to here.
+    upto: Slot,
+    /// One is being saved.
+    saving: bool,
+    /// Bytes of values executed since the last one.
+    bytes: u64,
+}
+
+/// Who awaits which replies on this node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Doors {
+    sessions: BTreeMap<SessionId, ClientId>,
+    tokens: BTreeMap<Token, ClientId>,
+}
+
+/// Reads that wait.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Reads {
+    next_batch: u64,
+    /// Gathered in this lot; empty between lots.
+    gathered: Vec<Read>,
+    waiting: BTreeMap<u64, ReadBatch>,
+    now_ms: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Read {
+    client: ClientId,
+    id: u64,
+    question: Bytes,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct ReadBatch {
+    reads: Vec<Read>,
+    index: Option<Slot>,
+    asked_ms: u64,
+    since_ms: u64,
+}
+
+/// The replicated state at one slot.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Snapshot {
+    /// The last slot whose effects it holds.
+    pub upto: Slot,
+    /// The log's clock.
+    pub clock_ms: u64,
+    /// The session table.
+    pub sessions: Sessions,
+    /// The machine's own snapshot.
+    pub machine: Bytes,
+}
+
+impl<M: StateMachine> Executor<M> {
+    /// An executor of an empty log. `seed` is new at every start: numbers of read batches follow from it.
+    pub fn new(own: NodeId, settings: Settings, machine: M, seed: u64) -> Executor<M> {
+        Executor {
+            own,
+            settings,
+            machine,
+            sessions: Sessions::new(),
+            clock_ms: 0,
+            executed_upto: Slot::ZERO,
+            snapshots: Snapshots::default(),
+            doors: Doors::default(),
+            reads: Reads { next_batch: mix(seed), ..Reads::default() },
+        }
+    }
+
+    /// Handles one message.
+    pub fn on_message(&mut self, from: NodeId, message: ExecutorMessage, fx: &mut Effects) {
+        match message {
+            ExecutorMessage::Chosen { entries } => self.on_chosen(entries, fx),
+            ExecutorMessage::Attach { session, client } => {
+                self.doors.sessions.insert(session, client);
+            }
+            ExecutorMessage::AttachToken { token, client } => {
+                self.doors.tokens.insert(token, client);
+            }
+            ExecutorMessage::Detach { client } => self.on_detach(client),
+            ExecutorMessage::Read { client, queries, local } => self.on_read(client, queries, local, fx),
+            ExecutorMessage::ReadIndexed { batch, index } => self.on_read_indexed(from, batch, index, fx),
+            ExecutorMessage::ReadRefused { batch } => self.on_read_refused(batch, fx),
+            ExecutorMessage::Refused { commands, reason } => self.on_refused(&commands, &reason, fx),
+            ExecutorMessage::LeaderChanged {} => self.on_leader_changed(fx),
+            ExecutorMessage::SnapshotSaved { upto } => {
+                self.snapshots.saving = false;
+                self.snapshots.upto = self.snapshots.upto.max(upto);
+            }
+        }
+    }
+
+    /// Executes the next slots.
+    pub fn on_chosen(&mut self, entries: Vec<(Slot, Ballot, Value)>, fx: &mut Effects) {
+        for (slot, ballot, value) in entries {
+            if slot <= self.executed_upto {
+                continue; // a snapshot was installed meanwhile
+            }
+            assert_eq!(slot, self.executed_upto.next(), "the learner delivers chosen slots in order, without holes");
+            self.execute(slot, ballot, &value, fx);
+            self.executed_upto = slot;
+            self.snapshots.bytes += value.as_bytes().len() as u64;
+        }
+        fx.note(Event::Executed { upto: self.executed_upto });
+        self.answer_reads(fx);
+        let slots = self.executed_upto.0 - self.snapshots.upto.0;
+        let due = slots >= self.settings.snapshot_slots || self.snapshots.bytes >= self.settings.snapshot_bytes;
+        if due && !self.snapshots.saving {
+            self.snapshots.saving = true;
+            self.snapshots.bytes = 0;
+            fx.push(Effect::TakeSnapshot { upto: self.executed_upto });
+        }
+    }
+
+    fn execute(&mut self, slot: Slot, ballot: Ballot, value: &Value, fx: &mut Effects) {
+        let Some(stamp) = value.stamp() else { return };
+        self.clock_ms = self.clock_ms.max(stamp.time_ms);
+        self.sessions.expire(self.clock_ms, self.settings.session_idle_ms);
+        for (entry, index) in value.entries().zip(1..) {
+            let place = Place { slot, index };
+            match entry {
+                Entry::Open { token } => {
+                    let session = self.sessions.open(self.clock_ms);
+                    if let Some(client) = self.doors.tokens.remove(&token) {
+                        self.doors.sessions.insert(session, client);
+                        fx.reply(client, Reply::Opened { token, session });
+                    }
+                }
+                Entry::Apply { session, sequence, done_below, operation } => {
+                    let client = self.doors.sessions.get(&session).copied();
+                    let reply = match self.sessions.judge(session, sequence, done_below, self.clock_ms) {
+                        Verdict::New => {
+                            let seed = mix(stamp.seed ^ u64::from(index));
+                            let context = Context { now_ms: self.clock_ms, seed, place };
+                            let result = Bytes::from(self.machine.apply(&context, operation));
+                            self.sessions.remember(session, sequence, place, result.clone());
+                            Reply::Done { session, sequence, place, ballot: Some(ballot), result }
+                        }
+                        Verdict::Seen(place, result) => Reply::Done { session, sequence, place, ballot: None, result },
+                        Verdict::Expired => Reply::SessionExpired { session, sequence },
+                        Verdict::OutOfWindow => Reply::OutOfWindow { session, sequence },
+                    };
+                    if let Some(client) = client {
+                        fx.reply(client, reply);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads arrive: a local one is answered from what is executed here, the others wait for an index.
+    pub fn on_read(&mut self, client: ClientId, queries: Vec<(u64, Bytes)>, local: bool, fx: &mut Effects) {
+        for (id, question) in queries {
+            if local {
+                let result = Bytes::from(self.machine.query(&question));
+                fx.reply(client, Reply::Read { id, result });
+            } else {
+                self.reads.gathered.push(Read { client, id, question });
+            }
+        }
+    }
+
+    /// The end of a lot: all reads gathered in it share one question to the leader.
+    pub fn on_lot_end(&mut self, fx: &mut Effects) {
+        if self.reads.gathered.is_empty() {
+            return;
+        }
+        let batch = self.reads.next_batch;
+        self.reads.next_batch = batch.wrapping_add(1);
+        let now_ms = self.reads.now_ms;
+        let reads = std::mem::take(&mut self.reads.gathered);
+        self.reads.waiting.insert(batch, ReadBatch { reads, index: None, asked_ms: now_ms, since_ms: now_ms });
+        fx.send(self.own, ProposerMessage::ReadIndex { batch });
+    }
+
+    fn on_read_indexed(&mut self, from: NodeId, batch: u64, index: Slot, fx: &mut Effects) {
+        let Some(waiting) = self.reads.waiting.get_mut(&batch) else {
+            return fx.note(Event::Ignored { from, what: "ReadIndexed", why: "no such reads wait" });
+        };
+        waiting.index = Some(index);
+        self.answer_reads(fx);
+    }
+
+    fn on_read_refused(&mut self, batch: u64, fx: &mut Effects) {
+        // A refusal that comes after an index changes nothing.
+        if self.reads.waiting.get(&batch).is_some_and(|waiting| waiting.index.is_none())
+            && let Some(refused) = self.reads.waiting.remove(&batch)
+        {
+            for Read { client, id, .. } in refused.reads {
+                fx.reply(client, Reply::ReadRefused { id, reason: Refusal::NoLeader });
+            }
+        }
+    }
+
+    /// Commands were not taken.
+    fn on_refused(&mut self, commands: &[CommandName], reason: &Refusal, fx: &mut Effects) {
+        for command in commands {
+            let client = match command {
+                CommandName::Open(token) => self.doors.tokens.get(token),
+                CommandName::Apply(session, _) => self.doors.sessions.get(session),
+            };
+            if let Some(client) = client {
+                fx.reply(*client, Reply::Refused { command: *command, reason: reason.clone() });
+            }
+        }
+    }
+
+    /// There is a new leader: asks it for indexes, and has clients send again what the old one may have lost.
+    fn on_leader_changed(&mut self, fx: &mut Effects) {
+        for (batch, waiting) in self.reads.waiting.iter_mut().filter(|(_, waiting)| waiting.index.is_none()) {
+            waiting.asked_ms = self.reads.now_ms;
+            fx.send(self.own, ProposerMessage::ReadIndex { batch: *batch });
+        }
+        let clients: BTreeSet<ClientId> =
+            self.doors.sessions.values().chain(self.doors.tokens.values()).copied().collect();
+        for client in clients {
+            fx.reply(client, Reply::LeaderChanged {});
+        }
+    }
+
+    fn on_detach(&mut self, gone: ClientId) {
+        self.doors.sessions.retain(|_, client| *client != gone);
+        self.doors.tokens.retain(|_, client| *client != gone);
+        self.reads.gathered.retain(|read| read.client != gone);
+        for batch in self.reads.waiting.values_mut() {
+            batch.reads.retain(|read| read.client != gone);
+        }
+        self.reads.waiting.retain(|_, batch| !batch.reads.is_empty());
+    }
+
+    /// Time passes: an index that did not come is asked for again, and given up after a while.
+    pub fn on_tick(&mut self, now_ms: u64, fx: &mut Effects) {
+        self.reads.now_ms = now_ms;
+        let resend_ms = self.settings.resend_ms * 2;
+        let mut given_up = Vec::new();
+        for (batch, waiting) in &mut self.reads.waiting {
+            if now_ms >= waiting.since_ms + READ_PATIENCE_MS {
+                given_up.push(*batch);
+            } else if waiting.index.is_none() && now_ms >= waiting.asked_ms + resend_ms {
+                waiting.asked_ms = now_ms;
+                fx.send(self.own, ProposerMessage::ReadIndex { batch: *batch });
+            }
+        }
+        for batch in given_up {
+            let waiting = self.reads.waiting.remove(&batch).into_iter();
+            for Read { client, id, .. } in waiting.flat_map(|waiting| waiting.reads) {
+                fx.reply(client, Reply::ReadRefused { id, reason: Refusal::NoLeader });
+            }
+        }
+    }
+
+    /// The replicated state as it is now.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            upto: self.executed_upto,
+            clock_ms: self.clock_ms,
+            sessions: self.sessions.clone(),
+            machine: Bytes::from(self.machine.snapshot()),
+        }
+    }
+
+    /// Puts a durable snapshot in place of the state, if it is ahead of it, and tells the learner.
+    ///
+    /// # Errors
+    /// The machine's sentence, if the snapshot is not one of its own; nothing has changed then.
+    pub fn install(&mut self, snapshot: Snapshot, fx: &mut Effects) -> Result<(), String> {
+        let upto = snapshot.upto;
+        if upto > self.executed_upto {
+            self.restore(snapshot)?;
+            self.answer_reads(fx);
+        }
+        fx.send(self.own, LearnerMessage::Installed { upto });
+        Ok(())
+    }
+
+    /// Puts a durable snapshot in place of the state, at recovery.
+    ///
+    /// # Errors
+    /// The machine's sentence, if the snapshot is not one of its own; nothing has changed then.
+    pub fn restore(&mut self, snapshot: Snapshot) -> Result<(), String> {
+        self.machine.restore(&snapshot.machine)?;
+        self.clock_ms = snapshot.clock_ms;
+        self.sessions = snapshot.sessions;
+        self.executed_upto = snapshot.upto;
+        self.snapshots.upto = snapshot.upto;
+        self.snapshots.bytes = 0;
+        Ok(())
+    }
+
+    /// The machine.
+    pub fn machine(&self) -> &M {
+        &self.machine
+    }
+
+    /// The session table.
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// Everything up to here is executed.
+    pub fn executed_upto(&self) -> Slot {
+        self.executed_upto
+    }
+
+    /// A durable snapshot covers everything up to here.
+    pub fn snapshot_upto(&self) -> Slot {
+        self.snapshots.upto
+    }
+
+    /// Answers every read whose index is executed.
+    fn answer_reads(&mut self, fx: &mut Effects) {
+        let executed_upto = self.executed_upto;
+        let is_ready = |waiting: &ReadBatch| waiting.index.is_some_and(|index| index <= executed_upto);
+        let ready: Vec<u64> =
+            self.reads.waiting.iter().filter(|(_, waiting)| is_ready(waiting)).map(|(batch, _)| *batch).collect();
+        for batch in ready {
+            let waiting = self.reads.waiting.remove(&batch).into_iter();
+            for Read { client, id, question } in waiting.flat_map(|waiting| waiting.reads) {
+                let result = Bytes::from(self.machine.query(&question));
+                fx.reply(client, Reply::Read { id, result });
+            }
+        }
+    }
+}
+
+/// After how long a read that has no answer is refused. Longer than any client's own patience by default.
+const READ_PATIENCE_MS: u64 = 10_000;

@@ -1,0 +1,395 @@
+//! The learner: what is chosen.
+//!
+//! On the leader's node it counts votes, per slot **and** ballot: a quorum of votes in one ballot chooses a value
+//! ("Paxos Made Simple", section 2.1), votes of different ballots are never added up. On the other nodes it learns from
+//! the leader's announcement (ballot, `chosen_upto`), but a slot only if this node's own vote there has that very
+//! ballot (DESIGN section 4, rule 2); for everything else it asks. A short run that shows why:
+//!
+//! ```text
+//! n3 votes for X in slot 5, ballot 1.1; nobody else does      n2 leads in 2.2, and chooses Y in slot 5 with n1
+//! n2 announces (2.2, upto 5)                                  n3 missed Y. Its vote says X: it must ask.
+//! ```
+//!
+//! What it learns goes to the executor in order, without holes. Values leave memory on the way; a peer that asks for
+//! an old slot is served from the journal, or by a snapshot when the journal no longer has it.
+//!
+//! Invariant: whatever lies at or below `chosen_upto` can be told from the journal, because a `ChosenUpto` record is
+//! only written behind a vote in at least its ballot or a `Chosen` record, for every slot that it covers.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::ballot::{Ballot, NodeId};
+use super::configuration::Configurations;
+use super::effect::{Effect, Effects, Event};
+use super::message::{Accepted, AcceptorMessage, ExecutorMessage, LearnerMessage, ProposerMessage};
+use super::quorum::Tally;
+use super::record::Record;
+use super::settings::{MAX_SNAPSHOT_BYTES, Settings};
+use super::slot::Slot;
+use super::value::{Bytes, Value};
+
+/// A chosen slot: a ballot in which it is known to be chosen, and the value.
+type Choice = (Slot, Ballot, Value);
+
+/// One node's learner.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Learner {
+    own: NodeId,
+    configurations: Configurations,
+    ask_again_ms: u64,
+    now_ms: u64,
+    /// Everything up to here is chosen, and known here.
+    chosen_upto: Slot,
+    /// The journal no longer has slots up to here; a snapshot covers them.
+    trimmed_upto: Slot,
+    /// This node's own votes above `chosen_upto`; their records are in the journal or on their way.
+    votes: BTreeMap<Slot, (Ballot, Value)>,
+    /// Chosen slots above `chosen_upto`, each waiting for those before it.
+    ahead: BTreeMap<Slot, (Ballot, Value)>,
+    /// Votes counted for this node's own ballots; of several ballots in one slot the highest.
+    tallies: BTreeMap<Slot, (Ballot, Tally)>,
+    /// Chosen slots on their way to the executor; empty between handlers.
+    ready: Vec<Choice>,
+    catch_up: CatchUp,
+}
+
+/// What this learner knows that it lacks, and whom it has asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+struct CatchUp {
+    /// A peer knows everything up to here.
+    target: Slot,
+    /// Who was asked, and when to ask the next one.
+    asked: Option<(NodeId, u64)>,
+    /// A snapshot on its way.
+    incoming: Option<Incoming>,
+}
+
+/// A snapshot that arrives in parts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+struct Incoming {
+    upto: Slot,
+    total: u64,
+    bytes: Vec<u8>,
+}
+
+impl Learner {
+    /// A learner whose node's snapshot covers every slot up to `snapshot_upto`, before its records are folded.
+    pub fn new(own: NodeId, configurations: Configurations, settings: &Settings, snapshot_upto: Slot) -> Learner {
+        Learner {
+            own,
+            configurations,
+            ask_again_ms: settings.resend_ms * 4,
+            now_ms: 0,
+            chosen_upto: snapshot_upto,
+            trimmed_upto: Slot::ZERO,
+            votes: BTreeMap::new(),
+            ahead: BTreeMap::new(),
+            tallies: BTreeMap::new(),
+            ready: Vec::new(),
+            catch_up: CatchUp::default(),
+        }
+    }
+
+    /// Folds one record, at recovery and while running alike. A vote is never taken for chosen because a watermark
+    /// passed it: only if its ballot is at least the announced one, in which case "Paxos Made Simple" P2b makes the
+    /// values equal.
+    pub fn apply_record(&mut self, record: &Record) {
+        match record {
+            Record::Vote { slot, ballot, value } if *slot > self.chosen_upto => {
+                let vote = self.votes.entry(*slot).or_insert_with(|| (*ballot, value.clone()));
+                if *ballot >= vote.0 {
+                    *vote = (*ballot, value.clone());
+                }
+            }
+            Record::Chosen { slot, ballot, value } if *slot > self.chosen_upto => {
+                self.ahead.insert(*slot, (*ballot, value.clone()));
+            }
+            Record::ChosenUpto { ballot, upto } => {
+                while self.chosen_upto < *upto {
+                    let slot = self.chosen_upto.next();
+                    let vote = self.votes.get(&slot).filter(|(voted, _)| voted >= ballot);
+                    let Some((chosen, value)) = self.ahead.get(&slot).or(vote).cloned() else { break };
+                    self.ready.push((slot, chosen, value));
+                    self.chosen_upto = slot;
+                    self.ahead.remove(&slot);
+                    self.votes.remove(&slot);
+                    self.tallies.remove(&slot);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// After recovery: hands the executor what the journal says is chosen, and tells the other roles.
+    pub fn resume(&mut self, trimmed_upto: Slot, fx: &mut Effects) {
+        self.trimmed_upto = trimmed_upto;
+        self.deliver(fx);
+    }
+
+    /// Handles one message.
+    pub fn on_message(&mut self, from: NodeId, message: LearnerMessage, fx: &mut Effects) {
+        match message {
+            LearnerMessage::Accepted(accepted) => self.on_accepted(from, &accepted, fx),
+            LearnerMessage::CatchUp { first } => self.on_catch_up(from, first, fx),
+            LearnerMessage::Chosen { entries, chosen_upto } => self.on_chosen(from, entries, chosen_upto, fx),
+            LearnerMessage::FetchSnapshot { upto, offset } => {
+                fx.push(Effect::SupplySnapshot { to: from, upto, offset });
+            }
+            LearnerMessage::SnapshotPart { upto, total, offset, bytes } => {
+                self.on_snapshot_part(from, upto, total, offset, &bytes, fx);
+            }
+            LearnerMessage::Voting { ballot, proposals } => self.on_voting(ballot, proposals, fx),
+            LearnerMessage::Announced { ballot, chosen_upto } => self.on_announced(ballot, chosen_upto, fx),
+            LearnerMessage::Behind { chosen_upto, supplier } => self.on_behind(chosen_upto, supplier, fx),
+            LearnerMessage::Installed { upto } => self.on_installed(upto, fx),
+            LearnerMessage::Trimmed { upto } => self.trimmed_upto = self.trimmed_upto.max(upto),
+        }
+    }
+
+    /// Phase 2b: counts a vote. A value is chosen when a quorum voted for it in the same ballot.
+    pub fn on_accepted(&mut self, from: NodeId, accepted: &Accepted, fx: &mut Effects) {
+        let Accepted { ballot, slots } = accepted;
+        if ballot.node != self.own {
+            return fx.note(Event::Ignored { from, what: "Accepted", why: "of another node's ballot" });
+        }
+        let chosen_upto = self.chosen_upto;
+        for slot in slots.iter().copied().filter(|slot| *slot > chosen_upto) {
+            let configuration = self.configurations.at(slot);
+            let (counted, tally) = self.tallies.entry(slot).or_insert_with(|| (*ballot, Tally::new()));
+            if *ballot > *counted {
+                (*counted, *tally) = (*ballot, Tally::new());
+            }
+            if *ballot == *counted && tally.count(from, configuration) {
+                self.choose_own_vote(slot, *ballot);
+            }
+        }
+        self.advance(fx);
+    }
+
+    /// This node's acceptor votes. On the leader's node the quorum may have been there first.
+    pub fn on_voting(&mut self, ballot: Ballot, proposals: Vec<(Slot, Value)>, fx: &mut Effects) {
+        for (slot, value) in proposals {
+            self.apply_record(&Record::Vote { slot, ballot, value });
+            let counted = self.tallies.get(&slot);
+            if counted.is_some_and(|(counted, tally)| *counted == ballot && tally.is_quorum()) {
+                self.choose_own_vote(slot, ballot);
+            }
+        }
+        self.advance(fx);
+    }
+
+    /// The leader of `ballot` announces: learn what our own votes in that ballot tell, ask for the rest.
+    pub fn on_announced(&mut self, ballot: Ballot, chosen_upto: Slot, fx: &mut Effects) {
+        let told: Vec<Slot> = self
+            .votes
+            .range(..=chosen_upto)
+            .filter(|(_, (voted, _))| *voted == ballot)
+            .map(|(slot, _)| *slot)
+            .collect();
+        for slot in told {
+            self.choose_own_vote(slot, ballot);
+        }
+        self.advance(fx);
+        self.on_behind(chosen_upto, ballot.node, fx);
+    }
+
+    /// A peer knows everything up to `chosen_upto`.
+    pub fn on_behind(&mut self, chosen_upto: Slot, supplier: NodeId, fx: &mut Effects) {
+        self.catch_up.target = self.catch_up.target.max(chosen_upto);
+        if self.catch_up.asked.is_none() && supplier != self.own {
+            self.ask(supplier, fx);
+        }
+    }
+
+    /// A peer asks for what it lacks.
+    pub fn on_catch_up(&mut self, from: NodeId, first: Slot, fx: &mut Effects) {
+        if first > self.chosen_upto || first == Slot::ZERO {
+            return fx.note(Event::Ignored { from, what: "CatchUp", why: "nothing is chosen there" });
+        }
+        if first <= self.trimmed_upto {
+            fx.push(Effect::SupplySnapshot { to: from, upto: Slot::ZERO, offset: 0 });
+        } else {
+            fx.push(Effect::SupplySlots { to: from, first, upto: self.chosen_upto });
+        }
+    }
+
+    /// A peer supplies chosen slots. What our own vote does not tell is journaled as `Chosen` first.
+    pub fn on_chosen(&mut self, from: NodeId, entries: Vec<Choice>, chosen_upto: Slot, fx: &mut Effects) {
+        let mut records = Vec::new();
+        let mut next = self.chosen_upto.next();
+        for (slot, ballot, value) in entries {
+            if slot < next {
+                continue;
+            }
+            if slot > next {
+                fx.note(Event::Ignored { from, what: "Chosen", why: "slots are not consecutive" });
+                break;
+            }
+            match self.votes.get(&slot) {
+                Some((voted, held)) if *voted >= ballot && *held != value => {
+                    fx.note(Event::Ignored {
+                        from,
+                        what: "Chosen",
+                        why: "contradicts a vote of the same or a later ballot",
+                    });
+                    break;
+                }
+                Some((voted, _)) if *voted >= ballot => {
+                    self.ahead.insert(slot, (ballot, value));
+                }
+                _ => {
+                    let record = Record::Chosen { slot, ballot, value };
+                    self.apply_record(&record);
+                    records.push(record);
+                }
+            }
+            next = slot.next();
+        }
+        fx.append(records);
+        let before = self.chosen_upto;
+        self.advance(fx);
+        self.catch_up.target = self.catch_up.target.max(chosen_upto);
+        if self.chosen_upto > before {
+            self.catch_up.asked = None;
+            self.ask(from, fx);
+        }
+    }
+
+    /// A part of a snapshot arrives; the next is asked for, until it is whole.
+    fn on_snapshot_part(&mut self, from: NodeId, upto: Slot, total: u64, offset: u64, bytes: &Bytes, fx: &mut Effects) {
+        if upto <= self.chosen_upto || total > MAX_SNAPSHOT_BYTES || bytes.is_empty() {
+            return fx.note(Event::Ignored { from, what: "SnapshotPart", why: "old, empty, or too large" });
+        }
+        if offset == 0 && self.catch_up.incoming.as_ref().is_none_or(|incoming| incoming.upto != upto) {
+            self.catch_up.incoming = Some(Incoming { upto, total, bytes: Vec::new() });
+        }
+        let Some(incoming) = self.catch_up.incoming.as_mut().filter(|incoming| {
+            incoming.upto == upto && incoming.total == total && incoming.bytes.len() as u64 == offset
+        }) else {
+            return fx.note(Event::Ignored { from, what: "SnapshotPart", why: "not the part asked for" });
+        };
+        if offset + bytes.len() as u64 > total {
+            self.catch_up.incoming = None;
+            return fx.note(Event::Ignored { from, what: "SnapshotPart", why: "longer than announced" });
+        }
+        incoming.bytes.extend_from_slice(bytes);
+        let arrived = incoming.bytes.len() as u64;
+        self.catch_up.asked = Some((from, self.now_ms + self.ask_again_ms));
+        if arrived < total {
+            fx.send(from, LearnerMessage::FetchSnapshot { upto, offset: arrived });
+        } else if let Some(Incoming { upto, bytes, .. }) = self.catch_up.incoming.take() {
+            fx.push(Effect::InstallSnapshot { upto, bytes });
+        }
+    }
+
+    /// The executor took a snapshot in place of the log up to `upto`.
+    pub fn on_installed(&mut self, upto: Slot, fx: &mut Effects) {
+        self.trimmed_upto = self.trimmed_upto.max(upto);
+        if upto <= self.chosen_upto {
+            return;
+        }
+        self.chosen_upto = upto;
+        self.votes = self.votes.split_off(&upto.next());
+        self.ahead = self.ahead.split_off(&upto.next());
+        self.tallies = self.tallies.split_off(&upto.next());
+        fx.note(Event::Installed { upto });
+        fx.send(self.own, AcceptorMessage::Learned { chosen_upto: upto });
+        fx.send(self.own, ProposerMessage::Advanced { chosen_upto: upto, ballot: None });
+        self.catch_up.asked = None;
+        self.advance(fx);
+        self.ask_anybody(fx);
+    }
+
+    /// Time passes: whoever was asked and did not answer is given up for the next.
+    pub fn on_tick(&mut self, now_ms: u64, fx: &mut Effects) {
+        self.now_ms = now_ms;
+        if self.catch_up.target <= self.chosen_upto {
+            self.catch_up.asked = None;
+        } else if self.catch_up.asked.is_none_or(|(_, until)| now_ms >= until) {
+            self.ask_anybody(fx);
+        }
+    }
+
+    /// Everything up to here is chosen, and known here.
+    pub fn chosen_upto(&self) -> Slot {
+        self.chosen_upto
+    }
+
+    /// The journal no longer has slots up to here.
+    pub fn trimmed_upto(&self) -> Slot {
+        self.trimmed_upto
+    }
+
+    /// Chosen slots above a hole, with the ballot and the value.
+    pub fn ahead(&self) -> &BTreeMap<Slot, (Ballot, Value)> {
+        &self.ahead
+    }
+
+    /// Own votes above `chosen_upto`, with the ballot and the value.
+    pub fn votes(&self) -> &BTreeMap<Slot, (Ballot, Value)> {
+        &self.votes
+    }
+
+    /// A quorum voted for what `ballot` proposed in `slot`; the value is our own vote's, if it is of that ballot.
+    fn choose_own_vote(&mut self, slot: Slot, ballot: Ballot) {
+        if let Some((voted, value)) = self.votes.get(&slot)
+            && *voted == ballot
+        {
+            self.ahead.insert(slot, (ballot, value.clone()));
+        }
+    }
+
+    /// Moves `chosen_upto` over everything that is chosen without a hole, one lazy record per run of one ballot.
+    fn advance(&mut self, fx: &mut Effects) {
+        let mut records = Vec::new();
+        loop {
+            let Some(ballot) = self.ahead.get(&self.chosen_upto.next()).map(|(ballot, _)| *ballot) else { break };
+            let run = self.ahead.range(self.chosen_upto.next()..).zip(self.chosen_upto.0 + 1..);
+            let run = run.take_while(|((slot, (chosen, _)), expected)| slot.0 == *expected && *chosen == ballot);
+            let upto = run.map(|((slot, _), _)| *slot).last().expect("the run has the slot just looked up");
+            let record = Record::ChosenUpto { ballot, upto };
+            self.apply_record(&record);
+            records.push(record);
+        }
+        fx.append(records);
+        self.deliver(fx);
+    }
+
+    /// Hands what is ready to the executor. The proposer hears first: whoever hears from the executor that a write is
+    /// done, and then asks the proposer for a read index, finds it counted (a node's own mailboxes keep their order).
+    fn deliver(&mut self, fx: &mut Effects) {
+        if self.ready.is_empty() {
+            return;
+        }
+        let entries = std::mem::take(&mut self.ready);
+        let ballot = entries.iter().map(|(_, ballot, _)| *ballot).max();
+        fx.send(self.own, ProposerMessage::Advanced { chosen_upto: self.chosen_upto, ballot });
+        fx.send(self.own, AcceptorMessage::Learned { chosen_upto: self.chosen_upto });
+        fx.send(self.own, ExecutorMessage::Chosen { entries });
+    }
+
+    fn ask(&mut self, supplier: NodeId, fx: &mut Effects) {
+        if self.catch_up.target <= self.chosen_upto {
+            return;
+        }
+        self.catch_up.asked = Some((supplier, self.now_ms + self.ask_again_ms));
+        match &self.catch_up.incoming {
+            Some(Incoming { upto, bytes, .. }) => {
+                fx.send(supplier, LearnerMessage::FetchSnapshot { upto: *upto, offset: bytes.len() as u64 });
+            }
+            None => fx.send(supplier, LearnerMessage::CatchUp { first: self.chosen_upto.next() }),
+        }
+    }
+
+    /// Asks the member after the one asked last.
+    fn ask_anybody(&mut self, fx: &mut Effects) {
+        let last = self.catch_up.asked.map_or(self.own, |(node, _)| node);
+        let others: Vec<NodeId> = self.configurations.latest().nodes().filter(|node| *node != self.own).collect();
+        let next = others.iter().find(|node| **node > last).or(others.first()).copied();
+        if let Some(supplier) = next {
+            self.ask(supplier, fx);
+        }
+    }
+}

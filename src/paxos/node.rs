@@ -1,0 +1,131 @@
+//! The four roles of one node, side by side: how they recover, and what must hold between them.
+//!
+//! The actors take a [`Replica`] apart and give each role its own mailbox; tests and the simulator drive it whole or
+//! role by role. Nothing here lets one role touch another: they talk in messages.
+
+use super::acceptor::Acceptor;
+use super::ballot::NodeId;
+use super::configuration::{Configuration, Configurations};
+use super::effect::Effects;
+use super::executor::{Executor, Snapshot};
+use super::learner::Learner;
+use super::message::Message;
+use super::proposer::Proposer;
+use super::record::{BatchNumber, Record};
+use super::settings::Settings;
+use super::slot::Slot;
+use super::state_machine::StateMachine;
+
+/// The roles of one node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replica<M> {
+    /// Proposes.
+    pub proposer: Proposer,
+    /// Votes.
+    pub acceptor: Acceptor,
+    /// Learns.
+    pub learner: Learner,
+    /// Executes.
+    pub executor: Executor<M>,
+}
+
+/// What a node's journal and snapshots held when it started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovered<R> {
+    /// The newest whole snapshot.
+    pub snapshot: Option<Snapshot>,
+    /// Every record of the journal, in order.
+    pub records: R,
+    /// The journal no longer has slots up to here.
+    pub trimmed_upto: Slot,
+    /// The last batch of the journal.
+    pub last_batch: BatchNumber,
+}
+
+impl<M: StateMachine> Replica<M> {
+    /// Folds what a node's disk held into its roles; the executor then executes forward from the snapshot. `seed` must
+    /// be new at every start. The effects are those of an ordinary step: local messages, and nothing for peers.
+    ///
+    /// # Errors
+    /// The machine's sentence, if the snapshot is not one of its own.
+    pub fn recover<R: IntoIterator<Item = Record>>(
+        own: NodeId,
+        configuration: Configuration,
+        settings: &Settings,
+        machine: M,
+        seed: u64,
+        recovered: Recovered<R>,
+        fx: &mut Effects,
+    ) -> Result<Replica<M>, String> {
+        let configurations = Configurations::of(configuration);
+        let Recovered { snapshot, records, trimmed_upto, last_batch } = recovered;
+        let snapshot_upto = snapshot.as_ref().map_or(Slot::ZERO, |snapshot| snapshot.upto);
+        let mut executor = Executor::new(own, settings.clone(), machine, seed);
+        if let Some(snapshot) = snapshot {
+            executor.restore(snapshot)?;
+        }
+        let mut acceptor = Acceptor::new(own, configurations.clone(), snapshot_upto, last_batch);
+        let mut learner = Learner::new(own, configurations.clone(), settings, snapshot_upto);
+        let mut proposer = Proposer::new(own, configurations, settings.clone(), seed, snapshot_upto);
+        for record in records {
+            acceptor.apply_record(&record);
+            proposer.apply_record(&record);
+            learner.apply_record(&record);
+        }
+        proposer.hint(acceptor.promised());
+        learner.resume(trimmed_upto, fx);
+        Ok(Replica { proposer, acceptor, learner, executor })
+    }
+
+    /// Hands a message to the role that it is for.
+    pub fn on_message(&mut self, from: NodeId, message: Message, fx: &mut Effects) {
+        match message {
+            Message::Proposer(message) => self.proposer.on_message(from, message, fx),
+            Message::Acceptor(message) => self.acceptor.on_message(from, message, fx),
+            Message::Learner(message) => self.learner.on_message(from, message, fx),
+            Message::Executor(message) => self.executor.on_message(from, message, fx),
+        }
+    }
+
+    /// Time passes for every role.
+    pub fn on_tick(&mut self, now_ms: u64, wall_ms: u64, fx: &mut Effects) {
+        self.proposer.on_tick(now_ms, wall_ms, fx);
+        self.learner.on_tick(now_ms, fx);
+        self.executor.on_tick(now_ms, fx);
+    }
+
+    /// The end of a lot for every role that gathers.
+    pub fn on_lot_end(&mut self, fx: &mut Effects) {
+        self.proposer.on_lot_end(fx);
+        self.executor.on_lot_end(fx);
+    }
+
+    /// Checks what must hold between the roles of a node at every moment, whatever is in their mailboxes.
+    ///
+    /// # Errors
+    /// A sentence that names the broken invariant and the values.
+    pub fn check(&self) -> Result<(), String> {
+        let trimmed = self.learner.trimmed_upto();
+        let snapshot = self.executor.snapshot_upto();
+        let executed = self.executor.executed_upto();
+        let chosen = self.learner.chosen_upto();
+        let settled = self.acceptor.settled_upto();
+        let holds = |holds: bool, what: &str| {
+            let values = format!(
+                "trimmed {trimmed}, snapshot {snapshot}, executed {executed}, chosen {chosen}, settled {settled}"
+            );
+            if holds { Ok(()) } else { Err(format!("{what} does not hold: {values}")) }
+        };
+        holds(trimmed <= snapshot, "trimmed_upto <= snapshot_upto")?;
+        holds(snapshot <= executed, "snapshot_upto <= executed_upto")?;
+        // While a snapshot is installed the executor is ahead of its learner's mailbox.
+        holds(executed <= chosen.max(snapshot), "executed_upto <= chosen_upto")?;
+        holds(settled <= chosen, "settled_upto <= chosen_upto")?;
+        let promised = self.acceptor.promised();
+        for (slot, (ballot, _)) in self.acceptor.votes() {
+            holds(*ballot <= promised, &format!("the vote of ballot {ballot} in slot {slot} <= promise {promised}"))?;
+            holds(*slot > settled, &format!("the vote in slot {slot} > settled_upto"))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,594 @@
+//! The proposer: drives many slots at once while it leads.
+//!
+//! The data of a phase lives inside its variant of [`Phase`]. What each phase does on its way to leading is in
+//! `election`; this file has the phases themselves, the queue of commands, and the work of a leader: open slots, send
+//! again what was lost, announce what is chosen, answer read indexes, and notice when it should no longer lead.
+//!
+//! ```text
+//!                no leader heard          a quorum hears none         a quorum promised, and its
+//!                                         either; ballot reserved     settled slots are known here
+//!   Following ───────────────► Canvassing ───────────────► Preparing ───────────────► Leading
+//!       ▲                          │                           │                         │
+//!       └──── a leader is heard ───┴── a higher ballot ────────┴── a higher ballot, no quorum in reach, a stalled disk
+//! ```
+//!
+//! Leadership is only an optimisation: two proposers that both believe to lead are safe, because each proposes only
+//! what phase 1 of its own ballot allowed, and acceptors vote for the higher ballot alone.
+//!
+//! At the end of a lot ([`Proposer::on_lot_end`]) everything gathered opens slots, as many as the window allows, each
+//! with as many commands as the batch allows; the rest waits for the next lot. No timer delays an idle system.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use super::ballot::{Ballot, NodeId};
+use super::configuration::Configurations;
+use super::dice::Dice;
+use super::effect::{Effects, Event, Then};
+use super::election::{Canvass, Preparing};
+use super::message::{AcceptorMessage, ExecutorMessage, LearnerMessage, ProposerMessage, Refusal};
+use super::quorum::Tally;
+use super::record::Record;
+use super::settings::{MAX_BATCH_BYTES, MAX_MESSAGE_BYTES, MAX_OPERATION_BYTES, MAX_QUEUE_BYTES, Settings};
+use super::slot::Slot;
+use super::value::{Command, Stamp, Value};
+
+/// One node's proposer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Proposer {
+    pub(super) own: NodeId,
+    pub(super) configurations: Configurations,
+    pub(super) settings: Settings,
+    pub(super) dice: Dice,
+    pub(super) now_ms: u64,
+    /// The wall clock, for stamps only.
+    wall_ms: u64,
+    /// Whether this node may propose.
+    pub(super) admitted: bool,
+    /// The highest ballot heard of; a candidate goes above it.
+    pub(super) highest: Ballot,
+    /// Everything up to here is chosen, and known to this node's learner.
+    pub(super) chosen_upto: Slot,
+    pub(super) phase: Phase,
+    queue: Queue,
+}
+
+/// What a proposer is doing.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Phase {
+    /// Listening to a leader, or waiting for one.
+    Following {
+        /// The leader's ballot, once heard.
+        leader: Option<Ballot>,
+        /// When to canvass if nothing is heard.
+        deadline_ms: u64,
+    },
+    /// Asking whether anybody hears a leader.
+    Canvassing(Canvass),
+    /// Phase 1.
+    Preparing(Preparing),
+    /// Phase 2, slot after slot.
+    Leading(Box<Leading>),
+}
+
+/// A leader's state.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Leading {
+    /// The ballot.
+    pub ballot: Ballot,
+    /// The next free slot.
+    pub next: Slot,
+    /// The last slot that was merged from the promises. No read index is given before it is chosen.
+    pub merged_upto: Slot,
+    /// Slots proposed and not known to be chosen.
+    in_flight: BTreeMap<Slot, InFlight>,
+    /// The last announcement that left.
+    announced_upto: Slot,
+    beat: Beat,
+    fence: Fence,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+struct InFlight {
+    value: Value,
+    again_ms: u64,
+    wait_ms: u64,
+}
+
+/// Heartbeats, and the reads that ride on them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+struct Beat {
+    /// The number of the last round; unique within the ballot.
+    round: u64,
+    next_ms: u64,
+    /// When the newest round began that a quorum has answered.
+    quorum_ms: u64,
+    /// Rounds that wait for a quorum.
+    rounds: BTreeMap<u64, Round>,
+    /// Reads that wait for the next round to begin.
+    reads: Vec<(NodeId, u64)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+struct Round {
+    began_ms: u64,
+    tally: Tally,
+    reads: Vec<(NodeId, u64)>,
+}
+
+/// A question to the own disk, to notice when it stalls.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+struct Fence {
+    number: u64,
+    asked_ms: u64,
+    waiting: bool,
+}
+
+/// Commands that wait for a slot.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+struct Queue {
+    /// The node whose client sent it, and the command.
+    commands: VecDeque<(NodeId, Command)>,
+    bytes: usize,
+}
+
+impl Proposer {
+    /// A proposer that follows nobody yet, before its records are folded. `seed` is new at every start.
+    pub fn new(
+        own: NodeId,
+        configurations: Configurations,
+        settings: Settings,
+        seed: u64,
+        chosen_upto: Slot,
+    ) -> Proposer {
+        let mut dice = Dice::new(seed);
+        let deadline_ms = dice.below(settings.election_ms / 2);
+        Proposer {
+            own,
+            configurations,
+            settings,
+            dice,
+            now_ms: 0,
+            wall_ms: 0,
+            admitted: false,
+            highest: Ballot::ZERO,
+            chosen_upto,
+            phase: Phase::Following { leader: None, deadline_ms },
+            queue: Queue::default(),
+        }
+    }
+
+    /// Folds one record: a ballot that was reserved is never used again.
+    pub fn apply_record(&mut self, record: &Record) {
+        if let Record::Reserved { ballot } = record {
+            self.highest = self.highest.max(*ballot);
+        }
+    }
+
+    /// What this node's acceptor had promised at recovery: saves a ballot that it would refuse.
+    pub fn hint(&mut self, promised: Ballot) {
+        self.highest = self.highest.max(promised);
+    }
+
+    /// Handles one message.
+    pub fn on_message(&mut self, from: NodeId, message: ProposerMessage, fx: &mut Effects) {
+        match message {
+            ProposerMessage::Submit { commands } => self.on_submit(commands, fx),
+            ProposerMessage::Forward { commands } => self.on_forward(from, commands, fx),
+            ProposerMessage::Canvass { number, chosen_upto } => self.on_canvass(from, number, chosen_upto, fx),
+            ProposerMessage::Canvassed { number, hears_leader, chosen_upto, highest } => {
+                self.on_canvassed(from, number, hears_leader, chosen_upto, highest, fx);
+            }
+            ProposerMessage::Promise(promise) => self.on_promise(from, promise.into_inner(), fx),
+            ProposerMessage::Nack { refused, promised } => self.on_nack(refused, promised, fx),
+            ProposerMessage::Settled { ballot, upto } => self.on_settled(from, ballot, upto, fx),
+            ProposerMessage::HeartbeatAck { ballot, round, settled_upto } => {
+                self.on_heartbeat_ack(from, ballot, round, settled_upto, fx);
+            }
+            ProposerMessage::ReadIndex { batch } => self.on_read_index(from, batch, fx),
+            ProposerMessage::Heard { ballot } => self.on_heard(ballot, fx),
+            ProposerMessage::Advanced { chosen_upto, ballot } => self.on_advanced(chosen_upto, ballot, fx),
+            ProposerMessage::Fenced { number } => self.on_fenced(number),
+            ProposerMessage::Standing { admitted } => self.on_standing(admitted, fx),
+        }
+    }
+
+    /// This node's clients send commands. The leader gathers them; a follower forwards them to the leader it hears.
+    pub fn on_submit(&mut self, commands: Vec<Command>, fx: &mut Effects) {
+        match &self.phase {
+            Phase::Leading(_) => self.gather(self.own, commands, fx),
+            Phase::Following { leader: Some(ballot), .. } if ballot.node != self.own => {
+                fx.send(ballot.node, ProposerMessage::Forward { commands });
+            }
+            _ if !self.admitted => refuse(self.own, &commands, Refusal::NotAdmitted, fx),
+            _ => refuse(self.own, &commands, Refusal::NoLeader, fx),
+        }
+    }
+
+    /// A follower's clients send commands. They are not forwarded a second time.
+    fn on_forward(&mut self, from: NodeId, commands: Vec<Command>, fx: &mut Effects) {
+        match &self.phase {
+            Phase::Leading(_) => self.gather(from, commands, fx),
+            _ => refuse(from, &commands, Refusal::NoLeader, fx),
+        }
+    }
+
+    fn gather(&mut self, origin: NodeId, commands: Vec<Command>, fx: &mut Effects) {
+        for command in commands {
+            let length = command.encoded_len();
+            if length > MAX_OPERATION_BYTES {
+                let limit = MAX_OPERATION_BYTES as u64;
+                refuse(origin, &[command], Refusal::TooLarge { limit }, fx);
+            } else if self.queue.bytes + length > MAX_QUEUE_BYTES {
+                refuse(origin, &[command], Refusal::Busy, fx);
+            } else {
+                self.queue.bytes += length;
+                self.queue.commands.push_back((origin, command));
+            }
+        }
+    }
+
+    /// The end of a lot: opens slots, begins a round for the reads that came, announces what is chosen.
+    pub fn on_lot_end(&mut self, fx: &mut Effects) {
+        let Phase::Leading(leading) = &mut self.phase else { return };
+        let window = self.settings.window.max(1) as usize;
+        let mut proposals = Vec::new();
+        while !self.queue.commands.is_empty() && leading.in_flight.len() < window {
+            let commands = self.queue.take_batch(self.settings.batch.max(1) as usize);
+            let stamp = Stamp { time_ms: self.wall_ms, seed: self.dice.roll() };
+            let value = Value::batch(stamp, &commands);
+            leading.open(value.clone(), self.now_ms, self.settings.resend_ms);
+            proposals.push((leading.next.previous(), value));
+        }
+        if !proposals.is_empty() {
+            leading.propose(proposals, self.chosen_upto, self.configurations.latest().nodes(), fx);
+        }
+        if !leading.beat.reads.is_empty() && leading.beat.rounds.values().all(|round| round.reads.is_empty()) {
+            self.begin_round(fx);
+        }
+        let Phase::Leading(leading) = &mut self.phase else { return };
+        if leading.announced_upto < self.chosen_upto {
+            leading.announced_upto = self.chosen_upto;
+            let others = self.configurations.latest().nodes().filter(|node| *node != self.own);
+            let announce = AcceptorMessage::Announce { ballot: leading.ballot, chosen_upto: self.chosen_upto };
+            fx.broadcast(others, announce);
+        }
+    }
+
+    /// A leader's heartbeat or Accept reached this node's acceptor.
+    fn on_heard(&mut self, ballot: Ballot, fx: &mut Effects) {
+        self.highest = self.highest.max(ballot);
+        match &self.phase {
+            Phase::Following { leader: Some(leader), .. } if ballot == *leader => {
+                let deadline_ms = self.now_ms + self.election_wait();
+                self.phase = Phase::Following { leader: Some(ballot), deadline_ms };
+            }
+            Phase::Following { leader: Some(leader), .. } if ballot < *leader => {}
+            Phase::Preparing(preparing) if ballot <= preparing.ballot => {}
+            Phase::Leading(leading) if ballot <= leading.ballot => {}
+            _ => self.follow(ballot, fx),
+        }
+    }
+
+    fn follow(&mut self, ballot: Ballot, fx: &mut Effects) {
+        self.step_down("a leader with a higher ballot is heard", fx);
+        let deadline_ms = self.now_ms + self.election_wait();
+        self.phase = Phase::Following { leader: Some(ballot), deadline_ms };
+        fx.note(Event::Following { ballot });
+        // What was forwarded to the leader before may be lost: clients are asked to send it again.
+        fx.send(self.own, ExecutorMessage::LeaderChanged {});
+    }
+
+    /// An acceptor has promised a higher ballot. Whoever led or prepared with the refused one steps back, for a random
+    /// while, so that two proposers do not push each other up for ever ("Paxos Made Simple", section 2.4).
+    fn on_nack(&mut self, refused: Ballot, promised: Ballot, fx: &mut Effects) {
+        self.highest = self.highest.max(promised);
+        let ours = match &self.phase {
+            Phase::Preparing(preparing) => preparing.ballot,
+            Phase::Leading(leading) => leading.ballot,
+            _ => return,
+        };
+        if ours == refused && promised > ours {
+            self.step_down("an acceptor has promised a higher ballot", fx);
+        }
+    }
+
+    /// An acceptor knows the outcome of slots that we propose in: learn it from there.
+    fn on_settled(&mut self, from: NodeId, ballot: Ballot, upto: Slot, fx: &mut Effects) {
+        let leads = matches!(&self.phase, Phase::Leading(leading) if leading.ballot == ballot);
+        if leads && upto > self.chosen_upto {
+            fx.send(self.own, LearnerMessage::Behind { chosen_upto: upto, supplier: from });
+        }
+    }
+
+    /// The learner knows more. A leader that learns a slot as chosen above its ballot, or beyond its own proposals, has
+    /// been superseded: it must not announce that slot in its own ballot, where it may have proposed another value.
+    fn on_advanced(&mut self, chosen_upto: Slot, ballot: Option<Ballot>, fx: &mut Effects) {
+        self.chosen_upto = self.chosen_upto.max(chosen_upto);
+        match &mut self.phase {
+            Phase::Leading(leading) => {
+                let above = ballot.is_none_or(|ballot| ballot > leading.ballot);
+                if above || chosen_upto >= leading.next {
+                    return self.step_down("slots were chosen in a higher ballot", fx);
+                }
+                leading.in_flight = leading.in_flight.split_off(&chosen_upto.next());
+                self.release_reads(fx);
+            }
+            Phase::Preparing(_) => self.try_to_lead(fx),
+            _ => {}
+        }
+    }
+
+    fn on_standing(&mut self, admitted: bool, fx: &mut Effects) {
+        self.admitted = admitted;
+        if !admitted {
+            self.step_down("this node may not propose", fx);
+        } else if self.configurations.latest().members().len() == 1 {
+            self.prepare(fx); // a singleton leads at once
+        }
+    }
+
+    /// A read index is asked for, by this node's executor or through a follower.
+    fn on_read_index(&mut self, from: NodeId, batch: u64, fx: &mut Effects) {
+        match &mut self.phase {
+            Phase::Leading(leading) => leading.beat.reads.push((from, batch)),
+            Phase::Following { leader: Some(ballot), .. } if from == self.own && ballot.node != self.own => {
+                fx.send(ballot.node, ProposerMessage::ReadIndex { batch });
+            }
+            _ => fx.send(from, ExecutorMessage::ReadRefused { batch }),
+        }
+    }
+
+    /// Begins a heartbeat round, with every read that has arrived.
+    fn begin_round(&mut self, fx: &mut Effects) {
+        let Phase::Leading(leading) = &mut self.phase else { return };
+        let beat = &mut leading.beat;
+        beat.round += 1;
+        beat.next_ms = self.now_ms + self.settings.heartbeat_ms;
+        let reads = std::mem::take(&mut beat.reads);
+        beat.rounds.insert(beat.round, Round { began_ms: self.now_ms, tally: Tally::new(), reads });
+        leading.announced_upto = self.chosen_upto;
+        let heartbeat = AcceptorMessage::Heartbeat {
+            ballot: leading.ballot,
+            round: leading.beat.round,
+            chosen_upto: self.chosen_upto,
+        };
+        fx.broadcast(self.configurations.latest().nodes(), heartbeat);
+    }
+
+    /// An acceptor whose promise is not above our ballot answered a round. A quorum of such answers shows that no
+    /// higher ballot had passed phase 1 when the round began: whatever was chosen before is below our watermark or was
+    /// merged from the promises (DESIGN section 4, rule 3).
+    fn on_heartbeat_ack(&mut self, from: NodeId, ballot: Ballot, round: u64, settled_upto: Slot, fx: &mut Effects) {
+        let Phase::Leading(leading) = &mut self.phase else { return };
+        if leading.ballot != ballot {
+            return;
+        }
+        let configuration = self.configurations.latest();
+        if settled_upto >= leading.next {
+            let behind = LearnerMessage::Behind { chosen_upto: settled_upto, supplier: from };
+            return fx.send(self.own, behind);
+        }
+        let Some(answered) = leading.beat.rounds.get_mut(&round) else { return };
+        if answered.tally.count(from, configuration) {
+            leading.beat.quorum_ms = leading.beat.quorum_ms.max(answered.began_ms);
+            self.release_reads(fx);
+        }
+    }
+
+    /// Gives the index to every read whose round a quorum answered, once all merged slots are chosen.
+    fn release_reads(&mut self, fx: &mut Effects) {
+        let Phase::Leading(leading) = &mut self.phase else { return };
+        if self.chosen_upto < leading.merged_upto {
+            return;
+        }
+        let rounds = &mut leading.beat.rounds;
+        let Some(answered) = rounds.iter().rev().find(|(_, round)| round.tally.is_quorum()) else { return };
+        let later = rounds.split_off(&(answered.0 + 1));
+        // Rounds before an answered one are answered with it: it began after they did, and so after their reads.
+        let done = std::mem::replace(rounds, later);
+        for (node, batch) in done.into_values().flat_map(|round| round.reads) {
+            fx.send(node, ExecutorMessage::ReadIndexed { batch, index: self.chosen_upto });
+        }
+    }
+
+    /// Time passes. `wall_ms` is for stamps only: nothing in the protocol depends on it.
+    pub fn on_tick(&mut self, now_ms: u64, wall_ms: u64, fx: &mut Effects) {
+        self.now_ms = now_ms;
+        self.wall_ms = wall_ms;
+        match &self.phase {
+            Phase::Leading(_) => self.tick_leading(fx),
+            _ => self.tick_election(fx),
+        }
+    }
+
+    fn tick_leading(&mut self, fx: &mut Effects) {
+        let Phase::Leading(leading) = &mut self.phase else { return };
+        let now_ms = self.now_ms;
+        if now_ms >= leading.beat.quorum_ms + self.settings.election_ms * 2 {
+            return self.step_down("no quorum is in reach", fx);
+        }
+        if leading.fence.waiting && now_ms >= leading.fence.asked_ms + self.settings.disk_stall_ms {
+            return self.step_down("the disk has stalled", fx);
+        }
+        if !leading.fence.waiting && now_ms >= leading.fence.asked_ms + self.settings.disk_stall_ms / 4 {
+            leading.fence = Fence { number: leading.fence.number + 1, asked_ms: now_ms, waiting: true };
+            fx.sync(Vec::new(), vec![Then::Fence(leading.fence.number)]);
+        }
+        let due: Vec<(Slot, Value)> = leading.due_again(now_ms);
+        if !due.is_empty() {
+            leading.propose(due, self.chosen_upto, self.configurations.latest().nodes(), fx);
+        }
+        if now_ms >= leading.beat.next_ms {
+            self.begin_round(fx);
+        }
+    }
+
+    fn on_fenced(&mut self, number: u64) {
+        if let Phase::Leading(leading) = &mut self.phase
+            && leading.fence.number == number
+        {
+            leading.fence.waiting = false;
+        }
+    }
+
+    /// Phase 1 is done and everything settled is known: proposes the merged log again in this ballot, and leads.
+    pub(super) fn lead(&mut self, ballot: Ballot, log: Vec<(Slot, Value)>, fx: &mut Effects) {
+        let first = self.chosen_upto.next();
+        let mut leading = Leading {
+            ballot,
+            next: first,
+            merged_upto: first.plus(log.len() as u64).previous(),
+            in_flight: BTreeMap::new(),
+            announced_upto: self.chosen_upto,
+            beat: Beat {
+                round: 0,
+                next_ms: self.now_ms,
+                quorum_ms: self.now_ms,
+                rounds: BTreeMap::new(),
+                reads: Vec::new(),
+            },
+            fence: Fence { number: 0, asked_ms: self.now_ms, waiting: false },
+        };
+        for (slot, value) in &log {
+            assert_eq!(*slot, leading.next, "a merged log has no holes");
+            leading.open(value.clone(), self.now_ms, self.settings.resend_ms);
+        }
+        leading.propose(log, self.chosen_upto, self.configurations.latest().nodes(), fx);
+        self.phase = Phase::Leading(Box::new(leading));
+        fx.send(self.own, ExecutorMessage::LeaderChanged {});
+        self.begin_round(fx);
+    }
+
+    /// Back to following nobody. Commands that are in no slot yet are refused: nothing has happened on their account.
+    pub(super) fn step_down(&mut self, why: &'static str, fx: &mut Effects) {
+        if let Phase::Leading(leading) = &mut self.phase {
+            fx.note(Event::SteppedDown { ballot: leading.ballot, why });
+            let rounds = std::mem::take(&mut leading.beat.rounds).into_values().flat_map(|round| round.reads);
+            for (node, batch) in rounds.chain(std::mem::take(&mut leading.beat.reads)) {
+                fx.send(node, ExecutorMessage::ReadRefused { batch });
+            }
+            self.queue.refuse_all(fx);
+        }
+        let deadline_ms = self.now_ms + self.back_off();
+        self.phase = Phase::Following { leader: None, deadline_ms };
+    }
+
+    /// What this proposer is doing.
+    pub fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// The ballot of the leader that this node hears, or its own while it leads.
+    pub fn leader(&self) -> Option<Ballot> {
+        match &self.phase {
+            Phase::Following { leader, .. } => *leader,
+            Phase::Leading(leading) => Some(leading.ballot),
+            Phase::Canvassing(_) | Phase::Preparing(_) => None,
+        }
+    }
+
+    /// Commands that wait for a slot.
+    pub fn queued(&self) -> usize {
+        self.queue.commands.len()
+    }
+}
+
+impl Leading {
+    /// Slots proposed and not known to be chosen.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    fn open(&mut self, value: Value, now_ms: u64, wait_ms: u64) {
+        self.in_flight.insert(self.next, InFlight { value, again_ms: now_ms + wait_ms, wait_ms });
+        self.next = self.next.next();
+    }
+
+    /// Phase 2a: sends Accept for these slots to every acceptor, our own included, in messages of bounded size.
+    fn propose(
+        &mut self,
+        proposals: Vec<(Slot, Value)>,
+        chosen_upto: Slot,
+        nodes: impl Iterator<Item = NodeId> + Clone,
+        fx: &mut Effects,
+    ) {
+        self.announced_upto = chosen_upto;
+        let mut bytes = 0;
+        let mut part = Vec::new();
+        let ballot = self.ballot;
+        let mut flush = |proposals: Vec<(Slot, Value)>| {
+            fx.broadcast(nodes.clone(), AcceptorMessage::Accept { ballot, proposals, chosen_upto });
+        };
+        for (slot, value) in proposals {
+            let length = value.as_bytes().len();
+            if bytes + length > MAX_MESSAGE_BYTES && !part.is_empty() {
+                flush(std::mem::take(&mut part));
+                bytes = 0;
+            }
+            bytes += length;
+            part.push((slot, value));
+        }
+        if !part.is_empty() {
+            flush(part);
+        }
+    }
+
+    /// The lowest slots that have gone unanswered for too long, a message's worth at most.
+    fn due_again(&mut self, now_ms: u64) -> Vec<(Slot, Value)> {
+        let mut due = Vec::new();
+        let mut bytes = 0;
+        for (slot, flight) in &mut self.in_flight {
+            if flight.again_ms > now_ms || bytes > MAX_MESSAGE_BYTES / 2 {
+                break;
+            }
+            flight.wait_ms = (flight.wait_ms * 2).min(RESEND_MOST_MS);
+            flight.again_ms = now_ms + flight.wait_ms;
+            bytes += flight.value.as_bytes().len();
+            due.push((*slot, flight.value.clone()));
+        }
+        due
+    }
+}
+
+impl Queue {
+    /// Takes the next commands, as many as one slot may hold.
+    fn take_batch(&mut self, most: usize) -> Vec<Command> {
+        let mut bytes = 0;
+        let mut commands = Vec::new();
+        while commands.len() < most
+            && let Some((_, command)) = self.commands.front()
+        {
+            let length = command.encoded_len();
+            if bytes + length > MAX_BATCH_BYTES {
+                break;
+            }
+            bytes += length;
+            let (_, command) = self.commands.pop_front().expect("there is a front");
+            commands.push(command);
+        }
+        self.bytes -= bytes;
+        commands
+    }
+
+    fn refuse_all(&mut self, fx: &mut Effects) {
+        let mut by_origin: BTreeMap<NodeId, Vec<Command>> = BTreeMap::new();
+        for (origin, command) in self.commands.drain(..) {
+            by_origin.entry(origin).or_default().push(command);
+        }
+        self.bytes = 0;
+        for (origin, commands) in by_origin {
+            refuse(origin, &commands, Refusal::NoLeader, fx);
+        }
+    }
+}
+
+/// Tells the executor of the node whose clients sent them that commands were not taken.
+fn refuse(origin: NodeId, commands: &[Command], reason: Refusal, fx: &mut Effects) {
+    let commands = commands.iter().map(Command::name).collect();
+    fx.send(origin, ExecutorMessage::Refused { commands, reason });
+}
+
+/// The longest wait between two sendings of one Accept.
+const RESEND_MOST_MS: u64 = 2000;

@@ -1,0 +1,63 @@
+//! Limits and times of the protocol, and the relations between them that the compiler checks.
+
+use serde::{Deserialize, Serialize};
+
+/// What can be chosen when a node starts. Times are milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Settings {
+    /// How many slots the leader drives at once. 1 gives one entry at a time.
+    pub window: u32,
+    /// How many commands travel in one slot. 1 gives one command per slot.
+    pub batch: u32,
+    /// How often a leader tells that it is alive.
+    pub heartbeat_ms: u64,
+    /// How long a node hears no leader before it canvasses; up to half as much again is added at random.
+    pub election_ms: u64,
+    /// After how long an unanswered Accept or Prepare is sent again; doubles at every repetition.
+    pub resend_ms: u64,
+    /// How long a leader's disk may leave a fence unanswered before the leader abdicates.
+    pub disk_stall_ms: u64,
+    /// After how many executed slots a snapshot is taken.
+    pub snapshot_slots: u64,
+    /// After how many bytes of executed values a snapshot is taken.
+    pub snapshot_bytes: u64,
+    /// How long a session may stay idle, by the log's clock.
+    pub session_idle_ms: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            window: 64,
+            batch: 4096,
+            heartbeat_ms: 50,
+            election_ms: 300,
+            resend_ms: 150,
+            disk_stall_ms: 2000,
+            snapshot_slots: 100_000,
+            snapshot_bytes: 256 << 20,
+            session_idle_ms: 24 * 3600 * 1000,
+        }
+    }
+}
+
+/// The longest operation that is taken, in bytes: a value of 1 MiB and room for its key.
+pub const MAX_OPERATION_BYTES: usize = (1 << 20) + (64 << 10);
+/// The most bytes of commands that one slot takes.
+pub const MAX_BATCH_BYTES: usize = 2 << 20;
+/// The most bytes of values in one Accept, one part of a Promise, one catch-up answer.
+pub const MAX_MESSAGE_BYTES: usize = 4 << 20;
+/// The most bytes of commands that wait for a slot.
+pub const MAX_QUEUE_BYTES: usize = 64 << 20;
+/// How far a session's sequences may run ahead of the first unfinished one.
+pub const SESSION_WINDOW: u64 = 4096;
+/// How many sessions are kept; the one idle longest makes room.
+pub const MAX_SESSIONS: usize = 100_000;
+/// How many slots may be open between what a candidate knows and the highest vote it is told of.
+pub const MAX_OPEN_SLOTS: u64 = 1 << 20;
+/// The largest snapshot that is taken from a peer, in bytes.
+pub const MAX_SNAPSHOT_BYTES: u64 = 4 << 30;
+
+const _: () = assert!(MAX_OPERATION_BYTES < MAX_BATCH_BYTES);
+const _: () = assert!(MAX_BATCH_BYTES < MAX_MESSAGE_BYTES);
+const _: () = assert!(MAX_MESSAGE_BYTES < MAX_QUEUE_BYTES);
