@@ -1,0 +1,293 @@
+//! The disk: the journal's only writer, on a thread of its own.
+//!
+//! It drains its queue whole: everything that waits is appended, made durable by one write and one sync, and only then
+//! released, in order. A fence with nothing before it costs no disk access. When nothing has come for a while the last
+//! batch is sealed, so that a flipped bit in it can be told from a torn write.
+//!
+//! An error of the disk is never a command's result: the node stops, and a failed sync is not tried again.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use actix::prelude::*;
+use tokio::sync::{mpsc::UnboundedSender, oneshot};
+
+use super::router::Outgoing;
+use crate::paxos::effect::SNAPSHOT_PART_BYTES;
+use crate::paxos::settings::MAX_MESSAGE_BYTES;
+use crate::paxos::{
+    Ballot, BatchNumber, Bytes, LearnerMessage, Message, NodeId, Record, Slot, Then, Value,
+};
+use crate::storage::{Disk, Journal, Snapshots, Spare};
+
+/// Something for the disk to do.
+#[derive(Debug)]
+pub enum DiskCommand {
+    /// See [`crate::paxos::Effect::Sync`].
+    Sync {
+        /// To make durable.
+        records: Vec<Record>,
+        /// To say afterwards.
+        then: Vec<Then>,
+    },
+    /// See [`crate::paxos::Effect::Append`].
+    Append {
+        /// To journal with the next sync.
+        records: Vec<Record>,
+    },
+    /// See [`crate::paxos::Effect::SupplySlots`].
+    SupplySlots {
+        /// Who asked.
+        to: NodeId,
+        /// The first slot.
+        first: Slot,
+        /// The last slot.
+        upto: Slot,
+    },
+    /// See [`crate::paxos::Effect::SupplySnapshot`].
+    SupplySnapshot {
+        /// Who asked.
+        to: NodeId,
+        /// Which snapshot.
+        upto: Slot,
+        /// From where on.
+        offset: u64,
+    },
+    /// Read slots back, for people.
+    Look {
+        /// The first slot.
+        first: Slot,
+        /// The last slot.
+        upto: Slot,
+        /// Gets an unbroken run, or the error.
+        answer: oneshot::Sender<Result<Vec<(Slot, Ballot, Value)>, String>>,
+    },
+    /// A durable snapshot covers every slot up to here.
+    Trim {
+        /// Inclusive.
+        upto: Slot,
+    },
+    /// This node was admitted: peers may hear the journal's numbers.
+    Vouch,
+    /// A spare segment is ready.
+    Spare(Spare),
+    /// Make everything durable and end.
+    Stop,
+    /// End as a crash would: nothing more is written.
+    Halt,
+}
+
+/// The way to the disk's thread. Cheap to clone.
+#[derive(Clone)]
+pub struct DiskHandle {
+    commands: Sender<Vec<DiskCommand>>,
+    gauges: Arc<Gauges>,
+}
+
+/// What the disk tells of itself.
+#[derive(Debug, Default)]
+pub struct Gauges {
+    durable: AtomicU64,
+    batches: AtomicU64,
+    journal_bytes: AtomicU64,
+    trimmed_upto: AtomicU64,
+}
+
+impl DiskHandle {
+    /// Queues commands, in order. After the disk has stopped they go nowhere.
+    pub fn send(&self, commands: Vec<DiskCommand>) {
+        if !commands.is_empty() {
+            // The thread ends only when the node does.
+            let _ = self.commands.send(commands);
+        }
+    }
+
+    /// The highest durable batch that peers may hear of. Every message that acknowledges is released after this rose.
+    pub fn durable(&self) -> BatchNumber {
+        BatchNumber(self.gauges.durable.load(Ordering::SeqCst))
+    }
+
+    /// Batches made durable since the start.
+    pub fn batches(&self) -> u64 {
+        self.gauges.batches.load(Ordering::Relaxed)
+    }
+
+    /// The size of the journal, in bytes.
+    pub fn journal_bytes(&self) -> u64 {
+        self.gauges.journal_bytes.load(Ordering::Relaxed)
+    }
+
+    /// The journal no longer has slots up to here.
+    pub fn trimmed_upto(&self) -> Slot {
+        Slot(self.gauges.trimmed_upto.load(Ordering::Relaxed))
+    }
+}
+
+/// Starts the disk's thread. What it releases goes to `released`; an error goes to `fatal`, and ends it.
+pub fn start<D: Disk + Send + Sync + 'static>(
+    name: &str,
+    own: NodeId,
+    journal: Journal<D>,
+    snapshots: Snapshots<D>,
+    released: Recipient<Outgoing>,
+    fatal: UnboundedSender<String>,
+) -> std::io::Result<(DiskHandle, JoinHandle<()>)> {
+    let (sender, commands) = channel();
+    let gauges = Arc::new(Gauges::default());
+    let handle = DiskHandle { commands: sender.clone(), gauges: gauges.clone() };
+    let mut thread = DiskThread { own, journal, snapshots, released, gauges, sender, saying: Vec::new() };
+    thread.publish();
+    let run = move || {
+        if let Err(error) = thread.run(&commands) {
+            // Nobody listens only when the node is stopping anyway.
+            let _ = fatal.send(error);
+        }
+    };
+    let join = std::thread::Builder::new().name(format!("{name} disk")).spawn(run)?;
+    Ok((handle, join))
+}
+
+struct DiskThread<D: Disk> {
+    own: NodeId,
+    journal: Journal<D>,
+    snapshots: Snapshots<D>,
+    released: Recipient<Outgoing>,
+    gauges: Arc<Gauges>,
+    sender: Sender<Vec<DiskCommand>>,
+    /// Messages that leave once this lot is durable.
+    saying: Vec<(NodeId, Message)>,
+}
+
+impl<D: Disk + Send + Sync + 'static> DiskThread<D> {
+    fn run(&mut self, commands: &Receiver<Vec<DiskCommand>>) -> Result<(), String> {
+        loop {
+            let mut lot = match commands.recv_timeout(IDLE) {
+                Ok(lot) => lot,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.journal.seal().map_err(|error| error.to_string())?;
+                    self.publish();
+                    match commands.recv() {
+                        Ok(lot) => lot,
+                        Err(_) => return Ok(()),
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            };
+            while let Ok(more) = commands.try_recv() {
+                lot.extend(more);
+            }
+            if self.perform(lot).map_err(|error| error.to_string())? == After::End {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Performs everything that waited: one write, one sync.
+    fn perform(&mut self, lot: Vec<DiskCommand>) -> Result<After, Box<dyn std::error::Error>> {
+        let mut syncing = false;
+        let mut reading = Vec::new();
+        let mut after = After::GoOn;
+        let mut trim = Slot::ZERO;
+        for command in lot {
+            match command {
+                DiskCommand::Sync { records, then } => {
+                    syncing |= !records.is_empty();
+                    records.iter().for_each(|record| self.journal.append(record));
+                    self.saying.extend(then.into_iter().flat_map(|then| then.release(self.own)));
+                }
+                DiskCommand::Append { records } => records.iter().for_each(|record| self.journal.append(record)),
+                DiskCommand::Trim { upto } => trim = trim.max(upto),
+                DiskCommand::Vouch => self.journal.vouch(),
+                DiskCommand::Spare(spare) => self.journal.add_spare(spare),
+                DiskCommand::Stop => {
+                    syncing = true;
+                    after = After::End;
+                }
+                DiskCommand::Halt => return Ok(After::End),
+                reads => reading.push(reads),
+            }
+        }
+        if syncing {
+            self.journal.commit()?;
+        }
+        // Durable before anybody hears of it: first the number that frames carry, then the messages.
+        self.publish();
+        for command in reading {
+            self.read(command)?;
+        }
+        if !self.saying.is_empty() {
+            self.released.do_send(Outgoing(std::mem::take(&mut self.saying)));
+        }
+        if trim > Slot::ZERO {
+            let upto = self.journal.trim(trim)?;
+            self.publish();
+            let trimmed = LearnerMessage::Trimmed { upto };
+            self.released.do_send(Outgoing(vec![(self.own, trimmed.into())]));
+        }
+        if self.journal.needs_spare()
+            && let Some(task) = self.journal.spare_task()
+        {
+            let sender = self.sender.clone();
+            std::thread::spawn(move || match task.run() {
+                // Nobody listens only when the node is stopping.
+                Ok(spare) => drop(sender.send(vec![DiskCommand::Spare(spare)])),
+                // The journal makes one itself when it needs it, and meets the same error there.
+                Err(error) => log::warn!("no spare segment: {error}"),
+            });
+        }
+        Ok(after)
+    }
+
+    fn read(&mut self, command: DiskCommand) -> Result<(), Box<dyn std::error::Error>> {
+        match command {
+            DiskCommand::SupplySlots { to, first, upto } => {
+                let entries = self.journal.read_slots(first, upto, MAX_MESSAGE_BYTES)?;
+                self.saying.push((to, LearnerMessage::Chosen { entries, chosen_upto: upto }.into()));
+            }
+            DiskCommand::SupplySnapshot { to, upto, offset } => {
+                if let Some(part) = self.snapshot_part(upto, offset) {
+                    self.saying.push((to, part.into()));
+                }
+            }
+            DiskCommand::Look { first, upto, answer } => {
+                let first = first.max(self.journal.trimmed_upto().next());
+                let entries = self.journal.read_slots(first, upto, MAX_MESSAGE_BYTES);
+                // Whoever asked may have gone.
+                let _ = answer.send(entries.map_err(|error| error.to_string()));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The part asked for, or the first part of the newest snapshot if that one is gone.
+    fn snapshot_part(&self, upto: Slot, offset: u64) -> Option<LearnerMessage> {
+        let kept = self.snapshots.kept().ok()?;
+        let newest = *kept.last()?;
+        let (upto, offset) = if kept.contains(&upto) { (upto, offset) } else { (newest, 0) };
+        let part = self.snapshots.read_part(upto, offset, SNAPSHOT_PART_BYTES);
+        let part = part.inspect_err(|error| log::warn!("a snapshot cannot be supplied: {error}")).ok()?;
+        let bytes = Bytes::from(part.bytes);
+        Some(LearnerMessage::SnapshotPart { upto, total: part.total, offset, bytes })
+    }
+
+    fn publish(&self) {
+        let gauges = &self.gauges;
+        gauges.durable.store(self.journal.last_batch().0, Ordering::SeqCst);
+        gauges.batches.fetch_add(1, Ordering::Relaxed);
+        gauges.journal_bytes.store(self.journal.size_bytes(), Ordering::Relaxed);
+        gauges.trimmed_upto.store(self.journal.trimmed_upto().0, Ordering::Relaxed);
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum After {
+    GoOn,
+    End,
+}
+
+/// After how long without work the last batch is sealed.
+const IDLE: Duration = Duration::from_millis(500);

@@ -1,0 +1,113 @@
+//! What happened, for people: the log lines, the history of leaders, and whether this node votes.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use log::{debug, info, warn};
+
+use crate::net::report::ViewChange;
+use crate::paxos::{Configuration, Event, NodeId};
+
+/// A shared recorder of events.
+#[derive(Clone)]
+pub struct Events {
+    name: Arc<str>,
+    configuration: Arc<Configuration>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    views: VecDeque<ViewChange>,
+    trouble: Option<String>,
+    admitted: bool,
+}
+
+impl Events {
+    /// A recorder for the node of this name.
+    pub fn new(name: &str, configuration: &Configuration) -> Events {
+        Events {
+            name: name.into(),
+            configuration: Arc::new(configuration.clone()),
+            seen: Arc::new(Mutex::new(Seen::default())),
+        }
+    }
+
+    /// Takes note of an event.
+    pub fn note(&self, event: &Event) {
+        let name = &self.name;
+        match event {
+            Event::Ignored { from, what, why } => debug!("{name}: ignored {what} from {}: {why}", self.name_of(*from)),
+            Event::Canvassing {} => debug!("{name}: hears no leader, asks around"),
+            Event::Preparing { ballot } => debug!("{name}: prepares ballot {ballot}"),
+            Event::Leading { ballot, first, merged, holes } => {
+                info!("{name}: leads in ballot {ballot} from slot {first}: {merged} merged, {holes} holes filled");
+                self.view(ballot.node, *ballot, Some((*first, *merged, *holes)));
+            }
+            Event::Following { ballot } => {
+                info!("{name}: follows {} in ballot {ballot}", self.name_of(ballot.node));
+                self.view(ballot.node, *ballot, None);
+            }
+            Event::SteppedDown { ballot, why } => info!("{name}: no longer leads in ballot {ballot}: {why}"),
+            Event::Executed { .. } => {}
+            Event::Amnesia { peer, witnessed, durable } => {
+                let trouble = format!(
+                    "the journal ends at batch {}, but {} has seen batch {} of it: acknowledged data was lost, so this \
+                     node does not vote; restore its folder, or found the node anew under another name",
+                    durable.0,
+                    self.name_of(*peer),
+                    witnessed.0
+                );
+                warn!("{name}: {trouble}");
+                self.seen().trouble = Some(trouble);
+            }
+            Event::Admitted {} => {
+                debug!("{name}: met a quorum, may vote");
+                self.seen().admitted = true;
+            }
+            Event::Installed { upto } => info!("{name}: installed a snapshot up to slot {upto}"),
+        }
+    }
+
+    /// The changes of leader, oldest first.
+    pub fn views(&self) -> Vec<ViewChange> {
+        self.seen().views.iter().cloned().collect()
+    }
+
+    /// Why this node does not vote, and how to mend it; none if it may.
+    pub fn trouble(&self) -> Option<String> {
+        self.seen().trouble.clone()
+    }
+
+    /// Whether this node has met a quorum since it started.
+    pub fn admitted(&self) -> bool {
+        self.seen().admitted
+    }
+
+    /// A node's name; its number for a stranger.
+    pub fn name_of(&self, node: NodeId) -> String {
+        self.configuration.member(node).map_or_else(|| format!("node {node}"), |member| member.name.clone())
+    }
+
+    fn view(&self, leader: NodeId, ballot: crate::paxos::Ballot, merged: Option<(crate::paxos::Slot, u64, u64)>) {
+        let change = ViewChange { at_ms: wall_ms(), leader: self.name_of(leader), ballot, merged };
+        let mut seen = self.seen();
+        if seen.views.len() == MOST_VIEWS {
+            seen.views.pop_front();
+        }
+        seen.views.push_back(change);
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().expect("no holder of this lock panics")
+    }
+}
+
+/// The wall clock, in milliseconds since 1970.
+pub fn wall_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+/// How many changes of leader are remembered.
+const MOST_VIEWS: usize = 1000;

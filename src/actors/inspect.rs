@@ -1,0 +1,184 @@
+//! Looks inside a node, for people: answers from the roles' own state, between two of their lots.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::disk::DiskCommand;
+use super::executor::AskExecutor;
+use super::role::Look;
+use super::stage::{About, Serving, Stage, Staged};
+use crate::net::report::{
+    EntryReport, Inspection, LogReport, MOST_SLOTS, PeerStatus, Report, SlotReport, SlotState, Status,
+};
+use crate::paxos::proposer::Phase;
+use crate::paxos::{Acceptor, Ballot, Bytes, Entry, Learner, Proposer, Slot, Value};
+
+/// Answers an inspection.
+pub async fn inspect(inspection: Inspection, stage: &Stage, about: &About) -> Result<Report, String> {
+    let serving = match &*stage.borrow() {
+        Staged::Serving(serving) => Some(serving.clone()),
+        _ => None,
+    };
+    match (inspection, serving) {
+        (Inspection::Status, Some(serving)) => status(&serving, about).await.map(Box::new).map(Report::Status),
+        (Inspection::Status, None) => Ok(Report::Status(Box::new(not_serving(stage, about)))),
+        (Inspection::Log { first, upto }, Some(serving)) => log(&serving, first, upto).await.map(Report::Log),
+        (Inspection::View, Some(serving)) => Ok(Report::View(serving.events.views())),
+        (Inspection::Log { .. }, None) => Ok(Report::Log(LogReport::default())),
+        (Inspection::View, None) => Ok(Report::View(Vec::new())),
+    }
+}
+
+async fn status(serving: &Serving, about: &About) -> Result<Status, String> {
+    let look = Look::new(|proposer: &Proposer| (phase_of(proposer), proposer.leader()));
+    let (phase, leader) = asked(serving.proposer.send(look).await)?;
+    let (promised, voted) = asked(serving.acceptor.send(Look::new(|acceptor: &Acceptor| {
+        (acceptor.promised(), acceptor.votes().last_key_value().map(|(slot, _)| *slot))
+    })).await)?;
+    let chosen_upto = asked(serving.learner.send(Look::new(|learner: &Learner| learner.chosen_upto())).await)?;
+    let executor = serving.executor.send(AskExecutor).await.map_err(|_| GONE)?;
+    let events = &serving.events;
+    let trouble = events.trouble().or_else(|| {
+        (!events.admitted()).then(|| "has not met a majority since its start: waits for it before it votes".into())
+    });
+    Ok(Status {
+        node: Some(serving.own),
+        cluster_id: serving.cluster_id.clone(),
+        phase: if trouble.is_some() { "not voting".into() } else { phase.into() },
+        trouble,
+        leader: leader.map(|ballot| events.name_of(ballot.node)),
+        ballot: leader.unwrap_or(Ballot::ZERO),
+        promised,
+        trimmed_upto: serving.disk.trimmed_upto(),
+        snapshot_upto: executor.snapshot_upto,
+        executed_upto: executor.executed_upto,
+        chosen_upto,
+        last_slot: voted.unwrap_or(chosen_upto).max(chosen_upto),
+        sessions: executor.sessions,
+        journal_bytes: serving.disk.journal_bytes(),
+        batches: serving.disk.batches(),
+        commands: events.commands(),
+        digest: executor.digest.iter().fold(String::new(), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("writing to a string does not fail");
+            text
+        }),
+        peers: peers(about, |name| serving.configuration.named(name).is_some()),
+        ..of(about)
+    })
+}
+
+fn of(about: &About) -> Status {
+    Status {
+        name: about.name.clone(),
+        cluster: about.cluster.clone(),
+        address: about.address.clone(),
+        process_id: std::process::id(),
+        ..Status::default()
+    }
+}
+
+fn not_serving(stage: &Stage, about: &About) -> Status {
+    let (phase, trouble) = match &*stage.borrow() {
+        Staged::Founding { missing } => {
+            ("founding", format!("waits to meet the other founders once: {}", missing.join(", ")))
+        }
+        Staged::Broken { trouble } => ("not voting", trouble.clone()),
+        Staged::Serving(_) => ("", String::new()),
+    };
+    Status { phase: phase.into(), trouble: Some(trouble), peers: peers(about, |_| true), ..of(about) }
+}
+
+fn peers(about: &About, is_voter: impl Fn(&str) -> bool) -> Vec<PeerStatus> {
+    let book = about.book.borrow();
+    let links = about.links.borrow();
+    let mut names: Vec<&String> = links.keys().chain(book.entries().map(|entry| &entry.name)).collect();
+    names.sort();
+    names.dedup();
+    let status = |name: &String| PeerStatus {
+        name: name.clone(),
+        address: book.address_of(name).unwrap_or_default().to_owned(),
+        voter: is_voter(name),
+        link: links.get(name).cloned().unwrap_or_else(|| "down".into()),
+    };
+    names.into_iter().filter(|name| **name != about.name).map(status).collect()
+}
+
+fn phase_of(proposer: &Proposer) -> &'static str {
+    match proposer.phase() {
+        Phase::Following { .. } => "following",
+        Phase::Canvassing(_) => "canvassing",
+        Phase::Preparing(_) => "preparing",
+        Phase::Leading(_) => "leading",
+    }
+}
+
+/// The slots from `first` to `upto`, as far as one answer goes.
+async fn log(serving: &Serving, first: Slot, upto: Slot) -> Result<LogReport, String> {
+    let votes = asked(serving.acceptor.send(Look::new(|acceptor: &Acceptor| acceptor.votes().clone())).await)?;
+    let (ahead, chosen_upto) = asked(
+        serving.learner.send(Look::new(|learner: &Learner| (learner.ahead().clone(), learner.chosen_upto()))).await,
+    )?;
+    let executed_upto = serving.executor.send(AskExecutor).await.map_err(|_| GONE)?.executed_upto;
+    let trimmed_upto = serving.disk.trimmed_upto();
+    let tops = [&votes, &ahead].map(|slots| slots.last_key_value().map_or(Slot::ZERO, |(slot, _)| *slot));
+    let last = tops.into_iter().fold(chosen_upto, Slot::max);
+    let first = if first == Slot::ZERO { Slot((last.0 + 1).saturating_sub(LAST_FEW).max(1)) } else { first };
+    let upto = upto.min(last).min(first.plus(MOST_SLOTS - 1));
+    let values = read(serving, first.max(trimmed_upto.next()), upto.min(chosen_upto)).await?;
+    let report = |slot| {
+        let (state, at): (SlotState, Option<&(Ballot, Value)>) = if let Some(at) = values.get(&slot) {
+            (if slot <= executed_upto { SlotState::Executed } else { SlotState::Chosen }, Some(at))
+        } else if slot <= chosen_upto {
+            (SlotState::Cleared, None)
+        } else if let Some(at) = ahead.get(&slot) {
+            (SlotState::Chosen, Some(at))
+        } else {
+            let at = votes.get(&slot);
+            (if at.is_some() { SlotState::Accepted } else { SlotState::Empty }, at)
+        };
+        let entries = at.map_or_else(Vec::new, |(_, value)| value.entries().map(entry_report).collect());
+        SlotReport { slot, state, ballot: at.map(|(ballot, _)| *ballot), entries }
+    };
+    Ok(LogReport {
+        first_not_cleared: trimmed_upto.next(),
+        last_not_empty: last,
+        slots: first.previous().above(upto).map(report).collect(),
+    })
+}
+
+/// Chosen slots, read back from the journal.
+async fn read(serving: &Serving, first: Slot, upto: Slot) -> Result<BTreeMap<Slot, (Ballot, Value)>, String> {
+    let mut values = BTreeMap::new();
+    let mut next = first;
+    while next <= upto {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        serving.disk.send(vec![DiskCommand::Look { first: next, upto, answer }]);
+        let run = answered.await.map_err(|_| GONE)??;
+        let Some((last, _, _)) = run.last() else { break };
+        next = last.next();
+        values.extend(run.into_iter().map(|(slot, ballot, value)| (slot, (ballot, value))));
+    }
+    Ok(values)
+}
+
+fn entry_report(entry: Entry<'_>) -> EntryReport {
+    match entry {
+        Entry::Open { token } => EntryReport::Open { token },
+        Entry::Apply { session, sequence, operation, .. } => EntryReport::Apply {
+            session,
+            sequence,
+            operation: Bytes::from(&operation[..operation.len().min(SHOWN_BYTES)]),
+            length: operation.len() as u64,
+        },
+    }
+}
+
+fn asked<T>(answer: Result<Option<T>, actix::MailboxError>) -> Result<T, String> {
+    answer.ok().flatten().ok_or_else(|| GONE.into())
+}
+
+const GONE: &str = "the node is stopping";
+/// How many slots are shown when no range is named.
+const LAST_FEW: u64 = 20;
+/// How much of an operation is shown.
+const SHOWN_BYTES: usize = 1024;
