@@ -1,0 +1,50 @@
+//! What the journal says apart from slots: the few facts that must outlive the segments they stand in.
+//!
+//! Only the latest of each kind counts, so they are small whatever the journal's length, and are logged anew before a
+//! segment is given up (DESIGN rule 4). A vote is also a promise of its ballot.
+
+use std::collections::BTreeMap;
+
+use crate::paxos::{Ballot, BatchNumber, NodeId, Record, Slot};
+
+/// The latest fact of each kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Facts {
+    founded: Option<Record>,
+    promise: Ballot,
+    reserved: Ballot,
+    chosen_upto: Option<(Slot, Ballot)>,
+    witnessed: BTreeMap<NodeId, BatchNumber>,
+}
+
+impl Facts {
+    /// Takes what `record` adds.
+    pub fn note(&mut self, record: &Record) {
+        match record {
+            Record::Founded { .. } => self.founded = Some(record.clone()),
+            Record::Promise { ballot } | Record::Vote { ballot, .. } => self.promise = self.promise.max(*ballot),
+            Record::Reserved { ballot } => self.reserved = self.reserved.max(*ballot),
+            Record::Chosen { .. } => {}
+            Record::ChosenUpto { ballot, upto } => self.chosen_upto = self.chosen_upto.max(Some((*upto, *ballot))),
+            Record::Witnessed { node, batch } => {
+                let highest = self.witnessed.entry(*node).or_default();
+                *highest = (*highest).max(*batch);
+            }
+        }
+    }
+
+    /// The records that say the same.
+    pub fn records(&self) -> Vec<Record> {
+        let mut records: Vec<Record> = self.founded.iter().cloned().collect();
+        if self.promise > Ballot::ZERO {
+            records.push(Record::Promise { ballot: self.promise });
+        }
+        if self.reserved > Ballot::ZERO {
+            records.push(Record::Reserved { ballot: self.reserved });
+        }
+        records.extend(self.chosen_upto.map(|(upto, ballot)| Record::ChosenUpto { ballot, upto }));
+        let witnessed = self.witnessed.iter().map(|(node, batch)| Record::Witnessed { node: *node, batch: *batch });
+        records.extend(witnessed);
+        records
+    }
+}

@@ -1,0 +1,44 @@
+//! What a node keeps through a crash: the journal of its facts and the snapshots of its machines.
+//!
+//! Everything is written over the small [`Disk`] trait, so that tests and the simulator run the real journal over a
+//! disk that crashes on request.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`disk`] | the trait, and what a crash may take |
+//! | [`memory`] | a disk in memory that crashes, fails and rots on request |
+//! | [`journal`] | append, commit, read back, trim |
+//! | `recovery` | reading a journal: whole, torn or corrupt |
+//! | `segment`, `batch` | the bytes of format version 1 |
+//! | `spares` | files that wait to become segments |
+//! | `facts`, `index` | what outlives trimming; where a slot's value stands |
+//! | [`snapshots`] | whole images of the machines, under a digest |
+//! | `files`, `folder` (feature `runtime`) | the disk of the operating system; the data folder and its lock |
+
+mod batch;
+pub mod disk;
+mod facts;
+#[cfg(feature = "runtime")]
+pub mod files;
+#[cfg(feature = "runtime")]
+pub mod folder;
+mod index;
+pub mod journal;
+pub mod memory;
+mod recovery;
+mod segment;
+pub mod snapshots;
+mod spares;
+
+pub use disk::{Disk, DiskError};
+pub use journal::{Journal, Opened, Settings};
+pub use memory::MemoryDisk;
+pub use recovery::OpenError;
+pub use segment::FORMAT_VERSION;
+pub use snapshots::Snapshots;
+pub use spares::{Spare, SpareTask};
+#[cfg(feature = "runtime")]
+pub use {
+    files::FileDisk,
+    folder::{DataFolder, FolderError},
+};

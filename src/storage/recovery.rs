@@ -1,0 +1,233 @@
+//! Reading a journal back: what is whole, what is torn, what is corrupt.
+//!
+//! DESIGN rule 4. A batch is written only after the sync of the one before has returned. So a bad batch with anything
+//! valid behind it (a higher batch in its segment, or a later segment, whose header names its first batch) was durable
+//! once and is damaged now: [`OpenError::Corrupt`]. A bad batch with nothing valid behind it is taken for one that a
+//! crash tore before its sync returned: it is cut whole. That it was the last *acknowledged* batch, hit by a flipped
+//! bit, cannot be seen here; a seal behind it or a peer that witnessed its number can tell.
+//!
+//! Nothing on the disk is changed here; the journal restores the tail once everything has been read.
+
+use std::fmt;
+
+use super::batch::{ALIGNMENT, Frame, HEADER_BYTES};
+use super::disk::{Disk, DiskError};
+use super::facts::Facts;
+use super::index::{Index, Location};
+use super::segment::{FORMAT_VERSION, SEGMENT_HEADER_BYTES, Segment, SegmentHeader, file_of, sequence_of};
+use crate::paxos::{BatchNumber, Record, Slot};
+
+/// What was read.
+pub(super) struct Recovered {
+    pub journal: u64,
+    /// In order, those below `oldest` included, which a crash kept from being recycled.
+    pub segments: Vec<Segment>,
+    pub oldest: u32,
+    /// Where the next batch goes, in the last segment.
+    pub tail: usize,
+    pub last: BatchNumber,
+    pub vouched: BatchNumber,
+    pub trimmed_upto: Slot,
+    /// Nothing, or an empty batch, stands behind the last batch with records, or a later segment does.
+    pub sealed: bool,
+    pub torn: Option<BatchNumber>,
+    /// The last batch as it stands in the last segment; empty if that has none.
+    pub last_bytes: Vec<u8>,
+    pub index: Index,
+    pub facts: Facts,
+}
+
+/// Reads every segment in order and shows every record to `visit`.
+pub(super) fn recover<D: Disk>(disk: &D, visit: &mut impl FnMut(Record)) -> Result<Recovered, OpenError> {
+    let sequences: Vec<u32> = disk.list()?.iter().filter_map(|name| sequence_of(name)).collect();
+    let (first, last) = sequences.first().zip(sequences.last()).ok_or(OpenError::Missing)?;
+    let missing = |sequence: u32| OpenError::corrupt(&file_of(sequence), 0, "the file is missing");
+    if let Some(absent) = (*first..=*last).zip(&sequences).find(|(due, found)| due != *found) {
+        return Err(missing(absent.0));
+    }
+    let mut recovery: Option<Recovered> = None;
+    for sequence in *first..=*last {
+        let file = file_of(sequence);
+        let bytes = disk.read_all(&file)?;
+        let header = SegmentHeader::decode(&file, &bytes)?;
+        if header.sequence != sequence {
+            return Err(OpenError::corrupt(&file, 0, &format!("this is segment {}", header.sequence)));
+        }
+        let recovery = match &mut recovery {
+            Some(recovery) => {
+                recovery.enter(&file, &header)?;
+                recovery
+            }
+            none => none.insert(Recovered::from_first(&header)),
+        };
+        recovery.read_segment(&file, &header, &bytes, visit)?;
+        if sequence == *last {
+            recovery.judge_tail(&file, &bytes)?;
+        }
+    }
+    let mut recovered = recovery.expect("there is at least one segment");
+    let born_here = recovered.oldest == 0 && *first == 1;
+    if (recovered.oldest == 0 && !born_here) || recovered.oldest > 0 && *first > recovered.oldest {
+        return Err(missing(recovered.oldest.max(1)));
+    }
+    recovered.oldest = recovered.oldest.max(1);
+    recovered.index.trim(recovered.trimmed_upto);
+    Ok(recovered)
+}
+
+impl Recovered {
+    fn from_first(header: &SegmentHeader) -> Recovered {
+        Recovered {
+            journal: header.journal,
+            segments: Vec::new(),
+            oldest: 0,
+            tail: 0,
+            last: BatchNumber(header.first.0.saturating_sub(1)),
+            vouched: BatchNumber(0),
+            trimmed_upto: Slot::ZERO,
+            sealed: true,
+            torn: None,
+            last_bytes: Vec::new(),
+            index: Index::default(),
+            facts: Facts::default(),
+        }
+    }
+
+    /// A later segment proves what the one before must have held.
+    fn enter(&mut self, file: &str, header: &SegmentHeader) -> Result<(), OpenError> {
+        if header.journal != self.journal {
+            return Err(OpenError::corrupt(file, 0, "the file belongs to another journal"));
+        }
+        if header.first != self.next() {
+            let before = self.segments.last().expect("a segment was entered before");
+            let reason =
+                format!("batch {} is damaged or missing: `{file}` begins with batch {}", self.next().0, header.first.0);
+            return Err(OpenError::corrupt(&before.file, self.tail as u64, &reason));
+        }
+        Ok(())
+    }
+
+    fn read_segment(
+        &mut self,
+        file: &str,
+        header: &SegmentHeader,
+        bytes: &[u8],
+        visit: &mut impl FnMut(Record),
+    ) -> Result<(), OpenError> {
+        let mut highest = Slot::ZERO;
+        let mut last_from = SEGMENT_HEADER_BYTES;
+        self.tail = SEGMENT_HEADER_BYTES;
+        self.sealed = true;
+        while let Some(frame) = Frame::at(bytes, self.tail, self.journal, header.sequence) {
+            if frame.header.number != self.next() {
+                break;
+            }
+            for (span, record) in frame.records() {
+                let record = record.ok_or_else(|| {
+                    let offset = self.tail as u64 + u64::from(span.offset);
+                    OpenError::corrupt(file, offset, "this version cannot read the record")
+                })?;
+                if let Some((slot, place)) = Location::of(&record, header.sequence, self.tail as u32, span) {
+                    self.index.note(slot, place);
+                    highest = highest.max(slot);
+                }
+                self.facts.note(&record);
+                visit(record);
+            }
+            self.last = frame.header.number;
+            self.vouched = frame.header.vouched;
+            self.trimmed_upto = frame.header.trimmed_upto;
+            self.oldest = frame.header.oldest;
+            self.sealed = frame.is_empty();
+            last_from = self.tail;
+            self.tail += frame.length;
+        }
+        self.last_bytes = bytes[last_from..self.tail].to_vec();
+        self.segments.push(Segment { sequence: header.sequence, file: file.into(), size: header.size, highest });
+        Ok(())
+    }
+
+    /// Behind the last good batch of the last segment: zeros, stale bytes or a torn batch, but nothing valid.
+    fn judge_tail(&mut self, file: &str, bytes: &[u8]) -> Result<(), OpenError> {
+        let sequence = self.segments.last().expect("the last segment was read").sequence;
+        for offset in (self.tail..bytes.len().saturating_sub(HEADER_BYTES - 1)).step_by(ALIGNMENT) {
+            let Some(found) = Frame::at(bytes, offset, self.journal, sequence) else { continue };
+            if found.header.number >= self.next() {
+                let (next, number) = (self.next().0, found.header.number.0);
+                let reason = format!("batch {next} is damaged or missing: batch {number} stands at byte {offset}");
+                return Err(OpenError::corrupt(file, self.tail as u64, &reason));
+            }
+        }
+        let torn = Frame::pretends_at(bytes, self.tail, self.journal, sequence, self.next());
+        self.torn = torn.then_some(self.next());
+        Ok(())
+    }
+
+    fn next(&self) -> BatchNumber {
+        BatchNumber(self.last.0 + 1)
+    }
+}
+
+/// A journal could not be opened or made. Nothing on the disk was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OpenError {
+    /// There is no journal in this folder.
+    Missing,
+    /// There is a journal in this folder, so none was made.
+    Exists {
+        /// One of its files.
+        file: String,
+    },
+    /// Something that was durable is damaged: this node must not vote with it.
+    Corrupt {
+        /// The file.
+        file: String,
+        /// Where in it, in bytes.
+        offset: u64,
+        /// What is wrong there.
+        reason: String,
+    },
+    /// The file was written by another version.
+    UnknownVersion {
+        /// The file.
+        file: String,
+        /// The format version that it states.
+        version: u32,
+    },
+    /// The disk did not do what it was asked.
+    Disk(DiskError),
+}
+
+impl OpenError {
+    pub(super) fn corrupt(file: &str, offset: u64, reason: &str) -> OpenError {
+        OpenError::Corrupt { file: file.into(), offset, reason: reason.into() }
+    }
+}
+
+impl From<DiskError> for OpenError {
+    fn from(error: DiskError) -> OpenError {
+        OpenError::Disk(error)
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OpenError::Missing => f.write_str("the folder has no journal: it is new, or its journal was removed"),
+            OpenError::Exists { file } => write!(f, "the folder already has a journal (`{file}`): open it instead"),
+            OpenError::Corrupt { file, offset, reason } => write!(
+                f,
+                "the journal is corrupt: `{file}` at byte {offset}: {reason}; this node may have forgotten votes: \
+                 replace it by a new member with an empty folder, and remove this folder only after that"
+            ),
+            OpenError::UnknownVersion { file, version } => write!(
+                f,
+                "`{file}` has journal format {version}, and this version of synod reads format {FORMAT_VERSION}: use \
+                 the version that wrote it"
+            ),
+            OpenError::Disk(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}

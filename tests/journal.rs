@@ -1,0 +1,542 @@
+//! The journal over a disk that tears, loses, rots and fails (DESIGN rule 4).
+
+use synod::paxos::{
+    Ballot, BatchNumber, Bytes, Command, Configuration, NodeId, Record, Sequence, SessionId, Slot, Stamp, Value,
+};
+use synod::storage::{Disk, Journal, MemoryDisk, OpenError, Settings};
+
+const SMALL: Settings = Settings { segment_bytes: 16 * 1024, first_segment_bytes: 8 * 1024, spares: 2 };
+const FIRST: &str = "journal-0000000001";
+
+fn ballot(round: u64) -> Ballot {
+    Ballot::new(round, NodeId(1))
+}
+
+fn value(seed: u64, length: usize) -> Value {
+    let operation = Bytes::from(vec![seed as u8; length]);
+    let (session, sequence, done_below) = (SessionId(1), Sequence(seed), Sequence(0));
+    Value::batch(Stamp { time_ms: 1, seed }, &[Command::Apply { session, sequence, done_below, operation }])
+}
+
+fn vote(slot: u64, round: u64, length: usize) -> Record {
+    Record::Vote { slot: Slot(slot), ballot: ballot(round), value: value(slot * 100 + round, length) }
+}
+
+fn chosen(slot: u64, round: u64) -> Record {
+    Record::Chosen { slot: Slot(slot), ballot: ballot(round), value: value(slot * 100 + round, 9) }
+}
+
+fn promise(round: u64) -> Record {
+    Record::Promise { ballot: ballot(round) }
+}
+
+fn created(settings: Settings) -> (MemoryDisk, Journal<MemoryDisk>) {
+    let disk = MemoryDisk::new();
+    let mut journal = Journal::create(disk.clone(), settings, 77).unwrap();
+    journal.vouch();
+    (disk, journal)
+}
+
+fn commit(journal: &mut Journal<MemoryDisk>, records: &[Record]) -> BatchNumber {
+    for record in records {
+        journal.append(record);
+    }
+    journal.commit().unwrap()
+}
+
+/// Batches of a small journal, one of each kind of record among them.
+fn sample() -> Vec<Vec<Record>> {
+    vec![
+        vec![Record::Founded { node: NodeId(1), configuration: Configuration::numbered(3) }, promise(1)],
+        vec![vote(1, 1, 5)],
+        vec![vote(2, 1, 40), Record::ChosenUpto { ballot: ballot(1), upto: Slot(1) }, chosen(3, 2)],
+        vec![Record::Reserved { ballot: ballot(4) }, Record::Witnessed { node: NodeId(2), batch: BatchNumber(9) }],
+    ]
+}
+
+fn sample_disk(sealed: bool) -> MemoryDisk {
+    let (disk, mut journal) = created(SMALL);
+    for batch in sample() {
+        commit(&mut journal, &batch);
+    }
+    if sealed {
+        journal.seal().unwrap();
+    }
+    disk
+}
+
+fn used(disk: &MemoryDisk) -> usize {
+    disk.read_all(FIRST).unwrap().iter().rposition(|byte| *byte != 0).unwrap() + 1
+}
+
+#[test]
+fn what_is_committed_reads_back_and_numbers_go_up_by_one() {
+    let (disk, mut journal) = created(SMALL);
+    for (batch, number) in sample().iter().zip(1..) {
+        assert_eq!(commit(&mut journal, batch), BatchNumber(number));
+    }
+    assert_eq!(journal.commit(), Ok(BatchNumber(4)), "nothing to do");
+    disk.crash_to_synced();
+    let opened = Journal::open(disk, SMALL).unwrap();
+    assert_eq!(opened.records, sample().concat());
+    assert_eq!((opened.journal.last_batch(), opened.torn), (BatchNumber(4), None));
+}
+
+#[test]
+fn a_steady_commit_is_one_write_and_one_sync() {
+    let (disk, mut journal) = created(SMALL);
+    commit(&mut journal, &sample().concat());
+    let before = disk.operations();
+    commit(&mut journal, &sample().concat());
+    let after = disk.operations();
+    assert_eq!((after.writes - before.writes, after.syncs - before.syncs, after.folder - before.folder), (1, 1, 0));
+    journal.commit().unwrap();
+    assert_eq!(disk.operations(), after, "an empty commit does no I/O");
+}
+
+/// Each flip yields all batches but perhaps the last, or is refused; with a seal, nothing is lost silently.
+#[test]
+fn every_flipped_bit_is_harmless_cuts_the_last_batch_or_is_reported() {
+    let whole = sample().concat();
+    let but_last = sample()[..3].concat();
+    for sealed in [false, true] {
+        let disk = sample_disk(sealed);
+        let (mut refused, mut cut) = (0, 0);
+        for offset in 0..used(&disk) + 8 {
+            let hurt = disk.fork();
+            hurt.flip(FIRST, offset, (offset % 8) as u8);
+            match Journal::open(hurt, SMALL) {
+                Ok(opened) if opened.records == whole => {}
+                Ok(opened) => {
+                    assert_eq!(opened.records, but_last, "flipped at {offset}");
+                    assert!(!sealed, "flipped at {offset}: a sealed batch was lost silently");
+                    cut += 1;
+                }
+                Err(OpenError::Corrupt { file, .. } | OpenError::UnknownVersion { file, .. }) => {
+                    assert_eq!(file, FIRST);
+                    refused += 1;
+                }
+                Err(other) => panic!("flipped at {offset}: {other}"),
+            }
+        }
+        assert!(refused > 400, "most of the bytes count: {refused}");
+        assert_eq!(cut > 0, !sealed);
+    }
+}
+
+#[test]
+fn every_truncation_is_refused() {
+    let disk = sample_disk(false);
+    for length in 0..disk.len(FIRST).unwrap() as usize {
+        let hurt = disk.fork();
+        hurt.truncate(FIRST, length);
+        assert!(matches!(Journal::open(hurt, SMALL), Err(OpenError::Corrupt { .. })), "cut at {length}");
+    }
+}
+
+/// As a crash leaves it: the file has its length, the last batch is there in part.
+#[test]
+fn every_torn_last_batch_is_cut_whole_and_never_comes_back() {
+    let (disk, mut journal) = created(SMALL);
+    for batch in &sample()[..3] {
+        commit(&mut journal, batch);
+    }
+    let long = [vote(7, 3, 300), vote(8, 3, 300)];
+    disk.fail_sync_after(0);
+    long.iter().for_each(|record| journal.append(record));
+    let length = journal.pending_bytes() as u64;
+    // The failed sync drops the write from the disk's list; so tear one that was never synced at all.
+    drop(journal);
+    for kept in 0..=length {
+        for end in [0, 1] {
+            let disk = sample_disk(false);
+            let mut journal = Journal::open(disk.clone(), SMALL).unwrap().journal;
+            long.iter().for_each(|record| journal.append(record));
+            disk.fail_after(1);
+            assert!(journal.commit().is_err());
+            let mut choices = [0, 0, kept, end].into_iter();
+            disk.crash(|_| choices.next().unwrap_or(0));
+            let opened = Journal::open(disk.clone(), SMALL).unwrap();
+            let whole = [sample().concat(), long.to_vec()].concat();
+            // The last bytes may be padding and zeros, which are there anyway.
+            if opened.records == whole {
+                assert!(kept + 8 > length, "kept {kept} of {length}");
+                continue;
+            }
+            assert_eq!(opened.records, sample().concat(), "kept {kept} of {length}");
+            let mut journal = opened.journal;
+            commit(&mut journal, &[promise(9)]);
+            disk.crash_to_synced();
+            let again = Journal::open(disk, SMALL).unwrap();
+            assert_eq!(again.records, [sample().concat(), vec![promise(9)]].concat(), "kept {kept} of {length}");
+        }
+    }
+}
+
+/// Everything committed survives a crash at any operation, whatever the crash keeps of the rest.
+#[test]
+fn a_crash_at_any_operation_loses_nothing_that_was_committed() {
+    let batches: Vec<Vec<Record>> = (1..40).map(|n| vec![vote(n, n, 700), promise(n)]).collect();
+    for operations in 0.. {
+        for seed in 0..3 {
+            let (disk, mut journal) = created(SMALL);
+            disk.fail_after(operations);
+            let committed = batches.iter().take_while(|batch| {
+                batch.iter().for_each(|record| journal.append(record));
+                journal.commit().is_ok()
+            });
+            let committed = committed.count();
+            let mut state = operations * 31 + seed;
+            disk.crash(|bound| {
+                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                match seed {
+                    0 => 0,
+                    1 => bound,
+                    _ => (state >> 33) % (bound + 1),
+                }
+            });
+            let opened = Journal::open(disk, SMALL).unwrap();
+            let with_last = batches[..(committed + 1).min(batches.len())].concat();
+            let kept = &opened.records;
+            assert!(
+                *kept == batches[..committed].concat() || *kept == with_last,
+                "{operations} operations, {committed} batches committed, {} records kept",
+                kept.len()
+            );
+            if committed == batches.len() {
+                return;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_crash_while_the_journal_is_made_leaves_none_or_a_whole_one() {
+    for operations in 0.. {
+        let disk = MemoryDisk::new();
+        disk.fail_after(operations);
+        let made = Journal::create(disk.clone(), SMALL, 1).is_ok();
+        for keep in [0, u64::MAX] {
+            let disk = disk.fork();
+            disk.crash(|bound| bound & keep);
+            if Journal::exists(&disk).unwrap() {
+                assert!(Journal::open(disk, SMALL).unwrap().records.is_empty());
+            } else {
+                assert!(!made);
+                assert_eq!(Journal::open(disk.clone(), SMALL).unwrap_err(), OpenError::Missing);
+                Journal::create(disk, SMALL, 2).unwrap();
+            }
+        }
+        if made {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_journal_is_never_made_over_another() {
+    let disk = sample_disk(false);
+    assert!(matches!(Journal::create(disk, SMALL, 5), Err(OpenError::Exists { .. })));
+}
+
+#[test]
+fn a_missing_file_is_corruption() {
+    let (disk, mut journal) = created(SMALL);
+    for n in 1..60 {
+        commit(&mut journal, &[vote(n, 1, 900)]);
+    }
+    let files: Vec<String> = disk.list().unwrap().into_iter().filter(|file| file.starts_with("journal")).collect();
+    assert!(files.len() > 3);
+    // The last file's absence cannot be seen from the others; the number that peers witnessed tells.
+    for file in &files[..files.len() - 1] {
+        let hurt = disk.fork();
+        hurt.remove(file).unwrap();
+        let refused = Journal::open(hurt, SMALL).unwrap_err();
+        assert!(matches!(&refused, OpenError::Corrupt { file: named, .. } if named == file), "{refused}");
+    }
+    let hurt = disk.fork();
+    hurt.remove(&files[files.len() - 1]).unwrap();
+    let mut journal = Journal::open(hurt, SMALL).unwrap().journal;
+    assert!(journal.last_batch() < BatchNumber(59));
+    // A flip in the last batch of an earlier segment: the next segment's header proves that it was durable.
+    let last_byte = disk.read_all(&files[1]).unwrap().iter().rposition(|byte| *byte != 0).unwrap();
+    let hurt = disk.fork();
+    hurt.flip(&files[1], last_byte, 0);
+    let refused = Journal::open(hurt, SMALL).unwrap_err();
+    assert!(matches!(&refused, OpenError::Corrupt { file, .. } if *file == files[1]), "{refused}");
+    journal.commit().unwrap();
+}
+
+#[test]
+fn the_error_names_the_file_the_place_and_the_mend() {
+    let disk = sample_disk(true);
+    disk.flip(FIRST, 4096 + 60, 0);
+    let text = Journal::open(disk, SMALL).unwrap_err().to_string();
+    for part in [FIRST, "byte 4096", "replace it by a new member", "remove this folder only after"] {
+        assert!(text.contains(part), "{text}");
+    }
+    assert_eq!(text.lines().count(), 1);
+}
+
+#[test]
+fn an_unknown_format_version_is_named() {
+    let disk = sample_disk(false);
+    disk.write_at(FIRST, 8, &2u32.to_le_bytes()).unwrap();
+    assert_eq!(Journal::open(disk, SMALL).unwrap_err(), OpenError::UnknownVersion { file: FIRST.into(), version: 2 });
+}
+
+#[test]
+fn after_a_failed_sync_every_call_fails_the_same_way_and_nothing_is_written() {
+    let (disk, mut journal) = created(SMALL);
+    commit(&mut journal, &[promise(1)]);
+    disk.fail_sync_after(0);
+    journal.append(&promise(2));
+    let first = journal.commit().unwrap_err();
+    let operations = disk.operations();
+    journal.append(&promise(3));
+    assert_eq!(journal.commit(), Err(first.clone()));
+    assert_eq!(journal.seal(), Err(first.clone()));
+    assert_eq!(journal.trim(Slot(1)), Err(first.clone()));
+    assert_eq!(journal.read_slots(Slot(1), Slot(1), 1), Err(first));
+    assert_eq!(disk.operations(), operations);
+    assert_eq!(journal.last_batch(), BatchNumber(1));
+}
+
+/// The process ends after a failed sync, the machine does not: the batch is in the cache only, and the system thinks
+/// that it is clean. Whatever the next start reads must be durable before anybody acts on it.
+#[test]
+fn what_a_start_reads_is_durable_even_after_a_failed_sync() {
+    let (disk, mut journal) = created(SMALL);
+    commit(&mut journal, &[promise(1)]);
+    disk.fail_sync_after(0);
+    journal.append(&promise(2));
+    assert!(journal.commit().is_err());
+    let read = Journal::open(disk.clone(), SMALL).unwrap().records;
+    disk.crash_to_synced();
+    assert_eq!(Journal::open(disk, SMALL).unwrap().records, read);
+}
+
+#[test]
+fn a_full_disk_poisons_and_a_restart_with_room_goes_on() {
+    let (disk, mut journal) = created(SMALL);
+    disk.limit_bytes(8 * 1024 + 100);
+    let mut committed = Vec::new();
+    let error = (1..)
+        .find_map(|n| {
+            journal.append(&vote(n, 1, 500));
+            let outcome = journal.commit();
+            if outcome.is_ok() {
+                committed.push(vote(n, 1, 500));
+            }
+            outcome.err()
+        })
+        .unwrap();
+    assert!(error.to_string().contains("no space left"), "{error}");
+    assert_eq!(journal.commit(), Err(error));
+    disk.limit_bytes(u64::MAX);
+    let opened = Journal::open(disk, SMALL).unwrap();
+    assert_eq!(opened.records, committed);
+    let mut journal = opened.journal;
+    commit(&mut journal, &[vote(99, 1, 500)]);
+}
+
+#[test]
+fn a_batch_larger_than_a_segment_gets_a_segment_that_fits() {
+    let (disk, mut journal) = created(SMALL);
+    commit(&mut journal, &[promise(1)]);
+    let large = vote(1, 1, 100_000);
+    commit(&mut journal, std::slice::from_ref(&large));
+    commit(&mut journal, &[vote(2, 1, 10)]);
+    disk.crash_to_synced();
+    let opened = Journal::open(disk, SMALL).unwrap();
+    assert_eq!(opened.records, [promise(1), large, vote(2, 1, 10)]);
+}
+
+#[test]
+fn sealing_is_done_once_and_an_empty_journal_needs_none() {
+    let (disk, mut journal) = created(SMALL);
+    let before = disk.operations();
+    journal.seal().unwrap();
+    assert_eq!(disk.operations(), before);
+    commit(&mut journal, &[promise(1)]);
+    journal.seal().unwrap();
+    let sealed = disk.operations();
+    journal.seal().unwrap();
+    assert_eq!(disk.operations(), sealed);
+    assert_eq!(journal.last_batch(), BatchNumber(1), "a seal that rots loses nothing, so peers do not hear of it");
+    let mut journal = Journal::open(disk.clone(), SMALL).unwrap().journal;
+    let opened = disk.operations();
+    journal.seal().unwrap();
+    assert_eq!(disk.operations(), opened, "still sealed");
+}
+
+/// An old disk put back, or a lost tail: however often the node restarts and writes before peers have looked at its
+/// number, the number stays what the journal really vouches for.
+#[test]
+fn the_number_that_peers_hear_stands_still_until_vouched() {
+    let disk = sample_disk(false);
+    disk.flip(FIRST, used(&disk) - 1, 0);
+    for round in 0..3 {
+        let mut journal = Journal::open(disk.clone(), SMALL).unwrap().journal;
+        assert_eq!(journal.last_batch(), BatchNumber(3));
+        assert_eq!(commit(&mut journal, &[promise(round + 10)]), BatchNumber(3));
+        journal.seal().unwrap();
+    }
+    let mut journal = Journal::open(disk.clone(), SMALL).unwrap().journal;
+    journal.vouch();
+    assert_eq!(journal.last_batch(), BatchNumber(3), "only a later batch says so durably");
+    let number = commit(&mut journal, &[promise(20)]);
+    assert_eq!(number, BatchNumber(3 + 3 * 2 + 1));
+    assert_eq!(Journal::open(disk, SMALL).unwrap().journal.last_batch(), number);
+}
+
+#[test]
+fn slots_are_supplied_from_the_record_that_tells_the_chosen_value() {
+    let (disk, mut journal) = created(SMALL);
+    commit(&mut journal, &[vote(1, 1, 5), vote(2, 5, 5), vote(3, 1, 5)]);
+    commit(&mut journal, &[vote(1, 2, 5), vote(2, 3, 5), chosen(3, 2), vote(3, 9, 5)]);
+    journal.append(&vote(4, 1, 5));
+    journal.append(&vote(6, 1, 5));
+    for mut journal in [journal, Journal::open(disk, SMALL).unwrap().journal] {
+        let found = journal.read_slots(Slot(1), Slot(9), 10_000);
+        if journal.oldest_slot().is_none() {
+            continue;
+        }
+        let told = |record: &Record| match record {
+            Record::Vote { slot, ballot, value } | Record::Chosen { slot, ballot, value } => {
+                (*slot, *ballot, value.clone())
+            }
+            _ => unreachable!(),
+        };
+        let expected = [vote(1, 2, 5), vote(2, 5, 5), chosen(3, 2), vote(4, 1, 5)].iter().map(told).collect::<Vec<_>>();
+        let found = found.unwrap();
+        assert_eq!(found, expected[..found.len()]);
+        assert!(found.len() >= 3, "slot 4 was pending; 5 is a hole");
+        assert_eq!(journal.read_slots(Slot(2), Slot(2), 10_000).unwrap(), expected[1..2]);
+        assert_eq!(journal.read_slots(Slot(1), Slot(3), 1).unwrap(), expected[..1], "at least one");
+        assert_eq!(journal.read_slots(Slot(5), Slot(9), 10_000).unwrap(), []);
+        assert_eq!(journal.read_slots(Slot(3), Slot(2), 10_000).unwrap(), []);
+    }
+}
+
+#[test]
+fn a_record_that_rots_after_the_start_is_an_error_not_a_value() {
+    let (disk, mut journal) = created(SMALL);
+    commit(&mut journal, &[vote(1, 1, 50), vote(2, 1, 5)]);
+    disk.flip(FIRST, 4096 + 56 + 100, 2);
+    let error = journal.read_slots(Slot(1), Slot(2), 10_000).unwrap_err();
+    assert!(error.to_string().contains("damaged"), "{error}");
+    assert_eq!(journal.read_slots(Slot(2), Slot(2), 10_000).unwrap().len(), 1);
+}
+
+#[test]
+fn trimming_recycles_keeps_the_facts_and_never_brings_stale_records_back() {
+    let (disk, mut journal) = created(SMALL);
+    commit(&mut journal, &sample().concat());
+    let mut trimmed = Slot::ZERO;
+    for n in 4..400 {
+        commit(&mut journal, &[vote(n, 5, 600)]);
+        if n % 20 == 0 {
+            journal.seal().unwrap();
+            let now = journal.trim(Slot(n - 10)).unwrap();
+            assert!(now >= trimmed && now <= Slot(n - 10));
+            trimmed = now;
+            assert_eq!(journal.trimmed_upto(), now);
+            assert_eq!(journal.oldest_slot(), Some(now.next()));
+            let files = disk.list().unwrap();
+            assert!(files.iter().filter(|file| file.starts_with("journal")).count() <= 4, "{files:?}");
+            assert!(files.iter().filter(|file| file.starts_with("spare")).count() <= 2, "{files:?}");
+        }
+        if n % 33 == 0 {
+            disk.crash_to_synced();
+            let opened = Journal::open(disk.clone(), SMALL).unwrap();
+            journal = opened.journal;
+            journal.vouch();
+            assert_eq!(journal.trimmed_upto(), trimmed);
+            let records = opened.records;
+            assert!(records.contains(&sample()[0][0]), "who we are");
+            assert!(records.contains(&sample()[3][0]), "the ballot reserved");
+            assert!(records.contains(&sample()[3][1]), "what was witnessed");
+            let ballots = records.iter().filter_map(|record| match record {
+                Record::Vote { ballot, .. } | Record::Promise { ballot } => Some(*ballot),
+                _ => None,
+            });
+            assert_eq!(ballots.max(), Some(ballot(5)));
+            let slots: Vec<Slot> = records
+                .iter()
+                .filter_map(|record| match record {
+                    Record::Vote { slot, .. } if *slot > trimmed => Some(*slot),
+                    _ => None,
+                })
+                .collect();
+            assert_eq!(slots, trimmed.above(Slot(n)).collect::<Vec<_>>(), "each once, in order");
+            let supplied = journal.read_slots(trimmed.next(), Slot(n), usize::MAX).unwrap();
+            assert_eq!(supplied.len() as u64, n - trimmed.0);
+        }
+    }
+    assert!(trimmed >= Slot(300));
+    assert!(journal.size_bytes() < 5 * 16 * 1024);
+}
+
+#[test]
+fn a_crash_at_any_operation_of_a_trim_keeps_the_facts_and_the_slots_above() {
+    for operations in 0.. {
+        for keep in [0, u64::MAX] {
+            let (disk, mut journal) = created(SMALL);
+            commit(&mut journal, &sample().concat());
+            for n in 4..60 {
+                commit(&mut journal, &[vote(n, 5, 700)]);
+            }
+            disk.fail_after(operations);
+            let trimmed = journal.trim(Slot(40));
+            disk.crash(|bound| bound & keep);
+            let opened = Journal::open(disk.clone(), SMALL).unwrap();
+            let mut journal = opened.journal;
+            for fact in [&sample()[0][0], &sample()[3][0], &sample()[3][1]] {
+                assert!(opened.records.contains(fact), "{operations} operations: {fact:?}");
+            }
+            assert!(journal.trimmed_upto() <= Slot(40));
+            assert_eq!(journal.read_slots(Slot(41), Slot(59), usize::MAX).unwrap().len(), 19);
+            assert_eq!(journal.trim(Slot(40)).unwrap(), journal.trimmed_upto());
+            assert!(journal.trimmed_upto() > Slot(20));
+            if trimmed.is_ok() {
+                return;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_spare_prepared_aside_becomes_the_next_segment() {
+    let (disk, mut journal) = created(SMALL);
+    assert!(!journal.needs_spare(), "not while there is much room");
+    let mut n = 0;
+    while !journal.needs_spare() {
+        n += 1;
+        commit(&mut journal, &[vote(n, 1, 500)]);
+    }
+    let task = journal.spare_task().unwrap();
+    assert!(!journal.needs_spare() && journal.spare_task().is_none(), "one at a time");
+    let spare = std::thread::spawn(move || task.run()).join().unwrap().unwrap();
+    journal.add_spare(spare);
+    let files = disk.list().unwrap();
+    assert_eq!(files, [FIRST, "spare-0000000002"]);
+    while disk.list().unwrap() == files {
+        n += 1;
+        commit(&mut journal, &[vote(n, 1, 500)]);
+    }
+    assert_eq!(disk.list().unwrap(), [FIRST, "journal-0000000002"]);
+    assert_eq!(disk.len("journal-0000000002"), Ok(16 * 1024));
+}
+
+#[test]
+fn an_unfinished_spare_is_removed_at_the_next_start() {
+    let (disk, mut journal) = created(SMALL);
+    commit(&mut journal, &[vote(1, 1, 3000)]);
+    disk.fail_after(2);
+    assert!(journal.spare_task().unwrap().run().is_err());
+    disk.crash(|bound| bound);
+    assert_eq!(disk.list().unwrap(), [FIRST, "spare-0000000002.new"]);
+    Journal::open(disk.clone(), SMALL).unwrap();
+    assert_eq!(disk.list().unwrap(), [FIRST]);
+}
