@@ -4,6 +4,12 @@
 //! Given the same operations it must reach the same state and give the same answers, on every node, for ever: no clock,
 //! no dice, no hash-ordered iteration, no I/O.
 
+pub mod composite;
+pub mod kv;
+
+pub use composite::{Composite, MachineId};
+pub use kv::Kv;
+
 use crate::paxos::Place;
 
 /// What an operation may depend on besides the state and itself.
