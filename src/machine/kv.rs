@@ -126,10 +126,10 @@ pub enum Space {
 pub enum Answer {
     /// It is done.
     Ok,
-    /// The value's length in bytes after the append.
+    /// The suffix has been added.
     Appended {
-        /// In bytes.
-        length: u64,
+        /// The whole value now.
+        value: Bytes,
     },
     /// Whether there was something to delete.
     Deleted {
@@ -237,9 +237,9 @@ impl Kv {
                 let before = self.keys.value(&key).map_or(&[][..], |value| value);
                 let length = before.len() + suffix.len();
                 check(&key, length)?;
-                let value = [before, &suffix].concat();
-                self.keys.insert(key, value.into());
-                Ok(Answer::Appended { length: length as u64 })
+                let value = Bytes::from([before, &suffix].concat());
+                self.keys.insert(key, value.clone());
+                Ok(Answer::Appended { value })
             }
             Operation::Delete { key } => {
                 check(&key, 0)?;

@@ -52,11 +52,11 @@ fn an_empty_key_and_an_empty_value_are_a_key_and_a_value() {
 }
 
 #[test]
-fn append_creates_and_answers_the_new_length() {
+fn append_creates_and_answers_the_whole_value() {
     let mut kv = Kv::default();
     let append = |suffix: &str| Operation::Append { key: bytes("a"), suffix: bytes(suffix) };
-    assert_eq!(apply(&mut kv, &append("he")), Answer::Appended { length: 2 });
-    assert_eq!(apply(&mut kv, &append("llo")), Answer::Appended { length: 5 });
+    assert_eq!(apply(&mut kv, &append("he")), Answer::Appended { value: bytes("he") });
+    assert_eq!(apply(&mut kv, &append("llo")), Answer::Appended { value: bytes("hello") });
     assert_eq!(get(&kv, "a"), Some(bytes("hello")));
 }
 
