@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::session::Outcome;
+use super::outcome::Outcome;
 
 /// Why a request did not succeed. Displayed as one line: what happened, why, how to mend it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 //! A client is cheap to clone; clones share one session and one connection, whose driver ends with the last of them.
 //! Every call returns within the client's deadline.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use super::driver::{self, Ask, Request};
 use super::error::ClientError;
 use super::nodes::Nodes;
-use super::session::Outcome;
+use super::outcome::Outcome;
 use super::transport::{Network, Transport, ask_once};
 use crate::net::cookie::Cookie;
 use crate::net::report::{Inspection, Report, Status};
@@ -172,7 +172,9 @@ impl Client {
         let addresses = self.nodes.addresses_of(name);
         if addresses.is_empty() {
             let known = self.node_names().join(", ");
-            return Err(ClientError::Usage { reason: format!("no address of a node `{name}` is known; known: {known}") });
+            return Err(ClientError::Usage {
+                reason: format!("no address of a node `{name}` is known; known: {known}"),
+            });
         }
         let client = Client::over(self.transport.clone(), Nodes::only(&addresses), self.deadline).await?;
         let status = client.status().await?;
@@ -196,16 +198,27 @@ impl Client {
         let deadline = Instant::now() + self.deadline;
         // What the connected node knows of the others, if it is well enough to say.
         let _ = timeout_at(deadline.min(Instant::now() + INTRODUCTION), self.status()).await;
-        let mut asked = BTreeSet::new();
         let mut tasks = JoinSet::new();
         for (name, addresses) in self.nodes.by_name() {
-            asked.insert(name.clone());
             let (transport, inspection) = (self.transport.clone(), inspection.clone());
-            tasks.spawn(async move { (name, ask_once(&*transport, &addresses, inspection, deadline).await) });
+            tasks.spawn(async move {
+                let report = ask_once(&*transport, &addresses, inspection, deadline).await;
+                (name, addresses, report)
+            });
         }
-        let mut reports = tasks.join_all().await;
-        reports.sort_by(|one, other| one.0.cmp(&other.0));
-        reports
+        let mut reports = BTreeMap::new();
+        for (name, addresses, report) in tasks.join_all().await {
+            match report {
+                Ok((name, report)) => {
+                    addresses.iter().for_each(|address| self.nodes.learn_name(address, &name));
+                    reports.insert(name, Ok(report));
+                }
+                Err(error) => {
+                    reports.entry(name).or_insert(Err(error));
+                }
+            }
+        }
+        reports.into_iter().collect()
     }
 
     /// The names of the nodes as far as they are known without asking anybody.

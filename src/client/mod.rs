@@ -3,6 +3,8 @@
 //! | file | what it holds |
 //! |---|---|
 //! | [`session`] | retry, redirect, exactly-once, as a plain value without sockets or clocks |
+//! | [`outcome`] | what became of a request: done, not done, unknown |
+//! | `pause` | back-off |
 //! | [`error`] | what a caller is told when a request did not succeed |
 //! | `handle` (runtime) | [`Client`]: the calls |
 //! | `kv` (runtime) | the key-value store's calls |
@@ -13,6 +15,8 @@
 //! Absent on purpose: a pool of connections. One session over one connection carries a thousand commands at once.
 
 pub mod error;
+pub mod outcome;
+mod pause;
 pub mod session;
 
 #[cfg(feature = "runtime")]

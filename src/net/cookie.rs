@@ -14,7 +14,9 @@ impl Cookie {
     /// A cookie of this text, without the white space around it. An empty one is refused with a sentence.
     pub fn new(text: &str) -> Result<Cookie, String> {
         match text.trim() {
-            "" => Err("an empty cookie protects nothing: give it some text, best 32 random bytes in hexadecimal".into()),
+            "" => {
+                Err("an empty cookie protects nothing: give it some text, best 32 random bytes in hexadecimal".into())
+            }
             text => Ok(Cookie(text.as_bytes().to_vec())),
         }
     }
