@@ -31,11 +31,11 @@ pub fn encode_into<T: Serialize + ?Sized>(bytes: &mut Vec<u8>, value: &T) {
 }
 
 /// The value that `bytes` encode to the last byte. More than `limit` bytes are refused.
-pub fn decode<T: DeserializeOwned>(bytes: &[u8], limit: u64) -> Result<T, Malformed> {
-    if bytes.len() as u64 > limit {
+pub fn decode<T: DeserializeOwned>(bytes: &[u8], limit: usize) -> Result<T, Malformed> {
+    if bytes.len() > limit {
         return Err(Malformed(format!("{} bytes where at most {limit} are allowed", bytes.len())));
     }
-    options().with_limit(limit).deserialize(bytes).map_err(|error| Malformed(error.to_string()))
+    options().with_limit(limit as u64).deserialize(bytes).map_err(|error| Malformed(error.to_string()))
 }
 
 /// Bytes that do not encode what was expected there.

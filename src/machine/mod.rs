@@ -1,3 +1,9 @@
-//! Deterministic state machines behind the [`StateMachine`] trait.
+//! Deterministic state machines behind the [`StateMachine`] trait, which the protocol defines.
+
+pub mod composite;
+pub mod kv;
+
+pub use composite::{Composite, MachineId};
+pub use kv::Kv;
 
 pub use crate::paxos::state_machine::{Context, StateMachine};

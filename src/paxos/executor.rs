@@ -161,7 +161,7 @@ impl<M: StateMachine> Executor<M> {
             match entry {
                 Entry::Open { token } => {
                     let session = self.sessions.open(self.clock_ms);
-                    if let Some(client) = self.doors.tokens.remove(&token) {
+                    if let Some(client) = self.doors.tokens.get(&token).copied() {
                         self.doors.sessions.insert(session, client);
                         fx.reply(client, Reply::Opened { token, session });
                     }

@@ -199,7 +199,7 @@ impl Proposer {
         match &self.phase {
             Phase::Leading(_) => self.gather(self.own, commands, fx),
             Phase::Following { leader: Some(ballot), .. } if ballot.node != self.own => {
-                fx.send(ballot.node, ProposerMessage::Forward { commands });
+                forward(ballot.node, commands, fx);
             }
             _ if !self.admitted => refuse(self.own, &commands, Refusal::NotAdmitted, fx),
             _ => refuse(self.own, &commands, Refusal::NoLeader, fx),
@@ -588,6 +588,24 @@ impl Queue {
 fn refuse(origin: NodeId, commands: &[Command], reason: Refusal, fx: &mut Effects) {
     let commands = commands.iter().map(Command::name).collect();
     fx.send(origin, ExecutorMessage::Refused { commands, reason });
+}
+
+/// Sends a lot on to the leader, in messages of bounded size.
+fn forward(leader: NodeId, commands: Vec<Command>, fx: &mut Effects) {
+    let mut part = Vec::new();
+    let mut bytes = 0;
+    for command in commands {
+        let length = command.encoded_len();
+        if bytes + length > MAX_MESSAGE_BYTES && !part.is_empty() {
+            fx.send(leader, ProposerMessage::Forward { commands: std::mem::take(&mut part) });
+            bytes = 0;
+        }
+        bytes += length;
+        part.push(command);
+    }
+    if !part.is_empty() {
+        fx.send(leader, ProposerMessage::Forward { commands: part });
+    }
 }
 
 /// The longest wait between two sendings of one Accept.

@@ -103,7 +103,7 @@ pub(super) struct Span {
 pub(super) fn open_entry(entry: &[u8]) -> Option<Record> {
     let (head, payload) = entry.split_at_checked(ENTRY_HEADER_BYTES)?;
     let whole = u32_at(head, 0) as usize == payload.len() && u32_at(head, 4) == crc32c(payload);
-    if whole { codec::decode(payload, payload.len() as u64).ok() } else { None }
+    if whole { codec::decode(payload, payload.len()).ok() } else { None }
 }
 
 /// The next batch while records gather: already in the form in which it is written.

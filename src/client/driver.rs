@@ -1,0 +1,349 @@
+//! The task that owns a client's socket and its session.
+//!
+//! It takes requests in lots (the whole queue at a time), asks the session what to do, and writes what that comes to
+//! with one flush. It holds one connection. When that breaks, or the session asks to leave the node, it dials the next
+//! known address, round and round; the old connection, if there is one, serves until a new one is up. Without requests
+//! it does not reconnect. It ends when the last handle is dropped.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
+
+use super::error::ClientError;
+use super::nodes::Nodes;
+use super::outcome::Outcome;
+use super::session::{NodeIndex, Output, RequestKey, Session, TICK_MS};
+use super::transport::{Connection, Dialling, Transport};
+use crate::net::report::{Inspection, Report};
+use crate::net::wire::{ClientFrame, NodeFrame};
+use crate::paxos::{Bytes, Token};
+
+/// What a handle asks of the driver.
+pub(super) enum Request {
+    Submit { operation: Bytes, deadline: Instant, answer: oneshot::Sender<Outcome> },
+    Read { question: Bytes, local: bool, deadline: Instant, answer: oneshot::Sender<Outcome> },
+    Ask { ask: Ask, answer: oneshot::Sender<Result<Report, ClientError>> },
+}
+
+/// A question to the connected node itself.
+pub(super) enum Ask {
+    Inspect(Inspection),
+    Connect { name: String, address: String },
+}
+
+/// Connects, then leaves the driver to itself.
+pub(super) async fn start(
+    transport: Arc<dyn Transport>,
+    nodes: Arc<Nodes>,
+    deadline: Instant,
+) -> Result<mpsc::Sender<Request>, ClientError> {
+    let (node, connection) = first_connection(&*transport, &nodes, deadline).await?;
+    let mut driver = Driver {
+        transport,
+        nodes,
+        session: Session::new(Token(rand::random()), rand::random()),
+        epoch: Instant::now(),
+        link: None,
+        last_node: node,
+        dial: None,
+        dial_again: None,
+        callers: HashMap::new(),
+        asks: BTreeMap::new(),
+        next_ask: INTRODUCTION + 1,
+    };
+    driver.connected(node, connection);
+    let (requests, inbox) = mpsc::channel(QUEUE);
+    tokio::spawn(driver.run(inbox));
+    Ok(requests)
+}
+
+async fn first_connection(
+    transport: &dyn Transport,
+    nodes: &Nodes,
+    deadline: Instant,
+) -> Result<(NodeIndex, Connection), ClientError> {
+    let mut reasons = Vec::new();
+    for node in (0..nodes.len()).map(NodeIndex) {
+        let address = nodes.address(node);
+        let until = deadline.min(Instant::now() + DIAL_TIME);
+        match timeout_at(until, transport.dial(address.clone())).await {
+            Ok(Ok(connection)) => return Ok((node, connection)),
+            Ok(Err(reason)) => reasons.push(format!("{address}: {reason}")),
+            Err(_) => reasons.push(format!("{address}: no answer")),
+        }
+    }
+    Err(ClientError::Connection { reason: reasons.join("; ") })
+}
+
+struct Driver {
+    transport: Arc<dyn Transport>,
+    nodes: Arc<Nodes>,
+    session: Session,
+    epoch: Instant,
+    link: Option<Link>,
+    /// Dialled last, whether it answered or not.
+    last_node: NodeIndex,
+    dial: Option<Dial>,
+    /// When to begin another round of dials after one in which no node answered.
+    dial_again: Option<Instant>,
+    callers: HashMap<RequestKey, oneshot::Sender<Outcome>>,
+    asks: BTreeMap<u64, PendingAsk>,
+    next_ask: u64,
+}
+
+/// The connection in use.
+struct Link {
+    node: NodeIndex,
+    connection: Connection,
+    outbox: VecDeque<ClientFrame>,
+    unflushed: bool,
+    heard: Instant,
+}
+
+/// A dial under way, and how many addresses are left in this round, its own included.
+struct Dial {
+    node: NodeIndex,
+    left: usize,
+    dialling: Dialling,
+}
+
+struct PendingAsk {
+    /// Until it has been sent.
+    frame: Option<ClientFrame>,
+    answer: oneshot::Sender<Result<Report, ClientError>>,
+}
+
+enum Turn {
+    Requests(usize),
+    Frame(io::Result<NodeFrame>),
+    Dialled(Result<Connection, String>),
+    Tick,
+}
+
+impl Driver {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Request>) {
+        let mut ticks = interval(Duration::from_millis(TICK_MS));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut lot = Vec::with_capacity(QUEUE);
+        loop {
+            self.perform();
+            self.dial_if_needed();
+            let has_work = self.has_work();
+            let turn = tokio::select! {
+                count = inbox.recv_many(&mut lot, QUEUE) => Turn::Requests(count),
+                frame = next_frame(&mut self.link) => Turn::Frame(frame),
+                dialled = next_dialled(&mut self.dial) => Turn::Dialled(dialled),
+                _ = ticks.tick(), if has_work => Turn::Tick,
+            };
+            match turn {
+                Turn::Requests(0) => return,
+                Turn::Requests(_) => lot.drain(..).for_each(|request| self.take(request)),
+                Turn::Frame(Ok(frame)) => self.on_frame(frame),
+                Turn::Frame(Err(_)) => self.disconnected(),
+                Turn::Dialled(dialled) => self.on_dialled(dialled),
+                Turn::Tick => {
+                    self.session.on_tick(self.now_ms());
+                    self.asks.retain(|_, ask| !ask.answer.is_closed());
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, request: Request) {
+        match request {
+            Request::Submit { operation, deadline, answer } => {
+                let key = self.session.submit(operation, self.ms(deadline));
+                self.callers.insert(key, answer);
+            }
+            Request::Read { question, local, deadline, answer } => {
+                let key = self.session.read(question, local, self.ms(deadline));
+                self.callers.insert(key, answer);
+            }
+            Request::Ask { ask, answer } => {
+                let id = self.next_ask;
+                self.next_ask += 1;
+                let frame = match ask {
+                    Ask::Inspect(inspection) => ClientFrame::Inspect { id, inspection },
+                    Ask::Connect { name, address } => ClientFrame::Connect { id, name, address },
+                };
+                self.asks.insert(id, PendingAsk { frame: Some(frame), answer });
+                self.send_asks();
+            }
+        }
+    }
+
+    /// Does what the session wants done.
+    fn perform(&mut self) {
+        for output in self.session.drain(self.now_ms()) {
+            match output {
+                Output::Send { node, frame } => {
+                    if let Some(link) = self.link.as_mut().filter(|link| link.node == node) {
+                        link.outbox.push_back(frame);
+                    }
+                }
+                Output::Finished { key, outcome } => {
+                    if let Some(caller) = self.callers.remove(&key) {
+                        // A caller that no longer waits has dropped its call, and with it its interest.
+                        let _ = caller.send(outcome);
+                    }
+                }
+                Output::Leave { node } => self.leave(node),
+            }
+        }
+    }
+
+    fn on_frame(&mut self, frame: NodeFrame) {
+        let Some(link) = &mut self.link else { return };
+        link.heard = Instant::now();
+        let node = link.node;
+        match frame {
+            NodeFrame::Replies(replies) => self.session.on_replies(node, replies, self.now_ms()),
+            NodeFrame::Report { id, report } => {
+                if let Ok(Report::Status(status)) = &report {
+                    self.nodes.learn(node, status);
+                }
+                if let Some(ask) = self.asks.remove(&id) {
+                    let _ = ask.answer.send(report.map_err(|reason| ClientError::Refused { reason }));
+                }
+            }
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        !self.session.is_idle() || !self.asks.is_empty()
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.ms(Instant::now())
+    }
+
+    fn ms(&self, instant: Instant) -> u64 {
+        let elapsed = instant.saturating_duration_since(self.epoch);
+        u64::try_from(elapsed.as_millis()).expect("a process does not run for half a billion years")
+    }
+}
+
+/// Connections come and go.
+impl Driver {
+    fn connected(&mut self, node: NodeIndex, connection: Connection) {
+        self.disconnected();
+        let id = INTRODUCTION;
+        let introduction = ClientFrame::Inspect { id, inspection: Inspection::Status };
+        let outbox = VecDeque::from([introduction]);
+        self.link = Some(Link { node, connection, outbox, unflushed: true, heard: Instant::now() });
+        self.last_node = node;
+        self.dial_again = None;
+        self.session.on_connected(node, self.now_ms());
+        self.send_asks();
+    }
+
+    fn disconnected(&mut self) {
+        let Some(link) = self.link.take() else { return };
+        self.session.on_disconnected(link.node);
+        // The question was for that node.
+        let sent: Vec<u64> = self.asks.iter().filter(|(_, ask)| ask.frame.is_none()).map(|(id, _)| *id).collect();
+        for ask in sent.into_iter().filter_map(|id| self.asks.remove(&id)) {
+            let reason = format!("{} closed the connection before it answered", self.nodes.address(link.node));
+            let _ = ask.answer.send(Err(ClientError::Connection { reason }));
+        }
+    }
+
+    fn send_asks(&mut self) {
+        if let Some(link) = &mut self.link {
+            link.outbox.extend(self.asks.values_mut().filter_map(|ask| ask.frame.take()));
+        }
+    }
+
+    /// The node is of no use just now. To dial it again helps only if the connection is dead without saying so.
+    fn leave(&mut self, node: NodeIndex) {
+        let Some(link) = self.link.as_ref().filter(|link| link.node == node) else { return };
+        let silent = link.heard.elapsed() >= SILENCE;
+        let left = if silent { self.nodes.len() } else { self.nodes.len() - 1 };
+        if self.dial.is_none() && left > 0 {
+            self.last_node = node;
+            self.dial_next(left);
+        }
+    }
+
+    fn dial_if_needed(&mut self) {
+        let rested = self.dial_again.is_none_or(|instant| instant <= Instant::now());
+        if self.link.is_none() && self.dial.is_none() && rested && self.has_work() {
+            self.dial_next(self.nodes.len());
+        }
+    }
+
+    fn dial_next(&mut self, left: usize) {
+        let node = NodeIndex((self.last_node.0 + 1) % self.nodes.len());
+        self.last_node = node;
+        let dialling = self.transport.dial(self.nodes.address(node));
+        let dialling = async move { timeout(DIAL_TIME, dialling).await.unwrap_or_else(|_| Err("no answer".into())) };
+        self.dial = Some(Dial { node, left, dialling: Box::pin(dialling) });
+    }
+
+    fn on_dialled(&mut self, dialled: Result<Connection, String>) {
+        let Some(Dial { node, left, .. }) = self.dial.take() else { return };
+        match dialled {
+            Ok(connection) => self.connected(node, connection),
+            Err(_) if left > 1 => self.dial_next(left - 1),
+            Err(_) => self.dial_again = Some(Instant::now() + REST),
+        }
+    }
+}
+
+/// The next frame from the node; meanwhile writes what there is to write. Loses nothing if it is dropped.
+async fn next_frame(link: &mut Option<Link>) -> io::Result<NodeFrame> {
+    match link {
+        Some(link) => poll_fn(|context| link.poll(context)).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Link {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<NodeFrame>> {
+        if let Poll::Ready(Err(error)) = self.poll_write(context) {
+            return Poll::Ready(Err(error));
+        }
+        let frame = ready!(self.connection.as_mut().poll_next(context));
+        Poll::Ready(frame.unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into())))
+    }
+
+    fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.outbox.is_empty() {
+            ready!(self.connection.as_mut().poll_ready(context))?;
+            let frame = self.outbox.pop_front().expect("it is not empty");
+            self.connection.as_mut().start_send(frame)?;
+            self.unflushed = true;
+        }
+        if self.unflushed {
+            ready!(self.connection.as_mut().poll_flush(context))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+async fn next_dialled(dial: &mut Option<Dial>) -> Result<Connection, String> {
+    match dial {
+        Some(dial) => poll_fn(|context| dial.dialling.as_mut().poll(context)).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// How many requests wait for the driver at most; their callers wait then.
+const QUEUE: usize = 1024;
+/// The number of the question that each connection begins with: who are you, and whom do you know?
+const INTRODUCTION: u64 = 0;
+const DIAL_TIME: Duration = Duration::from_secs(1);
+/// Between two rounds of dials that nobody answered.
+const REST: Duration = Duration::from_millis(100);
+const SILENCE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+#[path = "driver_tests.rs"]
+mod tests;

@@ -1,0 +1,37 @@
+//! The client: a session that executes each command exactly once, and a driver that carries it over TCP.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`session`] | retry, redirect, exactly-once, as a plain value without sockets or clocks |
+//! | [`outcome`] | what became of a request: done, not done, unknown |
+//! | `pause` | back-off |
+//! | [`error`] | what a caller is told when a request did not succeed |
+//! | `handle` (runtime) | [`Client`]: the calls |
+//! | `kv` (runtime) | the key-value store's calls |
+//! | `driver` (runtime) | the task that owns the socket and the session |
+//! | `nodes` (runtime) | which nodes are known, where |
+//! | `transport` (runtime) | what the driver needs of a network |
+//!
+//! Absent on purpose: a pool of connections. One session over one connection carries a thousand commands at once.
+
+pub mod error;
+pub mod outcome;
+mod pause;
+pub mod session;
+
+#[cfg(feature = "runtime")]
+mod driver;
+#[cfg(feature = "runtime")]
+mod handle;
+#[cfg(feature = "runtime")]
+mod kv;
+#[cfg(feature = "runtime")]
+mod nodes;
+#[cfg(feature = "runtime")]
+mod transport;
+
+pub use error::ClientError;
+#[cfg(feature = "runtime")]
+pub use handle::{Client, ConnectOptions, DEFAULT_DEADLINE, Done};
+#[cfg(feature = "runtime")]
+pub use kv::Page;

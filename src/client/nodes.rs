@@ -1,0 +1,151 @@
+//! Which nodes a client knows, and where: the addresses it was given, then those that nodes told it.
+//!
+//! Positions are stable: a [`NodeIndex`] once given stays that entry's.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::session::NodeIndex;
+use crate::net::report::Status;
+
+/// The nodes known to a client.
+pub(super) struct Nodes {
+    /// This client is for these nodes only.
+    fixed: bool,
+    known: Mutex<Vec<Known>>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Known {
+    name: Option<String>,
+    address: String,
+    /// By a node, and not by the user: a newer word takes its place.
+    learnt: bool,
+}
+
+impl Nodes {
+    /// Some nodes of a cluster.
+    pub(super) fn given(addresses: &[String]) -> Nodes {
+        let mut known: Vec<Known> = Vec::new();
+        for address in addresses {
+            if known.iter().all(|known| known.address != *address) {
+                known.push(Known { name: None, address: address.clone(), learnt: false });
+            }
+        }
+        Nodes { fixed: false, known: Mutex::new(known) }
+    }
+
+    /// The addresses of one node, and no other.
+    pub(super) fn only(addresses: &[String]) -> Nodes {
+        Nodes { fixed: true, ..Nodes::given(addresses) }
+    }
+
+    /// Takes in what a node says of itself and of the others.
+    pub(super) fn learn(&self, from: NodeIndex, status: &Status) {
+        let mut known = self.lock();
+        if let Some(known) = known.get_mut(from.0) {
+            known.name = Some(status.name.clone());
+        }
+        if self.fixed {
+            return;
+        }
+        for peer in status.peers.iter().filter(|peer| !peer.address.is_empty()) {
+            if let Some(entry) = known.iter_mut().find(|known| known.address == peer.address) {
+                entry.name.get_or_insert_with(|| peer.name.clone());
+            } else if let Some(entry) = known.iter_mut().find(|known| known.name.as_ref() == Some(&peer.name)) {
+                if entry.learnt {
+                    entry.address.clone_from(&peer.address);
+                }
+            } else if known.len() < MOST_KNOWN {
+                let (name, address) = (Some(peer.name.clone()), peer.address.clone());
+                known.push(Known { name, address, learnt: true });
+            }
+        }
+    }
+
+    /// Who answers at this address.
+    pub(super) fn learn_name(&self, address: &str, name: &str) {
+        if let Some(known) = self.lock().iter_mut().find(|known| known.address == address) {
+            known.name = Some(name.to_owned());
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    pub(super) fn address(&self, node: NodeIndex) -> String {
+        self.lock()[node.0].address.clone()
+    }
+
+    pub(super) fn addresses_of(&self, name: &str) -> Vec<String> {
+        let known = self.lock();
+        known.iter().filter(|known| known.name.as_deref() == Some(name)).map(|known| known.address.clone()).collect()
+    }
+
+    pub(super) fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.lock().iter().filter_map(|known| known.name.clone()).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// Every node by its name, or by its address if its name is not known, with its addresses.
+    pub(super) fn by_name(&self) -> Vec<(String, Vec<String>)> {
+        let mut nodes: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for Known { name, address, .. } in self.lock().iter() {
+            nodes.entry(name.as_ref().unwrap_or(address).clone()).or_default().push(address.clone());
+        }
+        nodes.into_iter().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Far more than a cluster has nodes.
+const MOST_KNOWN: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::report::PeerStatus;
+
+    fn status(name: &str, peers: &[(&str, &str)]) -> Status {
+        let peers = peers.iter().map(|(name, address)| PeerStatus {
+            name: name.to_string(),
+            address: address.to_string(),
+            voter: true,
+            link: "up".into(),
+        });
+        Status { name: name.into(), peers: peers.collect(), ..Status::default() }
+    }
+
+    fn given(addresses: &[&str]) -> Nodes {
+        Nodes::given(&addresses.iter().map(ToString::to_string).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn the_others_are_learnt_from_one() {
+        let nodes = given(&["a:1", "b:1", "a:1"]);
+        assert_eq!(nodes.len(), 2);
+        nodes.learn(NodeIndex(0), &status("n1", &[("n2", "b:1"), ("n3", "c:1"), ("n4", "")]));
+        assert_eq!(nodes.names(), ["n1", "n2", "n3"]);
+        assert_eq!(nodes.address(NodeIndex(2)), "c:1");
+        nodes.learn(NodeIndex(0), &status("n1", &[("n2", "elsewhere:1"), ("n3", "c:2")]));
+        assert_eq!(nodes.addresses_of("n2"), ["b:1"], "what the user gave stays");
+        assert_eq!(nodes.addresses_of("n3"), ["c:2"], "what was learnt moves");
+    }
+
+    #[test]
+    fn a_client_of_one_node_learns_no_others() {
+        let nodes = Nodes::only(&["a:1".to_string()]);
+        nodes.learn(NodeIndex(0), &status("n1", &[("n2", "b:1")]));
+        assert_eq!(nodes.by_name(), [("n1".to_string(), vec!["a:1".to_string()])]);
+    }
+}
