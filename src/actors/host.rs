@@ -1,0 +1,538 @@
+//! The host: starts a node's parts, founds the cluster, keeps its links, and watches over it.
+//!
+//! Before the founding there are links but no roles. Once every founder has been met, the founding is journaled, all
+//! links are made anew (so that every handshake binds the cluster's id), and the roles start from the journal.
+//!
+//! Peers and doors come and go; the roles live and die with the node.
+
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::Duration;
+
+use actix::prelude::*;
+use tokio::sync::{mpsc::UnboundedSender, oneshot};
+use tokio::task::JoinHandle;
+
+use super::disk::{self, DiskCommand, DiskHandle};
+use super::door::{self, Lobby};
+use super::doors::Doors;
+use super::events::{Events, wall_ms};
+use super::outlet::{Mailboxes, Outlet};
+use super::peer::{
+    InboundAddresses, LinkChange, LinkEvent, Peer, SetAddress, Stop, TellAddresses, receive,
+};
+use super::registry::Registry;
+use super::role::{Lot, RoleActor, Tick};
+use super::router::{Route, Router};
+use super::stage::{About, Serving, Stage, Staged};
+use crate::net::address_file;
+use crate::net::identity::{Founded, NodeHello};
+use crate::net::link::{Arrival, Connection, LinkContext, LinkLimits, Listening};
+use crate::paxos::{
+    AcceptorMessage, BatchNumber, Effects, NodeId, Record, Recovered, Replica, Settings, Slot, Snapshot, StateMachine,
+};
+use crate::storage::{FileDisk, Journal, Snapshots};
+
+/// What the roles start from, held until the founding.
+pub struct Held<M> {
+    /// The journal.
+    pub journal: Journal<FileDisk>,
+    /// What it held, in order.
+    pub records: Vec<Record>,
+    /// The newest snapshot.
+    pub snapshot: Option<Snapshot>,
+    /// The machine, empty.
+    pub machine: M,
+}
+
+/// What a host needs to know. The rest it finds out.
+pub struct Setup {
+    /// Protocol limits and times.
+    pub settings: Settings,
+    /// Where the node's files are.
+    pub store: FileDisk,
+    /// Who we are to our peers.
+    pub registry: Arc<Registry>,
+    /// Who we are to people.
+    pub about: Rc<About>,
+    /// How far we have come.
+    pub stage: Stage,
+    /// Where the address book is kept.
+    pub book: PathBuf,
+    /// The voters, this node among them.
+    pub voters: Vec<String>,
+    /// Says that the node must stop, and why.
+    pub fatal: UnboundedSender<String>,
+}
+
+/// The actor that watches over a node.
+pub struct Host {
+    setup: Setup,
+    start_roles: Option<StartRoles>,
+    founded: Option<Founded>,
+    context: LinkContext,
+    doors: Doors,
+    peers: BTreeMap<String, Addr<Peer>>,
+    /// Connections that peers dialled.
+    inbound: Vec<JoinHandle<()>>,
+    router: Option<Addr<Router>>,
+    disk: Option<DiskHandle>,
+    disk_thread: Option<std::thread::JoinHandle<()>>,
+    waiting: Vec<(String, oneshot::Sender<Result<String, String>>)>,
+    ticker: Option<JoinHandle<()>>,
+}
+
+type StartRoles = Box<dyn FnOnce(&Setup, &Founded, Arc<AtomicU64>) -> Result<Started, String>>;
+
+/// What starting the roles gives.
+struct Started {
+    serving: Serving,
+    router: Addr<Router>,
+    thread: std::thread::JoinHandle<()>,
+    ticks: Vec<Recipient<Tick>>,
+}
+
+impl Host {
+    /// A host. With `founded` its roles start at once from what is held; with nothing held it only tells why.
+    pub fn new<M: StateMachine + Unpin>(setup: Setup, founded: Option<Founded>, held: Option<Held<M>>) -> Host {
+        let context = LinkContext {
+            host: setup.registry.clone(),
+            durable: Arc::new(AtomicU64::new(0)),
+            dropped: Arc::new(AtomicU64::new(0)),
+            limits: LinkLimits::default(),
+        };
+        let start_roles = held.map(|held| -> StartRoles { Box::new(move |setup, founded, durable| start_roles(setup, founded, durable, held)) });
+        Host {
+            setup,
+            start_roles,
+            founded,
+            context,
+            doors: Doors::default(),
+            peers: BTreeMap::new(),
+            inbound: Vec::new(),
+            router: None,
+            disk: None,
+            disk_thread: None,
+            waiting: Vec::new(),
+            ticker: None,
+        }
+    }
+
+    /// What a listener needs of this host.
+    pub fn context(&self) -> LinkContext {
+        self.context.clone()
+    }
+
+    /// Every founder has been met: journals it, drops every link, and starts the roles.
+    fn found_if_complete(&mut self, ctx: &mut Context<Host>) {
+        if let (None, Some(founded)) = (&self.founded, self.setup.registry.complete()) {
+            log::info!("{}: founded cluster {}", self.setup.about.name, founded.cluster_id.short());
+            self.setup.registry.found(founded.clone());
+            for (_, peer) in std::mem::take(&mut self.peers) {
+                peer.do_send(Stop);
+            }
+            self.inbound.drain(..).for_each(|task| task.abort());
+            self.setup.about.links.borrow_mut().clear();
+            self.founded = Some(founded);
+            self.serve(ctx);
+        } else if let Staged::Founding { missing } = &mut *self.setup.stage.borrow_mut() {
+            *missing = self.setup.registry.missing();
+        }
+    }
+
+    /// Starts the roles, if there is something to start them from, and the links.
+    fn serve(&mut self, ctx: &mut Context<Host>) {
+        if let (Some(founded), Some(start)) = (&self.founded, self.start_roles.take()) {
+            match start(&self.setup, founded, self.context.durable.clone()) {
+                Ok(started) => {
+                    self.router = Some(started.router);
+                    self.disk = Some(started.serving.disk.clone());
+                    self.disk_thread = Some(started.thread);
+                    self.ticker = Some(actix::spawn(tick(started.ticks)));
+                    let alone = founded.configuration.members().len() == 1;
+                    let own = started.serving.own;
+                    *self.setup.stage.borrow_mut() = Staged::Serving(Box::new(started.serving));
+                    if alone {
+                        self.greet(own, BatchNumber(0)); // nobody else could have seen anything
+                    }
+                }
+                Err(error) => return drop(self.setup.fatal.send(error)),
+            }
+        }
+        let members = self.founded.as_ref().map(|founded| founded.configuration.members().iter());
+        let voters: Vec<String> =
+            members.map_or_else(|| self.setup.voters.clone(), |all| all.map(|member| member.name.clone()).collect());
+        for voter in voters {
+            self.link_to(&voter, ctx);
+        }
+    }
+
+    /// Makes sure that a peer's actor runs and knows its address.
+    fn link_to(&mut self, name: &str, ctx: &mut Context<Host>) {
+        if name == self.setup.about.name || matches!(&*self.setup.stage.borrow(), Staged::Broken { .. }) {
+            return;
+        }
+        let address = self.setup.about.book.borrow().address_of(name).map(str::to_owned);
+        if let Some(peer) = self.peers.get(name) {
+            if let Some(address) = address {
+                peer.do_send(SetAddress(address));
+            }
+            return;
+        }
+        let (context, events) = (self.context.clone(), ctx.address().recipient());
+        let owned = name.to_owned();
+        let peer = Supervisor::start(move |_| Peer::new(&owned, address, context, events));
+        let member = self.founded.as_ref().and_then(|founded| founded.configuration.named(name));
+        if let (Some(router), Some(member)) = (&self.router, member) {
+            router.do_send(Route { node: member.id, peer: peer.clone() });
+        }
+        self.setup.about.links.borrow_mut().entry(name.to_owned()).or_insert_with(|| "down".into());
+        self.peers.insert(name.to_owned(), peer);
+    }
+
+    /// Tells the acceptor that a handshake with a peer succeeded.
+    fn greet(&self, peer: NodeId, witnessed: BatchNumber) {
+        if let (Staged::Serving(serving), Some(disk)) = (&*self.setup.stage.borrow(), &self.disk) {
+            let greeted = AcceptorMessage::Greeted { peer, witnessed, durable: disk.durable() };
+            serving.mailboxes.acceptor.do_send(Lot(vec![(serving.own, greeted)]));
+        }
+    }
+
+    fn meet(&mut self, hello: &NodeHello, witnessed: BatchNumber, ctx: &mut Context<Host>) {
+        if let Some(number) = self.founded.as_ref().and_then(|founded| founded.number(hello)) {
+            self.greet(number, witnessed);
+        }
+        let moved = self.setup.about.book.borrow_mut().hear_first_hand(&hello.name, &hello.address, wall_ms());
+        if moved {
+            self.spread(&[hello.name.clone()], ctx);
+        }
+        self.found_if_complete(ctx);
+    }
+
+    /// The addresses of these nodes have changed: dial them there, write them down, and tell everybody.
+    fn spread(&mut self, changed: &[String], ctx: &mut Context<Host>) {
+        let known: Vec<String> = self.peers.keys().cloned().collect();
+        for name in changed.iter().filter(|name| known.contains(name)) {
+            self.link_to(name, ctx);
+        }
+        let book = self.setup.about.book.borrow();
+        if let Err(error) = address_file::save(&self.setup.book, &book) {
+            log::warn!("{}: cannot write the address book: {error}", self.setup.about.name);
+        }
+        for peer in self.peers.values() {
+            peer.do_send(TellAddresses(book.entries().cloned().collect()));
+        }
+    }
+
+    fn answer_waiting(&mut self, name: &str, answer: &Result<String, String>) {
+        let (answered, waiting) =
+            std::mem::take(&mut self.waiting).into_iter().partition(|(waits_for, _)| waits_for == name);
+        self.waiting = waiting;
+        let answered: Vec<(String, oneshot::Sender<_>)> = answered;
+        for (_, sender) in answered {
+            let _ = sender.send(answer.clone()); // whoever asked may have gone
+        }
+    }
+}
+
+impl Actor for Host {
+    type Context = Context<Host>;
+
+    fn started(&mut self, ctx: &mut Context<Host>) {
+        self.found_if_complete(ctx);
+        if self.peers.is_empty() {
+            self.serve(ctx);
+        }
+    }
+}
+
+/// Listens for peers and clients from now on.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Listen(pub Listening);
+
+impl Handler<Listen> for Host {
+    type Result = ();
+
+    fn handle(&mut self, Listen(listening): Listen, ctx: &mut Context<Host>) {
+        let host = ctx.address();
+        let context = self.context();
+        actix::spawn(listening.serve(context, move |arrival| match arrival {
+            Arrival::Connected(connection) => host.do_send(Arrived(connection)),
+            Arrival::Failed { remote, error } => log::warn!("{remote} was not let in: {error}"),
+        }));
+    }
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Arrived(Connection);
+
+impl Handler<Arrived> for Host {
+    type Result = ();
+
+    fn handle(&mut self, Arrived(connection): Arrived, ctx: &mut Context<Host>) {
+        let Some(hello) = connection.established.peer.node().cloned() else {
+            let lobby = Lobby {
+                stage: self.setup.stage.clone(),
+                about: self.setup.about.clone(),
+                doors: self.doors.clone(),
+                host: ctx.address(),
+            };
+            actix::spawn(door::serve(connection, lobby));
+            return;
+        };
+        let witnessed = connection.established.witnessed;
+        let lots = self.router.clone().map(Addr::recipient);
+        let addresses = ctx.address().recipient();
+        let context = self.context.clone();
+        self.inbound.retain(|task| !task.is_finished());
+        // Before the founding a peer's messages would have no sender's number: only addresses matter then.
+        let lots = lots.unwrap_or_else(|| Unrouted.start().recipient());
+        self.inbound.push(actix::spawn(async move {
+            let name = hello_name(&connection);
+            let why = receive(connection, context, lots, addresses).await;
+            log::debug!("the link from {name} ended: {why}");
+        }));
+        self.meet(&hello, witnessed, ctx);
+    }
+}
+
+fn hello_name(connection: &Connection) -> String {
+    connection.established.peer.node().map(|node| node.name.clone()).unwrap_or_default()
+}
+
+/// Takes messages that arrive before there are roles; there can be none from an honest peer.
+struct Unrouted;
+
+impl Actor for Unrouted {
+    type Context = Context<Unrouted>;
+}
+
+impl Handler<super::peer::InboundLot> for Unrouted {
+    type Result = ();
+
+    fn handle(&mut self, _: super::peer::InboundLot, _: &mut Context<Unrouted>) {}
+}
+
+impl Handler<LinkEvent> for Host {
+    type Result = ();
+
+    fn handle(&mut self, LinkEvent { name, change }: LinkEvent, ctx: &mut Context<Host>) {
+        let (link, answer) = match &change {
+            LinkChange::Up { .. } => ("up".to_owned(), Ok(name.clone())),
+            LinkChange::Down { why } => ("down".to_owned(), Err(format!("cannot connect to {name}: {why}"))),
+            LinkChange::Refused(refused) => {
+                log::warn!("{}: no link to {name}: {refused}", self.setup.about.name);
+                (refused.to_string(), Err(format!("{name} was not connected: {refused}")))
+            }
+        };
+        self.setup.about.links.borrow_mut().insert(name.clone(), link);
+        self.answer_waiting(&name, &answer);
+        if let LinkChange::Up { hello, witnessed } = change {
+            if let Some(peer) = self.peers.get(&name) {
+                peer.do_send(TellAddresses(self.setup.about.book.borrow().entries().cloned().collect()));
+            }
+            self.meet(&hello, witnessed, ctx);
+        }
+    }
+}
+
+impl Handler<InboundAddresses> for Host {
+    type Result = ();
+
+    fn handle(&mut self, told: InboundAddresses, ctx: &mut Context<Host>) {
+        let own = &self.setup.about.name;
+        let mut book = self.setup.about.book.borrow_mut();
+        let news = told.addresses.into_iter().filter(|entry| entry.name != *own);
+        let changed: Vec<String> =
+            news.filter_map(|entry| book.hear(entry.clone()).then_some(entry.name)).collect();
+        drop(book);
+        if !changed.is_empty() {
+            self.spread(&changed, ctx);
+        }
+    }
+}
+
+/// Dial a node, on a person's word.
+#[derive(Message)]
+#[rtype(result = "Result<String, String>")]
+pub struct Dial {
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub address: String,
+}
+
+impl Handler<Dial> for Host {
+    type Result = ResponseFuture<Result<String, String>>;
+
+    fn handle(&mut self, Dial { name, address }: Dial, ctx: &mut Context<Host>) -> Self::Result {
+        let refused = |why: String| -> Self::Result { Box::pin(async move { Err(why) }) };
+        if name == self.setup.about.name {
+            return refused(format!("{name} is this node itself: name another one"));
+        }
+        if let Err(why) = crate::net::addresses::parse_named(&format!("{name}@{address}")) {
+            return refused(why);
+        }
+        if !self.peers.contains_key(&name) {
+            let mut known: Vec<&str> = self.peers.keys().map(String::as_str).collect();
+            known.push(&self.setup.about.name);
+            known.sort_unstable();
+            return refused(format!("{name} is no voter of this cluster, which has {}", known.join(", ")));
+        }
+        let up = self.setup.about.links.borrow().get(&name).is_some_and(|link| link == "up");
+        let moved = self.setup.about.book.borrow_mut().hear_first_hand(&name, &address, wall_ms());
+        if up && !moved {
+            return Box::pin(async move { Ok(name) });
+        }
+        let (sender, answered) = oneshot::channel();
+        self.waiting.push((name.clone(), sender));
+        self.spread(&[name.clone()], ctx);
+        let about = self.setup.about.clone();
+        Box::pin(async move {
+            match tokio::time::timeout(DIAL_PATIENCE, answered).await {
+                Ok(Ok(answer)) => answer,
+                _ => {
+                    let links = about.links.borrow();
+                    let link = links.get(&name).map_or("down", String::as_str);
+                    Err(format!("cannot connect to {name} at {address}: the link is {link}"))
+                }
+            }
+        })
+    }
+}
+
+/// Stop the node: gracefully, or as a crash would.
+#[derive(Message)]
+#[rtype(result = "Option<DiskThread>")]
+pub struct Close {
+    /// Make everything durable first.
+    pub gracefully: bool,
+}
+
+/// The disk's thread, to be waited for.
+pub type DiskThread = std::thread::JoinHandle<()>;
+
+impl Handler<Close> for Host {
+    type Result = Option<DiskThread>;
+
+    fn handle(&mut self, Close { gracefully }: Close, _: &mut Context<Host>) -> Self::Result {
+        if let Some(disk) = &self.disk {
+            disk.send(vec![if gracefully { DiskCommand::Stop } else { DiskCommand::Halt }]);
+        }
+        self.ticker.take().into_iter().for_each(|ticker| ticker.abort());
+        self.disk_thread.take()
+    }
+}
+
+/// Starts the four roles, the router and the disk of a founded node.
+fn start_roles<M: StateMachine + Unpin>(
+    setup: &Setup,
+    founded: &Founded,
+    durable: Arc<AtomicU64>,
+    held: Held<M>,
+) -> Result<Started, String> {
+    let own = founded.node;
+    let Held { mut journal, mut records, snapshot, machine } = held;
+    if !records.iter().any(|record| matches!(record, Record::Founded { .. })) {
+        let record = Record::Founded {
+            cluster: setup.about.cluster.clone(),
+            node: own,
+            configuration: founded.configuration.clone(),
+        };
+        journal.append(&record);
+        journal.vouch(); // a new journal: nobody can have seen more of it
+        journal.commit().map_err(|error| error.to_string())?;
+        records.push(record);
+    }
+    let recovered =
+        Recovered { snapshot, records, trimmed_upto: journal.trimmed_upto(), last_batch: journal.last_batch() };
+    let configuration = founded.configuration.clone();
+    let mut effects = Effects::new();
+    let replica =
+        Replica::recover(own, configuration.clone(), &setup.settings, machine, rand::random(), recovered, &mut effects)?;
+    replica.check().map_err(|broken| format!("the journal contradicts itself: {broken}"))?;
+    for (node, batch) in replica.acceptor.admission().witnessed() {
+        setup.registry.witness(*node, *batch);
+    }
+
+    let name = &setup.about.name;
+    let mailboxes = Rc::new(OnceCell::new());
+    let snapshots = Rc::new(OnceCell::new());
+    let events = Events::new(name, &configuration);
+    let router = Router::new(own, mailboxes.clone(), setup.registry.clone()).start();
+    let store = setup.store.clone();
+    let (disk, thread) = disk::start(
+        name,
+        own,
+        journal,
+        Snapshots::new(store.clone()),
+        durable,
+        router.clone().recipient(),
+        setup.fatal.clone(),
+    )
+    .map_err(|error| format!("cannot start a thread: {error}"))?;
+    let outlet = Outlet {
+        own,
+        mailboxes: mailboxes.clone(),
+        router: router.clone(),
+        disk: disk.clone(),
+        store,
+        snapshots: snapshots.clone(),
+        doors: Doors::default(),
+        events: events.clone(),
+        fatal: setup.fatal.clone(),
+        failed: Arc::new(AtomicBool::new(false)),
+    };
+    let proposer = RoleActor::new(replica.proposer, outlet.clone()).start();
+    let acceptor = RoleActor::new(replica.acceptor, outlet.clone()).start();
+    let learner = RoleActor::new(replica.learner, outlet.clone()).start();
+    let executor = RoleActor::new(replica.executor, outlet.clone()).start();
+    let boxes = Mailboxes {
+        proposer: proposer.clone().recipient(),
+        acceptor: acceptor.clone().recipient(),
+        learner: learner.clone().recipient(),
+        executor: executor.clone().recipient(),
+    };
+    let filled = mailboxes.set(boxes.clone()).is_ok() && snapshots.set(executor.clone().recipient()).is_ok();
+    assert!(filled, "the cells were made above");
+    outlet.perform(&mut effects);
+    let ticks = vec![proposer.clone().recipient(), learner.clone().recipient(), executor.clone().recipient()];
+    let serving = Serving {
+        own,
+        configuration: Rc::new(configuration),
+        cluster_id: founded.cluster_id.to_string(),
+        mailboxes: boxes,
+        proposer,
+        acceptor,
+        learner,
+        executor: executor.recipient(),
+        disk,
+        events,
+    };
+    Ok(Started { serving, router, thread, ticks })
+}
+
+/// Posts the time to the roles as an ordinary message: actix's own timers starve behind a busy mailbox.
+async fn tick(roles: Vec<Recipient<Tick>>) {
+    let start = tokio::time::Instant::now();
+    let mut interval = tokio::time::interval(TICK);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        interval.tick().await;
+        let now_ms = start.elapsed().as_millis() as u64;
+        for role in &roles {
+            role.do_send(Tick { now_ms, wall_ms: wall_ms() });
+        }
+    }
+}
+
+/// How often time passes for the roles.
+const TICK: Duration = Duration::from_millis(10);
+/// How long a person waits for a node to be dialled.
+const DIAL_PATIENCE: Duration = Duration::from_secs(3);
