@@ -1,4 +1,5 @@
 //! Synod: a Multi-Paxos replicated state machine.
+pub mod codec;
 pub mod machine;
 pub mod net;
 pub mod paxos;
