@@ -1,4 +1,6 @@
 //! Synod: a Multi-Paxos replicated state machine.
+#[cfg(feature = "runtime")]
+pub mod actors;
 pub mod codec;
 pub mod machine;
 pub mod net;
