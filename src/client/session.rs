@@ -25,7 +25,8 @@
 //! **Reads** change nothing. One that failed is not done, whatever was sent.
 //!
 //! What this relies on: a node refuses an attempt at most once, and never after it has proposed it; a node's replies of
-//! before a reconnection are not handed in after it.
+//! before a reconnection are not handed in after it; if one attempt enters the log twice, the session does not expire in
+//! between (expiry takes minutes without a command).
 //!
 //! Absent on purpose: sockets, a clock, dice. Time is milliseconds handed in, on any clock that does not go back; who
 //! connects where is the driver's business: [`Output::Leave`] is advice, which a driver bound to one node ignores.
@@ -338,5 +339,7 @@ impl Session {
 
 const FIRST: Sequence = Sequence(1);
 
+#[cfg(test)]
+mod random_life;
 #[cfg(test)]
 mod tests;
