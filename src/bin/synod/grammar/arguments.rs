@@ -159,7 +159,7 @@ impl FromStr for ConnectTo {
         let (name, address) = word
             .split_once('@')
             .ok_or_else(|| format!("`{word}` names no node: write NAME@HOST:PORT, for example n2@127.0.0.1:7102"))?;
-        Ok(ConnectTo { name: name.parse()?, address: address.parse()? })
+        Ok(ConnectTo { name: name.parse()?, address: dialled(address)? })
     }
 }
 
@@ -245,6 +245,15 @@ impl FromStr for LogArgument {
             word.parse().map(LogArgument::Node)
         }
     }
+}
+
+/// An address that one can dial.
+pub fn dialled(word: &str) -> Result<Address, String> {
+    let address: Address = word.parse()?;
+    if address.port() == 0 || address.is_wildcard() {
+        return Err(format!("`{word}` cannot be dialled: port 0 and wildcards are for listening only"));
+    }
+    Ok(address)
 }
 
 /// A time to wait, in seconds.

@@ -31,7 +31,8 @@ pub struct ConnectArgs {
         value_name = "HOST:PORT[,…]",
         value_delimiter = ',',
         env = "SYNOD_CONNECT",
-        default_value = "127.0.0.1:7101"
+        default_value = "127.0.0.1:7101",
+        value_parser = arguments::dialled
     )]
     pub connect: Vec<Address>,
 
@@ -131,7 +132,11 @@ pub fn parse_line(line: &str, staged: bool) -> Result<Line, Stop> {
 pub fn command_line() -> clap::Command {
     let own = OwnCommand::augment_subcommands(<Cli as clap::CommandFactory>::command());
     let commands = Command::augment_subcommands(clap::Command::new("synod"));
-    own.subcommands(commands.get_subcommands().cloned().map(ConnectArgs::augment_args))
+    let connected = (OWN_COMMANDS_FIRST..).zip(commands.get_subcommands().cloned()).map(|(order, command)| {
+        let about = command.get_about().cloned().unwrap_or_default();
+        ConnectArgs::augment_args(command).about(about).display_order(order)
+    });
+    own.subcommands(connected)
 }
 
 /// The grammar of the REPL.
@@ -198,6 +203,11 @@ fn stop(error: clap::Error) -> Stop {
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             Stop::Usage(Failure::usage(format!("which command?\n\n{}", text.trim_end())))
         }
+        ErrorKind::InvalidSubcommand => {
+            let what = one_line(&text).replacen("unrecognized subcommand", "there is no command", 1);
+            let what = what.split("; usage: ").next().unwrap_or_default().replacen("subcommand", "command", 1);
+            Stop::Usage(Failure::usage(format!("{what}; `help` lists the commands")))
+        }
         _ => Stop::Usage(Failure::usage(one_line(&text))),
     }
 }
@@ -223,6 +233,8 @@ fn one_line(text: &str) -> String {
     what
 }
 
+/// In the list of commands.
+const OWN_COMMANDS_FIRST: usize = 100;
 /// The name of a cluster that was given none.
 pub const DEFAULT_CLUSTER: &str = "synod";
 /// What a command may take, unless told.
