@@ -60,3 +60,6 @@ pub fn connect(args: &ConnectArgs, cookie: &[u8]) -> Result<Box<dyn Backend>, Fa
     log::debug!("connecting with {args:?} and a cookie of {} bytes", cookie.len());
     Err(Failure::not_done("this build has no client yet: it cannot connect to a cluster"))
 }
+
+#[cfg(test)]
+pub mod fake;

@@ -147,8 +147,7 @@ pub fn line_grammar(staged: bool) -> clap::Command {
             .subcommand_required(true)
             .subcommand_value_name("COMMAND")
             .subcommand_help_heading("Commands (`help COMMAND` says more)")
-            .help_template("{all-args}")
-            .disable_help_flag(true),
+            .help_template("{all-args}"),
     );
     if staged {
         grammar = StageCommand::augment_subcommands(grammar);

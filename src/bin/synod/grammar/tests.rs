@@ -139,7 +139,7 @@ fn values_may_start_with_a_dash() {
 #[test]
 fn a_subcommands_words_may_be_any_bytes() {
     use std::os::unix::ffi::OsStringExt;
-    let words = [b"synod".to_vec(), b"put".to_vec(), b"k".to_vec(), vec![0xff, 0x00 + 1]];
+    let words = [b"synod".to_vec(), b"put".to_vec(), b"k".to_vec(), vec![0xff, 1]];
     let parsed = parse_arguments(words.into_iter().map(OsString::from_vec)).unwrap();
     let Program::Single(_, Command::Put { value, .. }) = parsed else { panic!("{parsed:?}") };
     assert_eq!(value.0, [0xff, 1]);
