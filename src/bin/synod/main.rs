@@ -1,2 +1,90 @@
-//! x
-fn main() {}
+//! The `synod` program: parse, dispatch, exit code.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `grammar` | what a user may type, on the command line and at the prompt |
+//! | `start`, `repl`, `demo`, `completions`, `single` | the subcommands; `single` is every command of the REPL |
+//! | `shell` | runs commands one after the other and keeps the worst exit code |
+//! | `execute`, `backend` | one command, against a cluster |
+//! | `answer`, `output` | what it came to, and how that is shown |
+//! | `words`, `cookie` | quoting; the shared secret |
+//!
+//! No panic reaches a user: it becomes one line and exit code 70.
+
+mod answer;
+mod backend;
+mod completions;
+mod cookie;
+mod demo;
+mod execute;
+mod grammar;
+mod output;
+mod repl;
+mod shell;
+mod single;
+mod start;
+mod words;
+
+use std::panic;
+use std::process::ExitCode;
+
+use answer::{DONE, Failure, INTERNAL};
+use grammar::{Program, Stop};
+use output::Printer;
+
+fn main() -> ExitCode {
+    report_panics();
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
+    // Unwinding lets go of children, folders and the terminal's mode before the process ends.
+    let code = panic::catch_unwind(|| match grammar::parse_arguments(std::env::args_os()) {
+        Ok(program) => run(&program).unwrap_or_else(|failure| complain(&failure, wants_json(&program))),
+        Err(Stop::Show(text)) => {
+            // Whoever does not want to read it to the end need not.
+            let _ = Printer::standard(false).line(&text);
+            DONE
+        }
+        Err(Stop::Usage(failure)) => complain(&failure, false),
+    });
+    ExitCode::from(code.unwrap_or(INTERNAL))
+}
+
+fn run(program: &Program) -> Result<u8, Failure> {
+    match program {
+        Program::Start(args) => start::run(args),
+        Program::Repl(args) => repl::run(args),
+        Program::Demo(args) => demo::run(args),
+        Program::Completions(args) => completions::run(args),
+        Program::Single(connect, command) => single::run(connect, command),
+    }
+}
+
+fn complain(failure: &Failure, json: bool) -> u8 {
+    // If nobody reads it, the exit code still tells.
+    let _ = Printer::standard(json).failure(failure);
+    failure.exit_code()
+}
+
+fn wants_json(program: &Program) -> bool {
+    match program {
+        Program::Repl(args) => args.connect.json,
+        Program::Demo(args) => args.json,
+        Program::Single(connect, _) => connect.json,
+        Program::Start(_) | Program::Completions(_) => false,
+    }
+}
+
+/// A panic is a mistake of ours. On the main thread the stack unwinds to `main`; on any other nobody would notice that
+/// a part of the program is gone, so the process ends there: what was acknowledged is durable by then.
+fn report_panics() {
+    panic::set_hook(Box::new(|panic| {
+        use std::io::Write;
+        let what = panic.payload_as_str().unwrap_or("no reason given").replace('\n', " ");
+        let place = panic.location().map(|place| format!(" at {}:{}", place.file(), place.line()));
+        let place = place.unwrap_or_default();
+        // Standard error may be closed, and this hook must not panic.
+        let _ = writeln!(std::io::stderr(), "internal error: {what}{place}; please report it");
+        if std::thread::current().name() != Some("main") {
+            std::process::exit(i32::from(INTERNAL));
+        }
+    }));
+}

@@ -1,0 +1,217 @@
+//! What a command comes to: an [`Answer`], or a [`Failure`]. Both know the exit code; neither knows how it is shown.
+
+use std::fmt;
+
+use synod::net::report::{LogReport, SlotReport, Status, ViewChange};
+use synod::paxos::{Ballot, Bytes, Place, Slot};
+
+use crate::grammar::{Address, NodeName};
+
+/// One node's part of an answer; or why it gave none.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PerNode<T> {
+    /// The node's name.
+    pub node: String,
+    /// Its part, or a sentence.
+    pub part: Result<T, String>,
+}
+
+/// Keys and values, in order.
+pub type Pairs = Vec<(Bytes, Bytes)>;
+
+/// What a command found or did.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// To `propose`.
+    Proposed {
+        /// Where it stands in the log.
+        place: Place,
+        /// In which it is known to be chosen; none when the answer comes from the session's memory.
+        ballot: Option<Ballot>,
+    },
+    /// To `chosen`: the slot as a node reports it that knows; none if it is not known to be chosen.
+    Chosen {
+        /// The slot asked for.
+        slot: Slot,
+        /// One command of it, if only that one was asked for.
+        index: Option<u32>,
+        /// What is there.
+        report: Option<SlotReport>,
+    },
+    /// To `paxos`: the value that was decided for the key.
+    Decided(Bytes),
+    /// To `put`.
+    Put {
+        /// Where the command stands in the log.
+        place: Place,
+    },
+    /// To `get`, and to `append`: the value, if there is one.
+    Value(Option<Bytes>),
+    /// To `delete`.
+    Deleted {
+        /// Whether the key was there.
+        existed: bool,
+    },
+    /// To `cas`.
+    Swapped,
+    /// To `cas`: the key was not as expected, and nothing changed.
+    NotSwapped {
+        /// What the key has; none if it is absent.
+        actual: Option<Bytes>,
+    },
+    /// To `scan`.
+    Pairs {
+        /// Found.
+        pairs: Pairs,
+        /// Whether there are more.
+        more: bool,
+    },
+    /// To `nodes`.
+    Nodes(Vec<NodeRow>),
+    /// To `connect`: the link is up.
+    Connected {
+        /// The node's name.
+        name: String,
+        /// Where.
+        address: Address,
+    },
+    /// To `leader`; none if nobody leads.
+    Leader(Option<Leader>),
+    /// To `status`.
+    Status(Vec<PerNode<Box<Status>>>),
+    /// To `log`.
+    Log(Vec<PerNode<LogReport>>),
+    /// To `slot`.
+    Slot {
+        /// The slot.
+        slot: Slot,
+        /// Only this command of it.
+        index: Option<u32>,
+        /// The node's reports; none within a part: Empty or Cleared beyond what the node reports.
+        nodes: Vec<PerNode<SlotReport>>,
+    },
+    /// To `view`.
+    View(Vec<PerNode<Vec<ViewChange>>>),
+    /// To `db`.
+    Database {
+        /// What each has executed.
+        nodes: Vec<PerNode<Pairs>>,
+        /// How many keys were asked for; there may be more.
+        limit: usize,
+    },
+    /// To `fail`.
+    Failed {
+        /// Who.
+        name: NodeName,
+        /// The process that is no more.
+        process_id: u32,
+    },
+    /// To `recover`.
+    Recovered {
+        /// Who.
+        name: NodeName,
+        /// The new process.
+        process_id: u32,
+        /// Where it listens.
+        address: Address,
+    },
+}
+
+impl Answer {
+    /// 1 if the answer is that it was not done.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Answer::NotSwapped { .. } | Answer::Leader(None) => NOT_DONE,
+            _ => DONE,
+        }
+    }
+}
+
+/// Who leads.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Leader {
+    /// Its name.
+    pub name: String,
+    /// Its ballot.
+    pub ballot: Ballot,
+}
+
+/// One line of `nodes`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeRow {
+    /// Its name.
+    pub name: String,
+    /// Where it listens; empty if nobody knows.
+    pub address: String,
+    /// Whether it votes, if known.
+    pub voter: Option<bool>,
+    /// Its process, if it answers.
+    pub process_id: Option<u32>,
+    /// Its phase; or a sentence that says why it is not known.
+    pub state: Result<String, String>,
+}
+
+/// Why a command was not done, in one line that names the thing and the mend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    kind: FailureKind,
+    message: String,
+}
+
+/// What is known about a command that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FailureKind {
+    /// It was refused, or it is certain that it was not done.
+    NotDone,
+    /// The words make no command.
+    Usage,
+    /// It may or may not have been done.
+    #[cfg_attr(not(test), expect(dead_code, reason = "only a client can tell, and it is not connected yet"))]
+    Unknown,
+}
+
+impl Failure {
+    /// It was refused, or it is certain that it was not done.
+    pub fn not_done(message: impl Into<String>) -> Failure {
+        Failure { kind: FailureKind::NotDone, message: message.into() }
+    }
+
+    /// The words make no command.
+    pub fn usage(message: impl Into<String>) -> Failure {
+        Failure { kind: FailureKind::Usage, message: message.into() }
+    }
+
+    /// It may or may not have been done.
+    #[cfg_attr(not(test), expect(dead_code, reason = "only a client can tell, and it is not connected yet"))]
+    pub fn unknown(message: impl Into<String>) -> Failure {
+        Failure { kind: FailureKind::Unknown, message: message.into() }
+    }
+
+    /// What the process exits with.
+    pub fn exit_code(&self) -> u8 {
+        match self.kind {
+            FailureKind::NotDone => NOT_DONE,
+            FailureKind::Usage => USAGE,
+            FailureKind::Unknown => UNKNOWN,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Done.
+pub const DONE: u8 = 0;
+/// Refused, or certainly not done.
+pub const NOT_DONE: u8 = 1;
+/// The words make no command.
+pub const USAGE: u8 = 2;
+/// The outcome is unknown.
+pub const UNKNOWN: u8 = 3;
+/// A mistake of ours (`EX_SOFTWARE` of sysexits.h).
+pub const INTERNAL: u8 = 70;

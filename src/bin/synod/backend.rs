@@ -1,0 +1,65 @@
+//! What the commands need of a cluster. The real one is a client's connection; the tests have one of their own.
+//!
+//! Every call blocks, for the command's deadline at most: the prompt has nothing else to do, and whoever implements this
+//! keeps the client's tasks running on a thread of its own meanwhile.
+
+use synod::net::report::{Inspection, Report};
+use synod::paxos::{Ballot, Bytes, Place};
+
+use crate::answer::{Failure, Pairs};
+use crate::grammar::{Address, ConnectArgs};
+
+/// A cluster, as the commands see it.
+pub trait Backend {
+    /// Puts a value into the log, through the named node if one is named.
+    fn propose(&mut self, through: Option<&str>, value: Bytes) -> Result<(Place, Option<Ballot>), Failure>;
+
+    /// The first value ever proposed for the key.
+    fn decide(&mut self, key: Bytes, value: Bytes) -> Result<Bytes, Failure>;
+
+    /// Sets a key.
+    fn put(&mut self, key: Bytes, value: Bytes) -> Result<Place, Failure>;
+
+    /// A linearizable read.
+    fn get(&mut self, key: Bytes) -> Result<Option<Bytes>, Failure>;
+
+    /// What one node has executed: the named one, or any.
+    fn get_local(&mut self, node: Option<&str>, key: Bytes) -> Result<Option<Bytes>, Failure>;
+
+    /// Adds to a value; gives the whole.
+    fn append(&mut self, key: Bytes, value: Bytes) -> Result<Bytes, Failure>;
+
+    /// Removes a key; tells whether it was there.
+    fn delete(&mut self, key: Bytes) -> Result<bool, Failure>;
+
+    /// Compares and swaps. The inner error is what the key has instead of the expected.
+    fn cas(&mut self, key: Bytes, expected: Option<Bytes>, new: Bytes) -> Result<Result<(), Option<Bytes>>, Failure>;
+
+    /// A linearizable read of keys with a prefix, the first `limit` in order.
+    fn scan(&mut self, prefix: Bytes, limit: usize) -> Result<Pairs, Failure>;
+
+    /// As [`Backend::scan`], of what the named node has executed; or every known node.
+    fn scan_local(&mut self, node: Option<&str>, prefix: Bytes, limit: usize) -> Result<Asked<Pairs>, Failure>;
+
+    /// A look inside the named node; or inside every known node, all at once. Fails if the node is unknown, or if not
+    /// even the names of the nodes can be learnt.
+    fn inspect(&mut self, node: Option<&str>, inspection: Inspection) -> Result<Asked<Report>, Failure>;
+
+    /// Introduces a node. Returns when the link to it is up; gives the node's name.
+    fn connect_node(&mut self, name: &str, address: &Address) -> Result<String, Failure>;
+
+    /// The names of the nodes as far as they are known without asking anybody.
+    fn node_names(&self) -> Vec<String>;
+}
+
+/// Every node that was asked, in the order of names, and what it said.
+pub type Asked<T> = Vec<(String, Result<T, Failure>)>;
+
+/// Connects to a cluster.
+pub fn connect(args: &ConnectArgs, cookie: &[u8]) -> Result<Box<dyn Backend>, Failure> {
+    log::debug!("connecting with {args:?} and a cookie of {} bytes", cookie.len());
+    Err(Failure::not_done("this build has no client yet: it cannot connect to a cluster"))
+}
+
+#[cfg(test)]
+pub mod fake;

@@ -1,0 +1,214 @@
+//! A cluster without nodes, for tests: it remembers keys, and says of its nodes what the test told it to.
+
+use std::collections::BTreeMap;
+
+use synod::net::report::{
+    EntryReport, Inspection, LogReport, PeerStatus, Report, SlotReport, SlotState, Status, ViewChange,
+};
+use synod::paxos::{Ballot, Bytes, NodeId, Place, Sequence, SessionId, Slot, Token};
+
+use super::{Asked, Backend};
+use crate::answer::{Failure, Pairs};
+use crate::grammar::Address;
+
+/// Keys, decisions, and three nodes, of which n3 does not answer.
+#[derive(Default)]
+pub struct Fake {
+    pub pairs: BTreeMap<Bytes, Bytes>,
+    pub decided: BTreeMap<Bytes, Bytes>,
+    pub proposals: Vec<(Option<String>, Bytes)>,
+    pub connected: Vec<(String, String)>,
+    /// Answers the next command in its place.
+    pub next: Option<Failure>,
+    /// Nobody leads.
+    pub leaderless: bool,
+    /// Nobody answers.
+    pub silent: bool,
+}
+
+impl Fake {
+    /// With these keys.
+    pub fn with(pairs: &[(&str, &[u8])]) -> Fake {
+        let pairs = pairs.iter().map(|(key, value)| (Bytes::from(key.as_bytes()), Bytes::from(*value)));
+        Fake { pairs: pairs.collect(), ..Fake::default() }
+    }
+
+    fn disturbed(&mut self) -> Result<(), Failure> {
+        self.next.take().map_or(Ok(()), Err)
+    }
+
+    fn report(&self, name: &str, inspection: &Inspection) -> Result<Report, Failure> {
+        if name == "n3" || self.silent {
+            return Err(Failure::not_done("connection refused"));
+        }
+        let first = name == "n1";
+        Ok(match inspection {
+            Inspection::Status => Report::Status(Box::new(self.status(first))),
+            Inspection::Log { first: from, upto } => {
+                let mut log = log(first);
+                log.slots.retain(|report| (*from..=*upto).contains(&report.slot));
+                Report::Log(log)
+            }
+            Inspection::View => Report::View(views(first)),
+        })
+    }
+
+    fn status(&self, first: bool) -> Status {
+        let link = |name: &str, port: u16, link: &str| PeerStatus {
+            name: name.to_owned(),
+            address: Address::loopback(port).to_string(),
+            voter: true,
+            link: link.to_owned(),
+        };
+        let (name, id, other) = if first { ("n1", 1, ("n2", 7102)) } else { ("n2", 2, ("n1", 7101)) };
+        Status {
+            name: name.to_owned(),
+            node: Some(NodeId(id)),
+            cluster: "synod".to_owned(),
+            cluster_id: "c".repeat(64),
+            address: Address::loopback(7100 + u16::try_from(id).unwrap()).to_string(),
+            process_id: 100 + id,
+            phase: if first && !self.leaderless { "leading" } else { "following" }.to_owned(),
+            leader: (!self.leaderless).then(|| "n1".to_owned()),
+            ballot: Ballot::new(3, NodeId(1)),
+            promised: Ballot::new(3, NodeId(1)),
+            trimmed_upto: Slot(1),
+            snapshot_upto: Slot(2),
+            executed_upto: Slot(4),
+            chosen_upto: Slot(4),
+            last_slot: Slot(5),
+            digest: "d".repeat(64),
+            peers: vec![link(other.0, other.1, "up"), link("n3", 7103, "down")],
+            ..Status::default()
+        }
+    }
+}
+
+impl Backend for Fake {
+    fn propose(&mut self, through: Option<&str>, value: Bytes) -> Result<(Place, Option<Ballot>), Failure> {
+        self.disturbed()?;
+        self.proposals.push((through.map(str::to_owned), value));
+        Ok((Place { slot: Slot(12), index: 1 }, Some(Ballot::new(3, NodeId(1)))))
+    }
+
+    fn decide(&mut self, key: Bytes, value: Bytes) -> Result<Bytes, Failure> {
+        self.disturbed()?;
+        Ok(self.decided.entry(key).or_insert(value).clone())
+    }
+
+    fn put(&mut self, key: Bytes, value: Bytes) -> Result<Place, Failure> {
+        self.disturbed()?;
+        self.pairs.insert(key, value);
+        Ok(Place { slot: Slot(12), index: 3 })
+    }
+
+    fn get(&mut self, key: Bytes) -> Result<Option<Bytes>, Failure> {
+        self.disturbed()?;
+        Ok(self.pairs.get(&key).cloned())
+    }
+
+    fn get_local(&mut self, node: Option<&str>, key: Bytes) -> Result<Option<Bytes>, Failure> {
+        match node {
+            Some("n1" | "n2") | None => self.get(key),
+            Some(other) => Err(Failure::not_done(format!("there is no node {other}"))),
+        }
+    }
+
+    fn append(&mut self, key: Bytes, value: Bytes) -> Result<Bytes, Failure> {
+        self.disturbed()?;
+        let whole = self.pairs.entry(key).or_default();
+        *whole = Bytes::from([&whole[..], &value[..]].concat());
+        Ok(whole.clone())
+    }
+
+    fn delete(&mut self, key: Bytes) -> Result<bool, Failure> {
+        self.disturbed()?;
+        Ok(self.pairs.remove(&key).is_some())
+    }
+
+    fn cas(&mut self, key: Bytes, expected: Option<Bytes>, new: Bytes) -> Result<Result<(), Option<Bytes>>, Failure> {
+        self.disturbed()?;
+        let actual = self.pairs.get(&key).cloned();
+        if actual != expected {
+            return Ok(Err(actual));
+        }
+        self.pairs.insert(key, new);
+        Ok(Ok(()))
+    }
+
+    fn scan(&mut self, prefix: Bytes, limit: usize) -> Result<Pairs, Failure> {
+        self.disturbed()?;
+        let found = self.pairs.iter().filter(|(key, _)| key.starts_with(&prefix));
+        Ok(found.take(limit).map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+
+    fn scan_local(&mut self, node: Option<&str>, prefix: Bytes, limit: usize) -> Result<Asked<Pairs>, Failure> {
+        let pairs = self.scan(prefix, limit)?;
+        let names = node.map_or_else(|| self.node_names(), |node| vec![node.to_owned()]);
+        let behind = || pairs.iter().skip(1).cloned().collect();
+        let of = |name: String| match name.as_str() {
+            "n1" => (name, Ok(pairs.clone())),
+            "n2" => (name, Ok(behind())),
+            _ => (name, Err(Failure::not_done("connection refused"))),
+        };
+        Ok(names.into_iter().map(of).collect())
+    }
+
+    fn inspect(&mut self, node: Option<&str>, inspection: Inspection) -> Result<Asked<Report>, Failure> {
+        self.disturbed()?;
+        let names = node.map_or_else(|| self.node_names(), |node| vec![node.to_owned()]);
+        Ok(names.into_iter().map(|name| (name.clone(), self.report(&name, &inspection))).collect())
+    }
+
+    fn connect_node(&mut self, name: &str, address: &Address) -> Result<String, Failure> {
+        self.disturbed()?;
+        self.connected.push((name.to_owned(), address.to_string()));
+        Ok(name.to_owned())
+    }
+
+    fn node_names(&self) -> Vec<String> {
+        ["n1", "n2", "n3"].map(str::to_owned).to_vec()
+    }
+}
+
+/// Slot 1 is cleared, 2 and 3 are executed, 4 is a no-op, and in 5 the votes of the two nodes differ.
+fn log(first: bool) -> LogReport {
+    let apply = |text: &[u8]| EntryReport::Apply {
+        session: SessionId(3),
+        sequence: Sequence(9),
+        operation: Bytes::from(text),
+        length: text.len() as u64,
+    };
+    let slot = |slot: u64, state, round, entries| SlotReport {
+        slot: Slot(slot),
+        state,
+        ballot: Some(Ballot::new(round, NodeId(1))),
+        entries,
+    };
+    let vote = if first { (4, b"new".as_slice()) } else { (3, b"old".as_slice()) };
+    LogReport {
+        first_not_cleared: Slot(2),
+        last_not_empty: Slot(5),
+        slots: vec![
+            slot(2, SlotState::Executed, 1, vec![EntryReport::Open { token: Token(7) }, apply(b"put k v")]),
+            slot(3, SlotState::Executed, 3, vec![apply(&[0xff, b'a'])]),
+            slot(4, SlotState::Chosen, 3, vec![]),
+            slot(5, SlotState::Accepted, vote.0, vec![apply(vote.1)]),
+        ],
+    }
+}
+
+/// Both saw ballot 3.1; only n1, which led, can say what was merged; n2 saw an earlier one.
+fn views(first: bool) -> Vec<ViewChange> {
+    let change = |at_ms, leader: &str, round, node, merged| ViewChange {
+        at_ms,
+        leader: leader.to_owned(),
+        ballot: Ballot::new(round, NodeId(node)),
+        merged,
+    };
+    if first {
+        vec![change(951_782_400_123, "n1", 3, 1, Some((Slot(4), 2, 1)))]
+    } else {
+        vec![change(951_782_300_000, "n2", 1, 2, None), change(951_782_400_125, "n1", 3, 1, None)]
+    }
+}

@@ -1,0 +1,148 @@
+//! `synod demo`: a few nodes on this machine, each a process of its own, and a prompt with `fail` and `recover`.
+//!
+//! The nodes live in a temporary folder that is removed in the end; or, with `--data`, in one that is kept and continued.
+//! They end with the demo however that ends, because it holds the other end of their standard inputs ([`nodes`]).
+
+mod folder;
+mod launch;
+mod nodes;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressDrawTarget};
+
+use folder::Folder;
+use nodes::Nodes;
+
+use crate::answer::{Answer, Failure, Leader};
+use crate::backend::{self, Backend};
+use crate::cookie;
+use crate::execute;
+use crate::grammar::{ConnectArgs, DEFAULT_CLUSTER, deadline};
+use crate::output::{self, Printer, Style};
+use crate::repl::{self, ScriptArgs};
+use crate::shell::Shell;
+use crate::words;
+
+/// How many nodes, where, and what to run.
+#[derive(Args, Clone, Debug, PartialEq)]
+#[command(after_help = "Examples:\n  synod demo\n  synod demo --nodes 5 --data my-cluster\n  \
+    synod demo -e 'put k v' -e 'fail leader' -e 'get k'")]
+pub struct DemoArgs {
+    /// How many nodes [default: 3, or as many as the folder has].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=9))]
+    pub nodes: Option<u16>,
+
+    /// Keep the nodes in this folder; if they are there already, continue them.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+
+    /// What to run.
+    #[command(flatten)]
+    pub script: ScriptArgs,
+
+    /// How long one command may take.
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = deadline)]
+    pub deadline: Duration,
+
+    /// Print one JSON object for each result.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Starts the nodes, runs what there is to run, stops the nodes.
+pub fn run(args: &DemoArgs) -> Result<u8, Failure> {
+    let folder = Folder::open(args.data.as_deref(), args.nodes)?;
+    let mut nodes = Nodes::start(&folder, launch::by_this_program(&folder)?, READY_WITHIN)?;
+    folder.remember(&nodes.addresses())?;
+    let connect = ConnectArgs {
+        connect: nodes.addresses().into_iter().map(|(_, address)| address).collect(),
+        cluster: DEFAULT_CLUSTER.to_owned(),
+        cookie_file: Some(folder.cookie()),
+        deadline: args.deadline,
+        json: args.json,
+    };
+    let cookie = cookie::read(connect.cookie_file.as_deref())?;
+    let mut backend = backend::connect(&connect, &cookie)?;
+    introduce(&nodes, backend.as_mut())?;
+    let leader = wait_for_leader(backend.as_mut(), &mut nodes)?;
+    let mut printer = Printer::standard(args.json);
+    if args.script.is_interactive() {
+        // If nobody reads this, nobody reads what follows: the shell will notice.
+        let _ = printer.line(&welcome(&nodes, &leader, &connect));
+    }
+    let mut shell = Shell::new(backend, Some(&mut nodes), printer);
+    repl::serve(&mut shell, &args.script)
+}
+
+/// Tells the first node where the others are. Addresses travel: it tells them about one another.
+fn introduce(nodes: &Nodes, backend: &mut dyn Backend) -> Result<(), Failure> {
+    for (name, address) in nodes.addresses().iter().skip(1) {
+        backend.connect_node(&name.0, address)?;
+    }
+    Ok(())
+}
+
+/// Asks who leads until somebody does.
+fn wait_for_leader(backend: &mut dyn Backend, nodes: &mut Nodes) -> Result<Leader, Failure> {
+    // Drawn on a terminal only.
+    let spinner = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    spinner.set_message("waiting for a leader");
+    let began = Instant::now();
+    loop {
+        nodes.check()?;
+        spinner.tick();
+        let why = match execute::leader(backend) {
+            Ok(Some(leader)) => {
+                spinner.finish_and_clear();
+                return Ok(leader);
+            }
+            Ok(None) => "nobody leads".to_owned(),
+            Err(failure) => failure.to_string(),
+        };
+        if began.elapsed() > LEADER_WITHIN {
+            spinner.finish_and_clear();
+            let seconds = LEADER_WITHIN.as_secs();
+            return Err(Failure::not_done(format!("the nodes run, but there is no leader after {seconds} s: {why}")));
+        }
+        std::thread::sleep(ASK_EVERY);
+    }
+}
+
+/// Who is where, and how to come in from another terminal.
+fn welcome(nodes: &Nodes, leader: &Leader, connect: &ConnectArgs) -> String {
+    let mut table = output::table(["NODE", "PROCESS", "ADDRESS", ""], Style::of_stdout(false).terminal);
+    for (name, process_id, address) in nodes.running() {
+        let leads = if name.0 == leader.name { format!("leads in ballot {}", leader.ballot) } else { String::new() };
+        table.add_row([name.to_string(), process_id.to_string(), address.to_string(), leads]);
+    }
+    let addresses: Vec<String> = connect.connect.iter().map(ToString::to_string).collect();
+    let cookie = connect.cookie_file.iter().map(|file| words::quote(&file.to_string_lossy())).collect::<String>();
+    format!(
+        "{}\n\nFrom another terminal:\n  {} repl --connect {} --cookie-file {cookie}\n\n\
+         Try: put colour blue, fail leader, get colour, nodes, log, help. ctrl-D ends the nodes too.\n",
+        output::finished(&table),
+        launch::this_program_as_typed(),
+        addresses.join(","),
+    )
+}
+
+impl crate::shell::Stage for Nodes {
+    fn fail(&mut self, node: &crate::grammar::NodeName) -> Result<Answer, Failure> {
+        let process_id = self.kill(node)?;
+        Ok(Answer::Failed { name: node.clone(), process_id })
+    }
+
+    fn recover(&mut self, node: &crate::grammar::NodeName) -> Result<Answer, Failure> {
+        let (process_id, address) = self.restart(node)?;
+        Ok(Answer::Recovered { name: node.clone(), process_id, address })
+    }
+}
+
+/// For every node to listen.
+const READY_WITHIN: Duration = Duration::from_secs(20);
+/// For somebody to lead.
+const LEADER_WITHIN: Duration = Duration::from_secs(20);
+const ASK_EVERY: Duration = Duration::from_millis(50);

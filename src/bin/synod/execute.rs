@@ -1,0 +1,216 @@
+//! One command, against a [`Backend`], to its [`Answer`].
+
+use std::collections::BTreeMap;
+
+use synod::net::report::{Inspection, LogReport, Report, SlotReport, SlotState, Status};
+use synod::paxos::{Bytes, Slot};
+
+use crate::answer::{Answer, Failure, Leader, NodeRow, PerNode};
+use crate::backend::{Asked, Backend};
+use crate::grammar::{Command, NodeName, SlotOrPlace};
+
+/// Executes a command.
+pub fn execute(command: &Command, backend: &mut dyn Backend) -> Result<Answer, Failure> {
+    match command {
+        Command::Propose(args) => {
+            let (through, value) = args.parts()?;
+            let (place, ballot) = backend.propose(name(through.as_ref()), value.bytes())?;
+            Ok(Answer::Proposed { place, ballot })
+        }
+        Command::Paxos { key, value } => backend.decide(key.bytes(), value.bytes()).map(Answer::Decided),
+        Command::Put { key, value } => Ok(Answer::Put { place: backend.put(key.bytes(), value.bytes())? }),
+        Command::Get { key, local: false, .. } => backend.get(key.bytes()).map(Answer::Value),
+        Command::Get { key, local: true, node } => {
+            backend.get_local(name(node.as_ref()), key.bytes()).map(Answer::Value)
+        }
+        Command::Append { key, value } => backend.append(key.bytes(), value.bytes()).map(|v| Answer::Value(Some(v))),
+        Command::Delete { key } => Ok(Answer::Deleted { existed: backend.delete(key.bytes())? }),
+        Command::Cas(args) => {
+            let (key, expected, new) = args.parts()?;
+            let swapped = backend.cas(key.bytes(), expected.map(|text| text.bytes()), new.bytes())?;
+            Ok(swapped.map_or_else(|actual| Answer::NotSwapped { actual }, |()| Answer::Swapped))
+        }
+        Command::Scan { prefix, limit } => {
+            let prefix = prefix.as_ref().map_or_else(Bytes::default, |prefix| prefix.bytes());
+            let limit = *limit as usize;
+            let mut pairs = backend.scan(prefix, limit + 1)?;
+            let more = pairs.len() > limit;
+            pairs.truncate(limit);
+            Ok(Answer::Pairs { pairs, more })
+        }
+        Command::Connect { node } => {
+            let name = backend.connect_node(&node.name.0, &node.address)?;
+            Ok(Answer::Connected { name, address: node.address.clone() })
+        }
+        Command::Nodes => Ok(Answer::Nodes(node_rows(statuses(None, backend)?))),
+        Command::Leader => leader(backend).map(Answer::Leader),
+        Command::Status { node } => Ok(Answer::Status(statuses(node.as_ref(), backend)?)),
+        Command::Log(args) => {
+            let (node, range) = args.parts()?;
+            let (first, upto) = range.map_or((Slot::ZERO, LAST), |range| (range.first, range.upto));
+            Ok(Answer::Log(logs(node, first, upto, backend)?))
+        }
+        Command::Slot { place, node } => {
+            let nodes = slots(node.as_ref(), place.slot, backend)?;
+            check_index(place, nodes.iter().filter_map(|node| node.part.as_ref().ok()))?;
+            Ok(Answer::Slot { slot: place.slot, index: place.index, nodes })
+        }
+        Command::Chosen { place } => chosen(place, backend),
+        Command::View { node } => {
+            let asked = backend.inspect(name(node.as_ref()), Inspection::View)?;
+            Ok(Answer::View(parts(asked, |report| match report {
+                Report::View(changes) => Some(changes),
+                _ => None,
+            })))
+        }
+        Command::Db { node, limit } => {
+            let limit = *limit as usize;
+            let asked = backend.scan_local(name(node.as_ref()), Bytes::default(), limit)?;
+            Ok(Answer::Database { nodes: parts(asked, Some), limit })
+        }
+    }
+}
+
+/// Who leads: whoever leads in the highest ballot, by its own account; else whom the highest ballot is followed for.
+pub fn leader(backend: &mut dyn Backend) -> Result<Option<Leader>, Failure> {
+    let statuses = statuses(None, backend)?;
+    if statuses.iter().all(|node| node.part.is_err()) {
+        return Err(Failure::not_done("no node answers"));
+    }
+    let known = statuses.into_iter().filter_map(|node| node.part.ok());
+    let followed = known.filter_map(|status| {
+        let of_its_own = status.phase == LEADING;
+        let name = if of_its_own { Some(status.name.clone()) } else { status.leader.clone() };
+        name.map(|name| (status.ballot, of_its_own, name))
+    });
+    Ok(followed.max().map(|(ballot, _, name)| Leader { name, ballot }))
+}
+
+fn chosen(place: &SlotOrPlace, backend: &mut dyn Backend) -> Result<Answer, Failure> {
+    let nodes = slots(None, place.slot, backend)?;
+    if nodes.iter().all(|node| node.part.is_err()) {
+        return Err(Failure::not_done("no node answers"));
+    }
+    let reports = nodes.into_iter().filter_map(|node| node.part.ok());
+    // Whoever still has the commands says more than who has forgotten them.
+    let known = reports.filter(|report| !matches!(report.state, SlotState::Empty | SlotState::Accepted));
+    let report = known.min_by_key(|report| report.state == SlotState::Cleared);
+    check_index(place, report.iter().filter(|report| report.state != SlotState::Cleared))?;
+    Ok(Answer::Chosen { slot: place.slot, index: place.index, report })
+}
+
+/// Whether a node that knows the slot's commands has one with this index.
+fn check_index<'a>(place: &SlotOrPlace, reports: impl Iterator<Item = &'a SlotReport>) -> Result<(), Failure> {
+    let Some(index) = place.index else { return Ok(()) };
+    let most = reports
+        .filter(|report| !matches!(report.state, SlotState::Empty | SlotState::Cleared))
+        .map(|report| report.entries.len())
+        .max();
+    match most {
+        Some(most) if (index as usize) > most => {
+            let slot = place.slot;
+            Err(Failure::not_done(match most {
+                0 => format!("there is no {slot}.{index}: slot {slot} holds a no-op"),
+                1 => format!("there is no {slot}.{index}: slot {slot} holds one command"),
+                _ => format!("there is no {slot}.{index}: slot {slot} holds {most} commands"),
+            }))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn statuses(node: Option<&NodeName>, backend: &mut dyn Backend) -> Result<Vec<PerNode<Box<Status>>>, Failure> {
+    let asked = backend.inspect(name(node), Inspection::Status)?;
+    Ok(parts(asked, |report| match report {
+        Report::Status(status) => Some(status),
+        _ => None,
+    }))
+}
+
+fn logs(
+    node: Option<&NodeName>,
+    first: Slot,
+    upto: Slot,
+    backend: &mut dyn Backend,
+) -> Result<Vec<PerNode<LogReport>>, Failure> {
+    let asked = backend.inspect(name(node), Inspection::Log { first, upto })?;
+    Ok(parts(asked, |report| match report {
+        Report::Log(log) => Some(log),
+        _ => None,
+    }))
+}
+
+fn slots(node: Option<&NodeName>, slot: Slot, backend: &mut dyn Backend) -> Result<Vec<PerNode<SlotReport>>, Failure> {
+    let logs = logs(node, slot, slot, backend)?;
+    let only = |log: LogReport| {
+        let absent = if slot < log.first_not_cleared { SlotState::Cleared } else { SlotState::Empty };
+        log.slots.into_iter().find(|report| report.slot == slot).unwrap_or(SlotReport {
+            slot,
+            state: absent,
+            ballot: None,
+            entries: Vec::new(),
+        })
+    };
+    Ok(logs.into_iter().map(|log| PerNode { node: log.node, part: log.part.map(only) }).collect())
+}
+
+/// One row for every node that anybody knows, also those that do not answer.
+fn node_rows(statuses: Vec<PerNode<Box<Status>>>) -> Vec<NodeRow> {
+    let mut rows = BTreeMap::new();
+    for status in statuses.iter().filter_map(|node| node.part.as_ref().ok()) {
+        for peer in &status.peers {
+            let row = rows.entry(peer.name.clone()).or_insert_with(|| NodeRow {
+                name: peer.name.clone(),
+                address: String::new(),
+                voter: Some(peer.voter),
+                process_id: None,
+                state: Err("no answer".to_owned()),
+            });
+            if row.address.is_empty() {
+                row.address.clone_from(&peer.address);
+            }
+        }
+    }
+    for PerNode { node, part } in statuses {
+        let row = rows.entry(node.clone()).or_insert_with(|| NodeRow {
+            name: node,
+            address: String::new(),
+            voter: None,
+            process_id: None,
+            state: Err("no answer".to_owned()),
+        });
+        match part {
+            Ok(status) => {
+                row.address.clone_from(&status.address);
+                row.voter = row.voter.or(status.node.map(|_| true));
+                row.process_id = Some(status.process_id);
+                row.state = match status.trouble {
+                    Some(trouble) => Ok(format!("{}: {trouble}", status.phase)),
+                    None => Ok(status.phase),
+                };
+            }
+            Err(why) => row.state = Err(why),
+        }
+    }
+    rows.into_values().collect()
+}
+
+fn parts<T, U>(asked: Asked<T>, expected: impl Fn(T) -> Option<U>) -> Vec<PerNode<U>> {
+    let part = |answered: Result<T, Failure>| match answered {
+        Ok(found) => expected(found).ok_or_else(|| "it answered another question".to_owned()),
+        Err(failure) => Err(failure.to_string()),
+    };
+    asked.into_iter().map(|(node, answered)| PerNode { node, part: part(answered) }).collect()
+}
+
+fn name(node: Option<&NodeName>) -> Option<&str> {
+    node.map(|node| node.0.as_str())
+}
+
+/// The phase of a leader, as its status names it.
+const LEADING: &str = "leading";
+/// "Up to the end", in an [`Inspection::Log`].
+const LAST: Slot = Slot(u64::MAX);
+
+#[cfg(test)]
+mod tests;

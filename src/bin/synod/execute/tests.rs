@@ -1,0 +1,117 @@
+use super::*;
+use crate::backend::fake::Fake;
+use crate::grammar::{Line, parse_line};
+
+fn answered(fake: &mut Fake, line: &str) -> Result<Answer, Failure> {
+    match parse_line(line, false) {
+        Ok(Line::Cluster(command)) => execute(&command, fake),
+        other => panic!("`{line}`: {other:?}"),
+    }
+}
+
+fn bytes(text: &str) -> Bytes {
+    Bytes::from(text.as_bytes())
+}
+
+#[test]
+fn a_proposal_goes_through_the_named_node() {
+    let mut fake = Fake::default();
+    answered(&mut fake, "propose hello").unwrap();
+    answered(&mut fake, "propose @n2 'hello there'").unwrap();
+    assert_eq!(fake.proposals, [(None, bytes("hello")), (Some("n2".to_owned()), bytes("hello there"))]);
+}
+
+#[test]
+fn the_first_value_proposed_for_a_key_is_every_later_answer() {
+    let mut fake = Fake::default();
+    assert_eq!(answered(&mut fake, "paxos captain alice"), Ok(Answer::Decided(bytes("alice"))));
+    assert_eq!(answered(&mut fake, "paxos captain bob"), Ok(Answer::Decided(bytes("alice"))));
+}
+
+#[test]
+fn keys_are_set_read_extended_swapped_and_removed() {
+    let mut fake = Fake::default();
+    answered(&mut fake, "put k v").unwrap();
+    assert_eq!(answered(&mut fake, "append k w"), Ok(Answer::Value(Some(bytes("vw")))));
+    assert_eq!(answered(&mut fake, "cas k v x"), Ok(Answer::NotSwapped { actual: Some(bytes("vw")) }));
+    assert_eq!(answered(&mut fake, "cas k vw x"), Ok(Answer::Swapped));
+    assert_eq!(answered(&mut fake, "get k --local n2"), Ok(Answer::Value(Some(bytes("x")))));
+    assert_eq!(answered(&mut fake, "delete k"), Ok(Answer::Deleted { existed: true }));
+    assert_eq!(answered(&mut fake, "cas k --absent y"), Ok(Answer::Swapped));
+    assert_eq!(answered(&mut fake, "get k"), Ok(Answer::Value(Some(bytes("y")))));
+}
+
+#[test]
+fn a_scan_knows_whether_there_is_more() {
+    let mut fake = Fake::with(&[("a/1", b"x"), ("a/2", b"y"), ("b", b"z")]);
+    let Ok(Answer::Pairs { pairs, more }) = answered(&mut fake, "scan a/ --limit 1") else { panic!("no pairs") };
+    assert_eq!((pairs.len(), more), (1, true));
+    let Ok(Answer::Pairs { pairs, more }) = answered(&mut fake, "scan a/ --limit 2") else { panic!("no pairs") };
+    assert_eq!((pairs.len(), more), (2, false));
+}
+
+#[test]
+fn the_leader_is_whoever_leads_in_the_highest_ballot() {
+    let mut fake = Fake::default();
+    let Ok(Answer::Leader(Some(leader))) = answered(&mut fake, "leader") else { panic!("no leader") };
+    assert_eq!((leader.name.as_str(), leader.ballot.round), ("n1", 3));
+    fake.leaderless = true;
+    let nobody = answered(&mut fake, "leader").unwrap();
+    assert_eq!((&nobody, nobody.exit_code()), (&Answer::Leader(None), 1));
+    fake.silent = true;
+    assert_eq!(answered(&mut fake, "leader").unwrap_err().to_string(), "no node answers");
+}
+
+#[test]
+fn a_node_that_does_not_answer_is_a_row_and_not_a_failure() {
+    let Ok(Answer::Nodes(rows)) = answered(&mut Fake::default(), "nodes") else { panic!("no rows") };
+    assert_eq!(rows.iter().map(|row| row.name.as_str()).collect::<Vec<_>>(), ["n1", "n2", "n3"]);
+    assert_eq!(rows[0].state, Ok("leading".to_owned()));
+    assert_eq!(rows[2].state, Err("connection refused".to_owned()));
+    assert_eq!(rows[2].address, "127.0.0.1:7103", "the others know where it was");
+    for line in ["status", "log", "slot 2", "view", "db", "status n3"] {
+        let answer = answered(&mut Fake::default(), line).unwrap();
+        assert_eq!(answer.exit_code(), 0, "{line}");
+    }
+}
+
+#[test]
+fn a_slot_shows_what_each_node_knows() {
+    let states = |line: &str| match answered(&mut Fake::default(), line) {
+        Ok(Answer::Slot { nodes, .. }) => {
+            nodes.into_iter().map(|node| node.part.map(|report| report.state).ok()).collect::<Vec<_>>()
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(states("slot 1"), [Some(SlotState::Cleared), Some(SlotState::Cleared), None]);
+    assert_eq!(states("slot 3"), [Some(SlotState::Executed), Some(SlotState::Executed), None]);
+    assert_eq!(states("slot 9"), [Some(SlotState::Empty), Some(SlotState::Empty), None]);
+    assert_eq!(states("slot 3 n2"), [Some(SlotState::Executed)]);
+}
+
+#[test]
+fn chosen_is_what_some_node_knows_to_be_chosen() {
+    let report = |line: &str| match answered(&mut Fake::default(), line) {
+        Ok(Answer::Chosen { report, .. }) => report,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(report("chosen 2").unwrap().entries.len(), 2);
+    assert_eq!(report("chosen 1").unwrap().state, SlotState::Cleared);
+    assert_eq!(report("chosen 5"), None, "votes alone choose nothing");
+    assert_eq!(report("chosen 99"), None);
+}
+
+#[test]
+fn an_index_that_a_slot_does_not_have_is_refused() {
+    let refused = |line: &str| answered(&mut Fake::default(), line).unwrap_err();
+    assert_eq!(refused("chosen 2.3").to_string(), "there is no 2.3: slot 2 holds 2 commands");
+    assert_eq!(refused("slot 4.1").to_string(), "there is no 4.1: slot 4 holds a no-op");
+    assert_eq!(refused("slot 3.2").exit_code(), 1);
+}
+
+#[test]
+fn connect_passes_name_and_address_on() {
+    let mut fake = Fake::default();
+    answered(&mut fake, "connect n4@host.example:7104").unwrap();
+    assert_eq!(fake.connected, [("n4".to_owned(), "host.example:7104".to_owned())]);
+}

@@ -1,0 +1,243 @@
+//! What a user may type. One enum, [`Command`], is the grammar of the REPL and of the subcommands alike.
+//!
+//! * `synod put k v --connect …`: [`parse_arguments`]; every [`Command`] gets the [`ConnectArgs`] added.
+//! * `put k v` at the prompt, in a script, or behind `-e`: [`parse_line`]; no binary name, no connection options.
+//!
+//! Whatever does not parse is a [`Stop`]: either text that was asked for (help, version), or a usage error of one line.
+//! Keys and values that start with `-` are written behind `--`, as for every other program: a mistyped option must not
+//! end up in the log.
+
+mod arguments;
+mod command;
+
+use std::ffi::OsString;
+
+use clap::error::ErrorKind;
+use clap::{Args, FromArgMatches, Parser, Subcommand};
+
+pub use arguments::{Address, NodeName, PeerAddress, SlotOrPlace, deadline};
+pub use command::{Command, StageCommand};
+
+use crate::answer::Failure;
+use crate::{completions, demo, repl, start, words};
+
+/// How to reach a cluster.
+#[derive(Args, Clone, Debug, PartialEq)]
+#[command(next_help_heading = "Connection")]
+pub struct ConnectArgs {
+    /// Nodes to try; any one of them will do.
+    #[arg(
+        long,
+        value_name = "HOST:PORT[,…]",
+        value_delimiter = ',',
+        env = "SYNOD_CONNECT",
+        default_value = "127.0.0.1:7101",
+        value_parser = arguments::dialled
+    )]
+    pub connect: Vec<Address>,
+
+    /// The name of the cluster.
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_CLUSTER)]
+    pub cluster: String,
+
+    /// The secret that all nodes and clients of a cluster share [default: a file of the user's, made on first use].
+    #[arg(long, value_name = "FILE")]
+    pub cookie_file: Option<std::path::PathBuf>,
+
+    /// How long one command may take.
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = deadline)]
+    pub deadline: std::time::Duration,
+
+    /// Print one JSON object for each result.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The whole command line.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Program {
+    /// A node.
+    Start(Box<start::StartArgs>),
+    /// A prompt, or a script.
+    Repl(repl::ReplArgs),
+    /// Nodes and a prompt, to try it all.
+    Demo(demo::DemoArgs),
+    /// A script for the shell.
+    Completions(completions::CompletionsArgs),
+    /// One command, and out.
+    Single(ConnectArgs, Command),
+}
+
+/// One line at the prompt.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Line {
+    /// Blank, or a comment.
+    Blank,
+    /// A command for the cluster.
+    Cluster(Command),
+    /// A command for the demo, which owns the nodes' processes.
+    Stage(StageCommand),
+    /// Leave.
+    Exit,
+}
+
+/// Why there is nothing to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Stop {
+    /// The user asked for this text.
+    Show(String),
+    /// The user's words make no command.
+    Usage(Failure),
+}
+
+/// Reads the command line, the binary's name included.
+pub fn parse_arguments(arguments: impl IntoIterator<Item = OsString>) -> Result<Program, Stop> {
+    let matches = command_line().try_get_matches_from(arguments).map_err(stop)?;
+    let (name, given) = matches.subcommand().ok_or_else(|| Stop::Usage(Failure::usage("which command?")))?;
+    match OwnCommand::from_arg_matches(&matches) {
+        Ok(OwnCommand::Start(args)) => Ok(Program::Start(args)),
+        Ok(OwnCommand::Repl(args)) => Ok(Program::Repl(args)),
+        Ok(OwnCommand::Demo(args)) => Ok(Program::Demo(args)),
+        Ok(OwnCommand::Completions(args)) => Ok(Program::Completions(args)),
+        Err(error) if error.kind() == ErrorKind::InvalidSubcommand => {
+            log::debug!("{name} is a command of the REPL");
+            let connect = ConnectArgs::from_arg_matches(given).map_err(stop)?;
+            let command = Command::from_arg_matches(&matches).map_err(stop)?;
+            command.check().map_err(Stop::Usage)?;
+            Ok(Program::Single(connect, command))
+        }
+        Err(error) => Err(stop(error)),
+    }
+}
+
+/// Reads one line of the REPL; in the demo (`staged`), with `fail` and `recover`.
+pub fn parse_line(line: &str, staged: bool) -> Result<Line, Stop> {
+    let words = words::split(line).map_err(Stop::Usage)?;
+    if words.is_empty() {
+        return Ok(Line::Blank);
+    }
+    let matches = line_grammar(staged).try_get_matches_from(words).map_err(stop)?;
+    match matches.subcommand_name() {
+        Some("exit") => Ok(Line::Exit),
+        Some("fail" | "recover") => StageCommand::from_arg_matches(&matches).map(Line::Stage).map_err(stop),
+        _ => {
+            let command = Command::from_arg_matches(&matches).map_err(stop)?;
+            command.check().map_err(Stop::Usage)?;
+            Ok(Line::Cluster(command))
+        }
+    }
+}
+
+/// The grammar of the command line.
+pub fn command_line() -> clap::Command {
+    let own = OwnCommand::augment_subcommands(<Cli as clap::CommandFactory>::command());
+    let commands = Command::augment_subcommands(clap::Command::new("synod"));
+    let connected = (OWN_COMMANDS_FIRST..).zip(commands.get_subcommands().cloned()).map(|(order, command)| {
+        let about = command.get_about().cloned().unwrap_or_default();
+        ConnectArgs::augment_args(command).about(about).display_order(order)
+    });
+    own.subcommands(connected)
+}
+
+/// The grammar of the REPL.
+pub fn line_grammar(staged: bool) -> clap::Command {
+    let mut grammar = Command::augment_subcommands(
+        clap::Command::new("synod")
+            .no_binary_name(true)
+            .subcommand_required(true)
+            .subcommand_value_name("COMMAND")
+            .subcommand_help_heading("Commands (`help COMMAND` says more)")
+            .help_template("{all-args}"),
+    );
+    if staged {
+        grammar = StageCommand::augment_subcommands(grammar);
+    }
+    grammar
+        .subcommand(clap::Command::new("exit").visible_alias("quit").about("Leave; so does ctrl-D"))
+        .mut_subcommands(|command| command.override_usage_of_line())
+}
+
+/// A state machine that three or more named nodes agree on, and that loses nothing.
+#[derive(Parser)]
+#[command(
+    name = "synod",
+    version,
+    arg_required_else_help = true,
+    subcommand_required = true,
+    after_help = "Try it: `synod demo` starts three nodes and a prompt.\n\n\
+        Exit codes: 0 done, 1 refused or not done, 2 usage, 3 outcome unknown, 70 internal error.\n\
+        RUST_LOG=info (or debug) shows what happens inside."
+)]
+struct Cli {}
+
+#[derive(Subcommand)]
+enum OwnCommand {
+    /// Start a node.
+    Start(Box<start::StartArgs>),
+    /// A prompt that speaks to a running cluster; or run a script.
+    Repl(repl::ReplArgs),
+    /// Start a few nodes on this machine, with a prompt.
+    Demo(demo::DemoArgs),
+    /// Print the completion script of a shell.
+    Completions(completions::CompletionsArgs),
+}
+
+/// A usage line without the name of a binary that nobody typed.
+trait LineUsage {
+    fn override_usage_of_line(self) -> Self;
+}
+
+impl LineUsage for clap::Command {
+    fn override_usage_of_line(self) -> clap::Command {
+        let name = self.get_name().to_owned();
+        self.bin_name(name)
+    }
+}
+
+/// What clap says, in our terms: help goes out as it is, an error becomes one line.
+fn stop(error: clap::Error) -> Stop {
+    let text = error.render().to_string();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Stop::Show(text),
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            Stop::Usage(Failure::usage(format!("which command?\n\n{}", text.trim_end())))
+        }
+        ErrorKind::InvalidSubcommand => {
+            let what = one_line(&text).replacen("unrecognized subcommand", "there is no command", 1);
+            let what = what.split("; usage: ").next().unwrap_or_default().replacen("subcommand", "command", 1);
+            Stop::Usage(Failure::usage(format!("{what}; `help` lists the commands")))
+        }
+        _ => Stop::Usage(Failure::usage(one_line(&text))),
+    }
+}
+
+/// An error of clap's takes several lines: what, perhaps a tip, the usage, where help is.
+fn one_line(text: &str) -> String {
+    let mut what = String::new();
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let line = line.strip_prefix("error: ").unwrap_or(line);
+        if line.starts_with("For more information") {
+            continue;
+        }
+        let (separator, line) = match line.strip_prefix("Usage: ") {
+            Some(usage) => ("; usage: ", usage),
+            None if line.starts_with("tip: ") => ("; ", line),
+            None => (" ", line),
+        };
+        if !what.is_empty() {
+            what.push_str(separator);
+        }
+        what.push_str(line);
+    }
+    what
+}
+
+/// In the list of commands.
+const OWN_COMMANDS_FIRST: usize = 100;
+/// The name of a cluster that was given none.
+pub const DEFAULT_CLUSTER: &str = "synod";
+/// What a command may take, unless told.
+pub const DEFAULT_DEADLINE: std::time::Duration = std::time::Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests;

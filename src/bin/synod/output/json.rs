@@ -1,0 +1,170 @@
+//! Answers as JSON. Field names are stable: scripts rely on them; new fields may come.
+//!
+//! Bytes are a string if they are UTF-8, else `{"hex": "…"}`. What is absent is `null`. A node that did not answer has
+//! `"error"` in place of its part.
+
+use serde_json::{Value, json};
+
+use synod::net::report::{EntryReport, LogReport, SlotReport, Status, ViewChange};
+use synod::paxos::{Ballot, Slot};
+
+use super::operation;
+use crate::answer::{Answer, Failure, Leader, NodeRow, Pairs, PerNode};
+
+/// An answer as one object.
+pub fn answer(answer: &Answer) -> Value {
+    match answer {
+        Answer::Proposed { place, ballot } => {
+            json!({"place": place.to_string(), "slot": place.slot.0, "index": place.index, "ballot": ballot.map(text)})
+        }
+        Answer::Chosen { slot, index, report } => {
+            json!({"slot": slot.0, "chosen": report.as_ref().map(|report| slot_report(report, *index))})
+        }
+        Answer::Decided(value) => json!({"value": bytes(value)}),
+        Answer::Put { place } => json!({"place": place.to_string(), "slot": place.slot.0, "index": place.index}),
+        Answer::Value(value) => json!({"value": value.as_deref().map(bytes)}),
+        Answer::Deleted { existed } => json!({"existed": existed}),
+        Answer::Swapped => json!({"swapped": true}),
+        Answer::NotSwapped { actual } => json!({"swapped": false, "actual": actual.as_deref().map(bytes)}),
+        Answer::Pairs { pairs: found, more } => json!({"pairs": pairs(found), "more": more}),
+        Answer::Nodes(rows) => json!({"nodes": rows.iter().map(node_row).collect::<Vec<_>>()}),
+        Answer::Connected { name, address } => json!({"connected": name, "address": address.to_string()}),
+        Answer::Leader(leader) => {
+            json!({"leader": leader.as_ref().map(|Leader { name, ballot }| json!({"name": name, "ballot": text(*ballot)}))})
+        }
+        Answer::Status(nodes) => per_node(nodes, |status| status_report(status)),
+        Answer::Log(nodes) => per_node(nodes, log_report),
+        Answer::Slot { slot, index, nodes } => {
+            let mut object = per_node(nodes, |report| slot_report(report, *index));
+            object["slot"] = json!(slot.0);
+            object
+        }
+        Answer::View(nodes) => {
+            per_node(nodes, |changes| json!({"changes": changes.iter().map(change).collect::<Vec<_>>()}))
+        }
+        Answer::Database { nodes, limit } => {
+            let mut object = per_node(nodes, |found| json!({"pairs": pairs(found)}));
+            object["limit"] = json!(limit);
+            object
+        }
+        Answer::Failed { name, process_id } => json!({"failed": name.0, "process_id": process_id}),
+        Answer::Recovered { name, process_id, address } => {
+            json!({"recovered": name.0, "process_id": process_id, "address": address.to_string()})
+        }
+    }
+}
+
+/// A failure as one object.
+pub fn failure(failure: &Failure) -> Value {
+    json!({"error": failure.to_string(), "exit": failure.exit_code()})
+}
+
+/// `{"nodes": [{"node": "n1", …}, {"node": "n2", "error": "…"}]}`.
+fn per_node<T>(nodes: &[PerNode<T>], part: impl Fn(&T) -> Value) -> Value {
+    let of_node = |node: &PerNode<T>| {
+        let mut object = match &node.part {
+            Ok(found) => part(found),
+            Err(why) => json!({"error": why}),
+        };
+        object["node"] = json!(node.node);
+        object
+    };
+    json!({"nodes": nodes.iter().map(of_node).collect::<Vec<_>>()})
+}
+
+fn status_report(status: &Status) -> Value {
+    let peer = |peer: &synod::net::report::PeerStatus| json!({"name": peer.name, "address": peer.address, "voter": peer.voter, "link": peer.link});
+    json!({
+        "node_id": status.node.map(|node| node.0),
+        "cluster": status.cluster,
+        "cluster_id": status.cluster_id,
+        "address": status.address,
+        "process_id": status.process_id,
+        "phase": status.phase,
+        "trouble": status.trouble,
+        "leader": status.leader,
+        "ballot": text(status.ballot),
+        "promised": text(status.promised),
+        "trimmed_upto": status.trimmed_upto.0,
+        "snapshot_upto": status.snapshot_upto.0,
+        "executed_upto": status.executed_upto.0,
+        "chosen_upto": status.chosen_upto.0,
+        "last_slot": status.last_slot.0,
+        "sessions": status.sessions,
+        "journal_bytes": status.journal_bytes,
+        "batches": status.batches,
+        "commands": status.commands,
+        "digest": status.digest,
+        "peers": status.peers.iter().map(peer).collect::<Vec<_>>(),
+    })
+}
+
+fn log_report(log: &LogReport) -> Value {
+    json!({
+        "first_not_cleared": log.first_not_cleared.0,
+        "last_not_empty": log.last_not_empty.0,
+        "slots": log.slots.iter().map(|report| slot_report(report, None)).collect::<Vec<_>>(),
+    })
+}
+
+fn slot_report(report: &SlotReport, only: Option<u32>) -> Value {
+    let numbered = (1u32..).zip(&report.entries).filter(|(index, _)| only.is_none_or(|only| only == *index));
+    json!({
+        "slot": report.slot.0,
+        "state": report.state.to_string(),
+        "ballot": report.ballot.map(text),
+        "commands": numbered.map(|(index, entry)| command(report.slot, index, entry)).collect::<Vec<_>>(),
+    })
+}
+
+fn command(slot: Slot, index: u32, entry: &EntryReport) -> Value {
+    let place = format!("{slot}.{index}");
+    match entry {
+        EntryReport::Open { .. } => json!({"place": place, "kind": "open"}),
+        EntryReport::Apply { session, sequence, operation: encoded, length } => json!({
+            "place": place,
+            "kind": "apply",
+            "session": session.0,
+            "sequence": sequence.0,
+            "operation": operation::operation(encoded),
+            "length": length,
+        }),
+    }
+}
+
+fn change(change: &ViewChange) -> Value {
+    let merged =
+        |(first, merged, holes): (Slot, u64, u64)| json!({"first": first.0, "values": merged, "no_ops": holes});
+    json!({
+        "at_ms": change.at_ms,
+        "leader": change.leader,
+        "ballot": text(change.ballot),
+        "merged": change.merged.map(merged),
+    })
+}
+
+fn node_row(row: &NodeRow) -> Value {
+    json!({
+        "node": row.name,
+        "address": (!row.address.is_empty()).then_some(&row.address),
+        "voter": row.voter,
+        "process_id": row.process_id,
+        "state": row.state.as_ref().ok(),
+        "error": row.state.as_ref().err(),
+    })
+}
+
+fn pairs(pairs: &Pairs) -> Value {
+    pairs.iter().map(|(key, value)| json!({"key": bytes(key), "value": bytes(value)})).collect()
+}
+
+fn bytes(bytes: &[u8]) -> Value {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => json!(text),
+        Err(_) => json!({"hex": bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>()}),
+    }
+}
+
+fn text(ballot: Ballot) -> String {
+    ballot.to_string()
+}

@@ -1,0 +1,204 @@
+//! Transcripts: what each command prints, as text and as JSON, for the nodes of the fake cluster.
+
+use super::*;
+use crate::backend::fake::Fake;
+use crate::execute::execute;
+use crate::grammar::{Address, Line, NodeName, parse_line};
+
+const TEXT: Style = Style { json: false, terminal: false };
+const JSON: Style = Style { json: true, terminal: false };
+
+fn answer(fake: &mut Fake, line: &str) -> Answer {
+    match parse_line(line, false) {
+        Ok(Line::Cluster(command)) => execute(&command, fake).unwrap(),
+        other => panic!("`{line}`: {other:?}"),
+    }
+}
+
+fn text(line: &str) -> String {
+    let mut fake = Fake::with(&[("colour", b"blue"), ("raw", &[0xff, 1]), ("lines", b"a\nb")]);
+    TEXT.answer(&answer(&mut fake, line))
+}
+
+fn json(line: &str) -> serde_json::Value {
+    let mut fake = Fake::with(&[("colour", b"blue"), ("raw", &[0xff, 1]), ("lines", b"a\nb")]);
+    let shown = JSON.answer(&answer(&mut fake, line));
+    assert!(!shown.contains('\n'), "one line for one object: {shown}");
+    serde_json::from_str(&shown).unwrap()
+}
+
+/// As it stands on the screen, without what pads the lines.
+fn lines(text: &str) -> Vec<String> {
+    text.lines().map(|line| line.trim_end().to_owned()).collect()
+}
+
+#[test]
+fn commands_on_keys() {
+    assert_eq!(text("propose hello"), "chosen at 12.1 in ballot 3.1");
+    assert_eq!(text("paxos captain alice"), "alice");
+    assert_eq!(text("put k v"), "done at 12.3");
+    assert_eq!(text("get colour"), "blue");
+    assert_eq!(text("get nothing"), "(none)");
+    assert_eq!(text("get raw"), "\"\\xff\\x01\"");
+    assert_eq!(text("get lines"), "\"a\\nb\"");
+    assert_eq!(text("append colour ' green'"), "blue green");
+    assert_eq!(text("delete colour"), "deleted");
+    assert_eq!(text("delete nothing"), "(none)");
+    assert_eq!(text("cas colour blue red"), "swapped");
+    assert_eq!(text("cas colour red blue"), "not swapped: the value is blue");
+    assert_eq!(text("cas nothing red blue"), "not swapped: the value is (none)");
+    assert_eq!(
+        lines(&text("scan --limit 2")),
+        ["KEY     VALUE", "colour  blue", "lines   \"a\\nb\"", "there are more than 2: raise --limit"]
+    );
+}
+
+#[test]
+fn commands_on_keys_in_json() {
+    use serde_json::json as object;
+    assert_eq!(json("propose hello"), object!({"place": "12.1", "slot": 12, "index": 1, "ballot": "3.1"}));
+    assert_eq!(json("paxos captain alice"), object!({"value": "alice"}));
+    assert_eq!(json("put k v"), object!({"place": "12.3", "slot": 12, "index": 3}));
+    assert_eq!(json("get colour"), object!({"value": "blue"}));
+    assert_eq!(json("get nothing"), object!({"value": null}));
+    assert_eq!(json("get raw"), object!({"value": {"hex": "ff01"}}));
+    assert_eq!(json("get lines"), object!({"value": "a\nb"}));
+    assert_eq!(json("delete nothing"), object!({"existed": false}));
+    assert_eq!(json("cas colour blue red"), object!({"swapped": true}));
+    assert_eq!(json("cas nothing red blue"), object!({"swapped": false, "actual": null}));
+    assert_eq!(json("scan c"), object!({"pairs": [{"key": "colour", "value": "blue"}], "more": false}));
+}
+
+#[test]
+fn nodes_and_leader() {
+    assert_eq!(
+        lines(&text("nodes")),
+        [
+            "NODE  ADDRESS         PROCESS  VOTER  STATE",
+            "n1    127.0.0.1:7101  101      yes    leading",
+            "n2    127.0.0.1:7102  102      yes    following",
+            "n3    127.0.0.1:7103  -        yes    connection refused",
+        ]
+    );
+    assert_eq!(text("leader"), "n1 leads in ballot 3.1");
+    assert_eq!(json("leader"), serde_json::json!({"leader": {"name": "n1", "ballot": "3.1"}}));
+    assert_eq!(json("nodes")["nodes"][2]["error"], "connection refused");
+    assert_eq!(text("connect n4@h:7104"), "connected to n4 at h:7104");
+}
+
+#[test]
+fn status_has_the_nodes_side_by_side() {
+    let shown = lines(&text("status"));
+    assert_eq!(shown[0].split_whitespace().collect::<Vec<_>>(), ["n1", "n2", "n3"]);
+    assert_eq!(shown[1], "phase          leading         following       -");
+    assert!(shown.contains(&"executed_upto  4               4               -".to_owned()), "{shown:#?}");
+    assert!(shown.contains(&"digest         dddddddddddd    dddddddddddd    -".to_owned()), "{shown:#?}");
+    assert!(shown.contains(&"n3: connection refused".to_owned()), "{shown:#?}");
+    assert!(shown.contains(&"n1: the link to n3 is not up: down".to_owned()), "{shown:#?}");
+    let nodes = json("status");
+    assert_eq!(nodes["nodes"][0]["node"], "n1");
+    assert_eq!(nodes["nodes"][0]["chosen_upto"], 4);
+    assert_eq!(nodes["nodes"][0]["digest"].as_str().unwrap().len(), 64);
+    assert_eq!(nodes["nodes"][2], serde_json::json!({"node": "n3", "error": "connection refused"}));
+}
+
+#[test]
+fn log_shows_every_slot_on_every_node() {
+    assert_eq!(
+        lines(&text("log")),
+        [
+            "SLOT  n1            n2            n3  COMMANDS",
+            "2     Executed 1.1  Executed 1.1  -   open session; put k v",
+            "3     Executed 3.1  Executed 3.1  -   \"\\xffa\"",
+            "4     Chosen 3.1    Chosen 3.1    -   no-op",
+            "5     Accepted 4.1  Accepted 3.1  -   new (4.1) / old (3.1)",
+            "n3: connection refused",
+            "n1: first not cleared 2, last not empty 5",
+            "n2: first not cleared 2, last not empty 5",
+        ]
+    );
+    assert_eq!(lines(&text("log n2 4..4"))[1], "4     Chosen 3.1  no-op");
+    let log = &json("log 2..2")["nodes"][0];
+    assert_eq!((&log["first_not_cleared"], &log["last_not_empty"]), (&2.into(), &5.into()));
+    assert_eq!(log["slots"][0]["state"], "Executed");
+    assert_eq!(log["slots"][0]["commands"][0]["kind"], "open");
+    assert_eq!(log["slots"][0]["commands"][1]["place"], "2.2");
+}
+
+#[test]
+fn slot_and_chosen() {
+    assert_eq!(
+        lines(&text("slot 5")),
+        [
+            "NODE  STATE               BALLOT  COMMANDS",
+            "n1    Accepted            4.1     new",
+            "n2    Accepted            3.1     old",
+            "n3    connection refused",
+        ]
+    );
+    assert_eq!(lines(&text("slot 2.2 n1"))[1], "n1    Executed  1.1     put k v");
+    assert_eq!(text("chosen 2"), "2.1: open session\n2.2: put k v");
+    assert_eq!(text("chosen 2.2"), "2.2: put k v");
+    assert_eq!(text("chosen 4"), "4: no-op");
+    assert_eq!(text("chosen 5"), "slot 5 is not known to be chosen");
+    assert_eq!(text("chosen 1"), "slot 1 was chosen and is cleared: a snapshot covers it");
+    assert_eq!(json("chosen 5"), serde_json::json!({"slot": 5, "chosen": null}));
+    assert_eq!(json("chosen 2.2")["chosen"]["commands"].as_array().unwrap().len(), 1);
+    assert_eq!(json("slot 1")["nodes"][0]["state"], "Cleared");
+}
+
+#[test]
+fn view_has_a_row_for_each_ballot() {
+    assert_eq!(
+        lines(&text("view")),
+        [
+            "BALLOT  n1                       n2                       n3  LEADER  MERGED",
+            "1.2     -                        2000-02-28 23:58:20.000  -   n2      -",
+            "3.1     2000-02-29 00:00:00.123  2000-02-29 00:00:00.125  -   n1      from slot 4: 2 values, 1 no-ops",
+            "n3: connection refused",
+        ]
+    );
+    let changes = &json("view n1")["nodes"][0]["changes"];
+    assert_eq!(changes[0]["merged"], serde_json::json!({"first": 4, "values": 2, "no_ops": 1}));
+}
+
+#[test]
+fn db_has_a_row_for_each_key() {
+    assert_eq!(
+        lines(&text("db")),
+        [
+            "KEY     n1          n2          n3",
+            "colour  blue        -           -",
+            "lines   \"a\\nb\"      \"a\\nb\"      -",
+            "raw     \"\\xff\\x01\"  \"\\xff\\x01\"  -",
+            "n3: connection refused",
+        ]
+    );
+    assert_eq!(json("db n1")["nodes"][0]["pairs"][0], serde_json::json!({"key": "colour", "value": "blue"}));
+}
+
+#[test]
+fn the_stage() {
+    let failed = Answer::Failed { name: NodeName("n1".to_owned()), process_id: 7 };
+    assert_eq!(TEXT.answer(&failed), "n1 is killed (process 7)");
+    assert_eq!(JSON.answer(&failed), r#"{"failed":"n1","process_id":7}"#);
+    let back = Answer::Recovered { name: NodeName("n1".to_owned()), process_id: 8, address: Address::loopback(7101) };
+    assert_eq!(TEXT.answer(&back), "n1 is back (process 8, 127.0.0.1:7101)");
+}
+
+#[test]
+fn long_values_are_cut_in_tables_only() {
+    let long = "x".repeat(1000);
+    let mut fake = Fake::with(&[("k", long.as_bytes())]);
+    assert_eq!(TEXT.answer(&answer(&mut fake, "get k")), long);
+    assert!(TEXT.answer(&answer(&mut fake, "scan")).lines().all(|line| line.chars().count() < 80));
+}
+
+#[test]
+fn nothing_to_show_is_said() {
+    let mut fake = Fake::default();
+    assert_eq!(TEXT.answer(&answer(&mut fake, "scan")), "(none)");
+    assert_eq!(TEXT.answer(&answer(&mut fake, "db n1")), "(none)");
+    fake.silent = true;
+    assert_eq!(TEXT.answer(&answer(&mut fake, "log n1")), "n1: connection refused");
+}

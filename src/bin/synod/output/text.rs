@@ -1,0 +1,323 @@
+//! Answers as text, for people. Tables have the nodes side by side; a node that did not answer says so in its place.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
+use synod::net::report::{LogReport, SlotReport, SlotState, Status, ViewChange};
+use synod::paxos::{Ballot, Bytes, Slot};
+
+use super::operation::{brief, entry, printable, shortened};
+use super::time::utc;
+use crate::answer::{Answer, Leader, NodeRow, Pairs, PerNode};
+
+/// An answer, without the last newline. On a terminal, with colours and no wider than that.
+pub fn answer(answer: &Answer, terminal: bool) -> String {
+    match answer {
+        Answer::Proposed { place, ballot: Some(ballot) } => format!("chosen at {place} in ballot {ballot}"),
+        Answer::Proposed { place, ballot: None } => format!("chosen at {place}"),
+        Answer::Chosen { slot, report: None, .. } => format!("slot {slot} is not known to be chosen"),
+        Answer::Chosen { slot, index, report: Some(report) } => chosen(*slot, *index, report),
+        Answer::Decided(value) => printable(value),
+        Answer::Put { place } => format!("done at {place}"),
+        Answer::Value(Some(value)) => printable(value),
+        Answer::Value(None) => NONE.to_owned(),
+        Answer::Deleted { existed: true } => "deleted".to_owned(),
+        Answer::Deleted { existed: false } => NONE.to_owned(),
+        Answer::Swapped => "swapped".to_owned(),
+        Answer::NotSwapped { actual } => {
+            format!("not swapped: the value is {}", actual.as_deref().map_or_else(|| NONE.to_owned(), printable))
+        }
+        Answer::Pairs { pairs, more } => scan(pairs, *more, terminal),
+        Answer::Nodes(rows) => nodes(rows, terminal),
+        Answer::Connected { name, address } => format!("connected to {name} at {address}"),
+        Answer::Leader(Some(Leader { name, ballot })) => format!("{name} leads in ballot {ballot}"),
+        Answer::Leader(None) => "nobody leads".to_owned(),
+        Answer::Status(nodes) => status(nodes, terminal),
+        Answer::Log(nodes) => log(nodes, terminal),
+        Answer::Slot { index, nodes, .. } => slot(nodes, *index, terminal),
+        Answer::View(nodes) => view(nodes, terminal),
+        Answer::Database { nodes, limit } => database(nodes, *limit, terminal),
+        Answer::Failed { name, process_id } => format!("{name} is killed (process {process_id})"),
+        Answer::Recovered { name, process_id, address } => {
+            format!("{name} is back (process {process_id}, {address})")
+        }
+    }
+}
+
+/// Rows under a header, aligned.
+pub fn table<'a>(header: impl IntoIterator<Item = &'a str>, terminal: bool) -> Table {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    let bold = |name: &str| Cell::new(name).add_attribute(Attribute::Bold);
+    table.set_header(header.into_iter().map(bold));
+    if terminal {
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+    } else {
+        table.force_no_tty().set_content_arrangement(ContentArrangement::Disabled);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table
+}
+
+/// A table as text.
+pub fn finished(table: &Table) -> String {
+    table.trim_fmt()
+}
+
+fn chosen(slot: Slot, index: Option<u32>, report: &SlotReport) -> String {
+    if report.state == SlotState::Cleared {
+        return format!("slot {slot} was chosen and is cleared: a snapshot covers it");
+    }
+    if report.entries.is_empty() {
+        return format!("{slot}: {NO_OP}");
+    }
+    let lines = numbered(report, index).map(|(index, entry)| format!("{slot}.{index}: {entry}"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn numbered(report: &SlotReport, only: Option<u32>) -> impl Iterator<Item = (u32, String)> + '_ {
+    (1u32..)
+        .zip(&report.entries)
+        .filter(move |(index, _)| only.is_none_or(|only| only == *index))
+        .map(|(index, command)| (index, entry(command)))
+}
+
+fn scan(pairs: &Pairs, more: bool, terminal: bool) -> String {
+    if pairs.is_empty() {
+        return NONE.to_owned();
+    }
+    let mut table = table(["KEY", "VALUE"], terminal);
+    for (key, value) in pairs {
+        table.add_row([brief(key), brief(value)]);
+    }
+    let note = if more { format!("\nthere are more than {}: raise --limit", pairs.len()) } else { String::new() };
+    format!("{}{note}", finished(&table))
+}
+
+fn nodes(rows: &[NodeRow], terminal: bool) -> String {
+    let mut table = table(["NODE", "ADDRESS", "PROCESS", "VOTER", "STATE"], terminal);
+    for row in rows {
+        let state = match &row.state {
+            Ok(phase) if phase == "leading" => Cell::new(phase).fg(Color::Green),
+            Ok(phase) => Cell::new(phase),
+            Err(why) => Cell::new(why).fg(Color::Red),
+        };
+        table.add_row([
+            Cell::new(&row.name),
+            Cell::new(if row.address.is_empty() { ABSENT } else { &row.address }),
+            Cell::new(row.process_id.map_or_else(|| ABSENT.to_owned(), |id| id.to_string())),
+            Cell::new(match row.voter {
+                Some(true) => "yes",
+                Some(false) => "no",
+                None => ABSENT,
+            }),
+            state,
+        ]);
+    }
+    finished(&table)
+}
+
+fn status(nodes: &[PerNode<Box<Status>>], terminal: bool) -> String {
+    type Field = (&'static str, fn(&Status) -> String);
+    let fields: &[Field] = &[
+        ("phase", |status| status.phase.clone()),
+        ("leader", |status| status.leader.clone().unwrap_or_else(|| ABSENT.to_owned())),
+        ("ballot", |status| status.ballot.to_string()),
+        ("promised", |status| status.promised.to_string()),
+        ("last_slot", |status| status.last_slot.to_string()),
+        ("chosen_upto", |status| status.chosen_upto.to_string()),
+        ("executed_upto", |status| status.executed_upto.to_string()),
+        ("snapshot_upto", |status| status.snapshot_upto.to_string()),
+        ("trimmed_upto", |status| status.trimmed_upto.to_string()),
+        ("digest", |status| status.digest.chars().take(12).collect()),
+        ("sessions", |status| status.sessions.to_string()),
+        ("commands", |status| status.commands.to_string()),
+        ("batches", |status| status.batches.to_string()),
+        ("journal_bytes", |status| status.journal_bytes.to_string()),
+        ("address", |status| status.address.clone()),
+        ("process", |status| status.process_id.to_string()),
+        ("node id", |status| status.node.map_or_else(|| ABSENT.to_owned(), |node| node.to_string())),
+        ("cluster", |status| status.cluster.clone()),
+        ("cluster id", |status| status.cluster_id.chars().take(12).collect()),
+    ];
+    let mut table = side_by_side("", nodes, [], terminal);
+    for (name, field) in fields {
+        let cells =
+            nodes.iter().map(|node| node.part.as_ref().map_or_else(|_| ABSENT.to_owned(), |found| field(found)));
+        table.add_row(std::iter::once((*name).to_owned()).chain(cells));
+    }
+    let answered = nodes.iter().filter_map(|node| node.part.as_ref().ok().map(|status| (&node.node, status)));
+    let mut notes = Vec::new();
+    for (name, status) in answered {
+        notes.extend(status.trouble.iter().map(|trouble| format!("{name} does not vote: {trouble}")));
+        let bad = status.peers.iter().filter(|peer| peer.link != "up");
+        notes.extend(bad.map(|peer| format!("{name}: the link to {} is not up: {}", peer.name, peer.link)));
+    }
+    with_notes(&table, nodes, notes)
+}
+
+fn log(nodes: &[PerNode<LogReport>], terminal: bool) -> String {
+    let mut table = side_by_side("SLOT", nodes, ["COMMANDS"], terminal);
+    let slots: BTreeSet<Slot> = nodes
+        .iter()
+        .filter_map(|node| node.part.as_ref().ok())
+        .flat_map(|log| &log.slots)
+        .map(|slot| slot.slot)
+        .collect();
+    for slot in &slots {
+        let report = |log: &LogReport| log.slots.iter().find(|report| report.slot == *slot).cloned();
+        let on_nodes: Vec<_> = nodes.iter().map(|node| node.part.as_ref().map(report).ok()).collect();
+        let states = on_nodes.iter().zip(nodes).map(|(found, node)| match (found, &node.part) {
+            (Some(Some(report)), _) => state(report),
+            (_, Ok(log)) if *slot < log.first_not_cleared => SlotState::Cleared.to_string(),
+            (_, Ok(_)) => SlotState::Empty.to_string(),
+            (_, Err(_)) => ABSENT.to_owned(),
+        });
+        let commands = commands(on_nodes.iter().flatten().flatten());
+        table.add_row(std::iter::once(slot.to_string()).chain(states).chain([commands]));
+    }
+    let ends = nodes.iter().filter_map(|node| {
+        let log = node.part.as_ref().ok()?;
+        Some(format!(
+            "{}: first not cleared {}, last not empty {}",
+            node.node, log.first_not_cleared, log.last_not_empty
+        ))
+    });
+    let notes = ends.collect();
+    if slots.is_empty() {
+        return unanswered(nodes).into_iter().chain(notes).collect::<Vec<_>>().join("\n");
+    }
+    with_notes(&table, nodes, notes)
+}
+
+/// What is in a slot, in one cell. Where votes differ, each with its ballot.
+fn commands<'a>(reports: impl Iterator<Item = &'a SlotReport>) -> String {
+    let mut kinds: BTreeMap<String, Option<Ballot>> = BTreeMap::new();
+    for report in reports.filter(|report| !matches!(report.state, SlotState::Empty | SlotState::Cleared)) {
+        let ballot = kinds.entry(content(report, None)).or_insert(report.ballot);
+        *ballot = (*ballot).max(report.ballot);
+    }
+    if kinds.len() == 1 {
+        return kinds.into_keys().collect();
+    }
+    let with_ballot = |(content, ballot): (String, Option<Ballot>)| match ballot {
+        Some(ballot) => format!("{content} ({ballot})"),
+        None => content,
+    };
+    kinds.into_iter().map(with_ballot).collect::<Vec<_>>().join(" / ")
+}
+
+fn content(report: &SlotReport, only: Option<u32>) -> String {
+    match report.state {
+        SlotState::Empty | SlotState::Cleared => String::new(),
+        _ if report.entries.is_empty() => NO_OP.to_owned(),
+        _ => {
+            let mut shown: Vec<String> =
+                numbered(report, only).take(MOST_COMMANDS).map(|(_, command)| shortened(command)).collect();
+            if only.is_none() && report.entries.len() > MOST_COMMANDS {
+                shown.push(format!("and {} more", report.entries.len() - MOST_COMMANDS));
+            }
+            shown.join("; ")
+        }
+    }
+}
+
+fn state(report: &SlotReport) -> String {
+    match report.ballot {
+        Some(ballot) => format!("{} {ballot}", report.state),
+        None => report.state.to_string(),
+    }
+}
+
+fn slot(nodes: &[PerNode<SlotReport>], only: Option<u32>, terminal: bool) -> String {
+    let mut table = table(["NODE", "STATE", "BALLOT", "COMMANDS"], terminal);
+    for node in nodes {
+        match &node.part {
+            Ok(report) => table.add_row([
+                node.node.clone(),
+                report.state.to_string(),
+                report.ballot.map_or_else(|| ABSENT.to_owned(), |ballot| ballot.to_string()),
+                content(report, only),
+            ]),
+            Err(why) => table.add_row([Cell::new(&node.node), Cell::new(why).fg(Color::Red)]),
+        };
+    }
+    finished(&table)
+}
+
+fn view(nodes: &[PerNode<Vec<ViewChange>>], terminal: bool) -> String {
+    let mut table = side_by_side("BALLOT", nodes, ["LEADER", "MERGED"], terminal);
+    let all = || nodes.iter().filter_map(|node| node.part.as_ref().ok()).flatten();
+    let ballots: BTreeMap<Ballot, &ViewChange> = all().map(|change| (change.ballot, change)).collect();
+    for (ballot, change) in &ballots {
+        let seen = nodes.iter().map(|node| {
+            let change =
+                node.part.as_ref().ok().and_then(|changes| changes.iter().find(|change| change.ballot == *ballot));
+            change.map_or_else(|| ABSENT.to_owned(), |change| utc(change.at_ms))
+        });
+        let merged = all().find_map(|change| change.merged.filter(|_| change.ballot == *ballot));
+        let merged = merged.map_or_else(
+            || ABSENT.to_owned(),
+            |(first, values, holes)| format!("from slot {first}: {values} values, {holes} no-ops"),
+        );
+        table.add_row(std::iter::once(ballot.to_string()).chain(seen).chain([change.leader.clone(), merged]));
+    }
+    if ballots.is_empty() {
+        return unanswered(nodes)
+            .into_iter()
+            .chain(["no leader has been seen yet".to_owned()])
+            .collect::<Vec<_>>()
+            .join("\n");
+    }
+    with_notes(&table, nodes, Vec::new())
+}
+
+fn database(nodes: &[PerNode<Pairs>], limit: usize, terminal: bool) -> String {
+    let mut rows: BTreeMap<&Bytes, Vec<Option<&Bytes>>> = BTreeMap::new();
+    for (column, node) in nodes.iter().enumerate() {
+        for (key, value) in node.part.iter().flatten() {
+            rows.entry(key).or_insert_with(|| vec![None; nodes.len()])[column] = Some(value);
+        }
+    }
+    let full = nodes.iter().filter_map(|node| node.part.as_ref().ok()).any(|pairs| pairs.len() >= limit);
+    let notes =
+        if full { vec![format!("only the first {limit} keys of each node: raise --limit")] } else { Vec::new() };
+    if rows.is_empty() {
+        return unanswered(nodes).into_iter().chain([NONE.to_owned()]).collect::<Vec<_>>().join("\n");
+    }
+    let mut table = side_by_side("KEY", nodes, [], terminal);
+    for (key, values) in rows {
+        let cells = values.into_iter().map(|value| value.map_or_else(|| ABSENT.to_owned(), |value| brief(value)));
+        table.add_row(std::iter::once(brief(key)).chain(cells));
+    }
+    with_notes(&table, nodes, notes)
+}
+
+/// A table with a column for each node.
+fn side_by_side<'a, T, const N: usize>(
+    first: &'a str,
+    nodes: &'a [PerNode<T>],
+    last: [&'a str; N],
+    terminal: bool,
+) -> Table {
+    table(std::iter::once(first).chain(nodes.iter().map(|node| node.node.as_str())).chain(last), terminal)
+}
+
+fn with_notes<T>(table: &Table, nodes: &[PerNode<T>], notes: Vec<String>) -> String {
+    std::iter::once(finished(table)).chain(unanswered(nodes)).chain(notes).collect::<Vec<_>>().join("\n")
+}
+
+fn unanswered<T>(nodes: &[PerNode<T>]) -> Vec<String> {
+    nodes.iter().filter_map(|node| node.part.as_ref().err().map(|why| format!("{}: {why}", node.node))).collect()
+}
+
+/// For a key or a value that is not there.
+const NONE: &str = "(none)";
+/// For a cell that has nothing to say.
+const ABSENT: &str = "-";
+/// For a slot that holds no commands.
+const NO_OP: &str = "no-op";
+/// In one cell.
+const MOST_COMMANDS: usize = 4;
