@@ -40,6 +40,9 @@ pub mod slot;
 pub mod state_machine;
 pub mod value;
 
+#[cfg(test)]
+mod tests;
+
 pub use acceptor::Acceptor;
 pub use ballot::{Ballot, NodeId};
 pub use configuration::{Configuration, Incarnation, Member};

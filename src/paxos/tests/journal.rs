@@ -1,0 +1,115 @@
+//! A simulated disk: records become durable in order, and a crash keeps what was synced.
+
+use std::collections::VecDeque;
+
+use crate::paxos::dice::Dice;
+use crate::paxos::{Ballot, Record, Slot, Snapshot, Then, Value};
+
+/// One node's disk. It outlives the node's crashes.
+#[derive(Clone, Debug, Default)]
+pub struct Journal {
+    pub durable: Vec<Record>,
+    /// Appended, written, and covered by no sync yet.
+    lazy: Vec<Record>,
+    pub pending: VecDeque<Pending>,
+    pub batches: u64,
+    pub snapshot: Option<Snapshot>,
+    pub saving: VecDeque<Saving>,
+    pub trimmed_upto: Slot,
+}
+
+#[derive(Clone, Debug)]
+pub enum Pending {
+    Append(Vec<Record>),
+    Sync(Vec<Record>, Vec<Then>),
+}
+
+/// A snapshot on its way to the disk.
+#[derive(Clone, Debug)]
+pub enum Saving {
+    Own(Snapshot),
+    FromPeer(Snapshot),
+}
+
+impl Journal {
+    /// The next thing asked of the disk comes true; what waited for it may be said.
+    pub fn step(&mut self) -> Vec<Then> {
+        match self.pending.pop_front() {
+            None => Vec::new(),
+            Some(Pending::Append(records)) => {
+                self.lazy.extend(records);
+                Vec::new()
+            }
+            Some(Pending::Sync(records, then)) => {
+                if !records.is_empty() {
+                    self.durable.append(&mut self.lazy);
+                    self.durable.extend(records);
+                    self.batches += 1;
+                }
+                then
+            }
+        }
+    }
+
+    /// The power fails. Some of what was under way may have reached the disk, in order, although nobody was told.
+    pub fn crash(&mut self, dice: &mut Dice) {
+        if dice.below(2) == 0 {
+            for _ in 0..dice.below(self.pending.len() as u64 + 1) {
+                self.step();
+            }
+        }
+        self.lazy.clear();
+        self.pending.clear();
+        self.saving.clear();
+    }
+
+    /// Forgets slots that the snapshot covers, but no promise and no reservation.
+    pub fn trim(&mut self, upto: Slot) {
+        self.trimmed_upto = self.trimmed_upto.max(upto);
+        let promise = Record::Promise { ballot: self.promised() };
+        let keep = |record: &Record| match record {
+            Record::Vote { slot, .. } | Record::Chosen { slot, .. } => *slot > upto,
+            Record::ChosenUpto { upto: chosen, .. } => *chosen > upto,
+            _ => true,
+        };
+        self.durable.retain(keep);
+        self.durable.insert(0, promise);
+    }
+
+    /// The highest ballot that a durable record promises.
+    pub fn promised(&self) -> Ballot {
+        let ballot = |record: &Record| match record {
+            Record::Promise { ballot } | Record::Vote { ballot, .. } => Some(*ballot),
+            _ => None,
+        };
+        self.durable.iter().filter_map(ballot).max().unwrap_or(Ballot::ZERO)
+    }
+
+    /// The value voted for, if the vote is durable.
+    pub fn vote(&self, wanted: Slot, in_ballot: Ballot) -> Option<&Value> {
+        self.durable.iter().find_map(|record| match record {
+            Record::Vote { slot, ballot, value } if *slot == wanted && *ballot == in_ballot => Some(value),
+            _ => None,
+        })
+    }
+
+    /// What was chosen in a slot that the learner knows to be chosen, durable or not: a `Chosen` record, or the vote
+    /// with the highest ballot.
+    pub fn chosen(&self, wanted: Slot) -> Option<(Slot, Ballot, Value)> {
+        let pending = self.pending.iter().flat_map(|pending| match pending {
+            Pending::Append(records) | Pending::Sync(records, _) => records,
+        });
+        let mut best: Option<(bool, Ballot, &Value)> = None;
+        for record in self.durable.iter().chain(&self.lazy).chain(pending) {
+            let (known, ballot, value) = match record {
+                Record::Vote { slot, ballot, value } if *slot == wanted => (false, *ballot, value),
+                Record::Chosen { slot, ballot, value } if *slot == wanted => (true, *ballot, value),
+                _ => continue,
+            };
+            if best.is_none_or(|(was_known, best, _)| (known, ballot) >= (was_known, best)) {
+                best = Some((known, ballot, value));
+            }
+        }
+        best.map(|(_, ballot, value)| (wanted, ballot, value.clone()))
+    }
+}

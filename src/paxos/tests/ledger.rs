@@ -1,0 +1,44 @@
+//! A machine that is as simple as a machine can be: an append-only list that answers its length.
+
+use crate::paxos::dice::mix;
+use crate::paxos::{Context, StateMachine};
+
+/// Every operation ever applied, in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    pub entries: Vec<Vec<u8>>,
+    pub folded: u64,
+}
+
+impl StateMachine for Ledger {
+    fn apply(&mut self, context: &Context, operation: &[u8]) -> Vec<u8> {
+        assert!(!self.entries.iter().any(|entry| entry == operation), "{operation:?} is executed twice");
+        self.folded = operation.iter().fold(mix(self.folded ^ context.seed), |sum, byte| mix(sum ^ u64::from(*byte)));
+        self.entries.push(operation.to_vec());
+        (self.entries.len() as u64).to_le_bytes().to_vec()
+    }
+
+    fn query(&self, _question: &[u8]) -> Vec<u8> {
+        (self.entries.len() as u64).to_le_bytes().to_vec()
+    }
+
+    fn snapshot(&self) -> Vec<u8> {
+        bincode::serialize(&(&self.entries, self.folded)).expect("plain bytes serialise")
+    }
+
+    fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {
+        (self.entries, self.folded) = bincode::deserialize(snapshot).map_err(|error| error.to_string())?;
+        Ok(())
+    }
+
+    fn digest(&self) -> [u8; 32] {
+        let mut digest = [0; 32];
+        digest[..8].copy_from_slice(&self.folded.to_le_bytes());
+        digest
+    }
+}
+
+/// The length in an answer of a [`Ledger`].
+pub fn length(result: &[u8]) -> u64 {
+    u64::from_le_bytes(result.try_into().expect("a ledger answers eight bytes"))
+}

@@ -1,0 +1,602 @@
+//! A deterministic world: nodes that crash, disks that lag, a network that loses, repeats and reorders, clients that
+//! try again. A seed decides everything that happens; equal seeds give equal runs.
+//!
+//! Roles of one node have a mailbox each, first in first out; which role acts next is open, as it is under actors.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::journal::{Journal, Pending, Saving};
+use super::ledger::{Ledger, length};
+use super::witness::Witness;
+use crate::paxos::dice::Dice;
+use crate::paxos::*;
+
+/// What a run is made of.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub seed: u64,
+    pub nodes: u32,
+    pub window: u32,
+    pub batch: u32,
+    /// Zero for none.
+    pub snapshot_slots: u64,
+    /// One in so many of the faults that could happen does.
+    pub calm: u64,
+    /// How many milliseconds pass at a tick, at most.
+    pub haste: u64,
+    pub steps: u64,
+}
+
+pub struct World {
+    plan: Plan,
+    dice: Dice,
+    configuration: Configuration,
+    settings: Settings,
+    hosts: BTreeMap<NodeId, Host>,
+    network: Vec<Packet>,
+    /// Pairs whose link is up: a handshake succeeded since both started.
+    greeted: BTreeSet<(NodeId, NodeId)>,
+    /// From, to: nothing arrives.
+    cut: BTreeSet<(NodeId, NodeId)>,
+    clients: Vec<Client>,
+    pub now_ms: u64,
+    healed: bool,
+    pub witness: Witness,
+    pub trace: Option<Vec<String>>,
+}
+
+pub struct Host {
+    id: NodeId,
+    pub replica: Option<Replica<Ledger>>,
+    mailboxes: [VecDeque<(NodeId, Message)>; 4],
+    pub journal: Journal,
+}
+
+#[derive(Clone)]
+struct Packet {
+    from: NodeId,
+    to: NodeId,
+    batch: BatchNumber,
+    message: Message,
+}
+
+#[derive(Default)]
+struct Client {
+    id: u64,
+    session: Option<SessionId>,
+    next: u64,
+    open: BTreeSet<u64>,
+    reads: BTreeMap<u64, u64>,
+    next_read: u64,
+    /// The longest ledger that this world's clients knew of when they last looked.
+    known: u64,
+}
+
+const PROPOSER: usize = 0;
+const ACCEPTOR: usize = 1;
+const LEARNER: usize = 2;
+const EXECUTOR: usize = 3;
+
+impl World {
+    pub fn new(plan: Plan) -> World {
+        let configuration = Configuration::numbered(plan.nodes);
+        let settings = Settings {
+            window: plan.window,
+            batch: plan.batch,
+            snapshot_slots: if plan.snapshot_slots == 0 { u64::MAX } else { plan.snapshot_slots },
+            ..Settings::default()
+        };
+        let host = |id| Host { id, replica: None, mailboxes: Default::default(), journal: Journal::default() };
+        let hosts = configuration.nodes().map(|id| (id, host(id))).collect();
+        let clients = (0..3).map(|id| Client { id, next: 1, ..Client::default() }).collect();
+        let mut world = World {
+            dice: Dice::new(plan.seed),
+            configuration,
+            settings,
+            hosts,
+            network: Vec::new(),
+            greeted: BTreeSet::new(),
+            cut: BTreeSet::new(),
+            clients,
+            now_ms: 0,
+            healed: false,
+            witness: Witness::default(),
+            trace: None,
+            plan,
+        };
+        for id in world.nodes() {
+            world.start(id);
+        }
+        world
+    }
+
+    pub fn nodes(&self) -> Vec<NodeId> {
+        self.configuration.nodes().collect()
+    }
+
+    /// One random thing happens.
+    pub fn step(&mut self) {
+        let node = self.any_node();
+        match self.dice.below(1000) {
+            0..330 => self.deliver_some(),
+            330..700 => {
+                let role = self.dice.below(4) as usize;
+                self.act(node, role);
+            }
+            700..850 => self.disk(node),
+            850..860 => self.save(node),
+            860..865 => self.trim(node),
+            865..920 => {
+                self.now_ms += self.dice.below(self.plan.haste);
+                self.tick(node);
+            }
+            920..950 => {
+                let peer = self.any_node();
+                self.greet(node, peer);
+            }
+            950..990 => self.client_acts(node),
+            990..993 => self.start(node),
+            _ if self.dice.below(self.plan.calm) == 0 => self.fault(node),
+            _ => {}
+        }
+    }
+
+    fn fault(&mut self, node: NodeId) {
+        match self.dice.below(8) {
+            0..4 => self.crash(node),
+            4 => {
+                let peer = self.any_node();
+                self.note(|| format!("cut {node} -> {peer}"));
+                self.cut.insert((node, peer));
+                if self.dice.below(2) == 0 {
+                    self.cut.insert((peer, node));
+                }
+            }
+            5 => {
+                self.note(|| format!("isolate {node}"));
+                for peer in self.nodes() {
+                    self.cut.insert((node, peer));
+                    self.cut.insert((peer, node));
+                }
+            }
+            _ => {
+                self.note(|| "heal".into());
+                self.cut.clear();
+            }
+        }
+    }
+
+    /// Faults end. Within a bounded time there is a leader, all have executed the same, and a new command is served.
+    pub fn heal_and_finish(&mut self) {
+        self.note(|| "the faults end".into());
+        self.healed = true;
+        self.cut.clear();
+        for id in self.nodes() {
+            self.start(id);
+        }
+        self.run_until("quiet after the faults", World::is_quiet);
+        let before = self.witness.acknowledged.len();
+        self.client_sends(0);
+        self.run_until("a new command is served", |world| {
+            world.witness.acknowledged.len() > before && world.is_quiet()
+        });
+        for host in self.hosts.values() {
+            if let Some(replica) = &host.replica {
+                self.witness.on_end(host.id, &replica.executor);
+            }
+        }
+    }
+
+    fn is_quiet(&self) -> bool {
+        let replicas: Vec<&Replica<Ledger>> = self.hosts.values().filter_map(|host| host.replica.as_ref()).collect();
+        let upto = replicas[0].executor.executed_upto();
+        let leaders = replicas.iter().filter(|replica| matches!(replica.proposer.phase(), proposer::Phase::Leading(_)));
+        leaders.count() == 1
+            && replicas.iter().all(|replica| replica.executor.executed_upto() == upto)
+            && self.clients.iter().all(|client| client.session.is_some() && client.open.is_empty())
+    }
+
+    fn run_until(&mut self, what: &str, done: impl Fn(&World) -> bool) {
+        let deadline_ms = self.now_ms + 30_000;
+        while !done(self) {
+            if self.now_ms >= deadline_ms {
+                self.print_trace();
+                for host in self.hosts.values() {
+                    eprintln!("{}: {:#?}", host.id, host.replica.as_ref().map(|r| (&r.proposer, &r.learner)));
+                }
+                panic!("not within 30 s: {what}");
+            }
+            self.now_ms += 10;
+            for from in self.nodes() {
+                for to in self.nodes() {
+                    self.greet(from, to);
+                }
+                self.tick(from);
+            }
+            for _ in 0..4 {
+                while !self.network.is_empty() {
+                    self.deliver_some();
+                }
+                for id in self.nodes() {
+                    self.save(id);
+                    self.trim(id);
+                    while !self.hosts[&id].journal.pending.is_empty() {
+                        self.disk(id);
+                    }
+                    while (PROPOSER..=EXECUTOR).any(|role| !self.hosts[&id].mailboxes[role].is_empty()) {
+                        let role = self.dice.below(4) as usize;
+                        self.act(id, role);
+                    }
+                }
+            }
+            if self.now_ms % 500 < 10 {
+                for client in 0..self.clients.len() {
+                    let node = self.any_node();
+                    self.retry(client, node);
+                }
+            }
+        }
+    }
+
+    /// Starts a node from what its disk holds.
+    pub fn start(&mut self, id: NodeId) {
+        let host = self.hosts.get_mut(&id).expect("a node");
+        if host.replica.is_some() {
+            return;
+        }
+        let recovered = Recovered {
+            snapshot: host.journal.snapshot.clone(),
+            records: host.journal.durable.clone(),
+            trimmed_upto: host.journal.trimmed_upto,
+            last_batch: BatchNumber(host.journal.batches),
+        };
+        let mut fx = Effects::new();
+        let seed = self.dice.roll();
+        let configuration = self.configuration.clone();
+        let replica = Replica::recover(id, configuration, &self.settings, Ledger::default(), seed, recovered, &mut fx)
+            .expect("our own snapshot is well formed");
+        self.witness.on_restart(id, &replica);
+        host.replica = Some(replica);
+        self.note(|| format!("start {id}"));
+        self.perform(id, fx);
+        if self.plan.nodes == 1 {
+            let (witnessed, durable) = (BatchNumber(0), BatchNumber(self.hosts[&id].journal.batches));
+            self.post(id, id, AcceptorMessage::Greeted { peer: id, witnessed, durable }.into());
+        }
+        self.tick(id);
+    }
+
+    pub fn crash(&mut self, id: NodeId) {
+        let host = self.hosts.get_mut(&id).expect("a node");
+        if host.replica.take().is_none() {
+            return;
+        }
+        host.mailboxes = Default::default();
+        host.journal.crash(&mut self.dice);
+        self.greeted.retain(|(from, to)| *from != id && *to != id);
+        self.note(|| format!("crash {id}"));
+    }
+
+    fn any_node(&mut self) -> NodeId {
+        NodeId(self.dice.below(u64::from(self.plan.nodes)) as u32 + 1)
+    }
+
+    /// A handshake: each tells the other what it has seen of its journal.
+    fn greet(&mut self, one: NodeId, other: NodeId) {
+        let open = |from, to| !self.cut.contains(&(from, to));
+        let up = |id: NodeId| self.hosts[&id].replica.is_some();
+        if one >= other || !up(one) || !up(other) || !open(one, other) || !open(other, one) {
+            return;
+        }
+        if !self.greeted.insert((one, other)) {
+            return;
+        }
+        self.note(|| format!("{one} and {other} greet"));
+        for (own, peer) in [(one, other), (other, one)] {
+            let of_peer = self.hosts[&peer].replica.as_ref().expect("up").acceptor.admission().witnessed();
+            let witnessed = of_peer.get(&own).copied().unwrap_or_default();
+            let durable = BatchNumber(self.hosts[&own].journal.batches);
+            self.post(own, own, AcceptorMessage::Greeted { peer, witnessed, durable }.into());
+        }
+    }
+
+    /// Some message in flight arrives, or is lost, or arrives and stays in flight.
+    fn deliver_some(&mut self) {
+        if self.network.is_empty() {
+            return;
+        }
+        let index = self.dice.below(self.network.len() as u64) as usize;
+        let fate = if self.healed { 50 } else { self.dice.below(100) };
+        let packet = if fate < 8 { self.network[index].clone() } else { self.network.swap_remove(index) };
+        let lost = (8..16).contains(&fate) || self.cut.contains(&(packet.from, packet.to));
+        if lost || self.hosts[&packet.to].replica.is_none() {
+            return;
+        }
+        let Packet { from, to, batch, message } = packet;
+        self.note(|| format!("{from} -> {to}: {message:?}"));
+        if batch > BatchNumber(0) {
+            self.post(to, to, AcceptorMessage::Witnessed { peer: from, batch }.into());
+        }
+        self.post(to, from, message);
+    }
+
+    fn post(&mut self, to: NodeId, from: NodeId, message: Message) {
+        let role = match &message {
+            Message::Proposer(_) => PROPOSER,
+            Message::Acceptor(_) => ACCEPTOR,
+            Message::Learner(_) => LEARNER,
+            Message::Executor(_) => EXECUTOR,
+        };
+        self.hosts.get_mut(&to).expect("a node").mailboxes[role].push_back((from, message));
+    }
+
+    /// A role takes the next message of its mailbox.
+    fn act(&mut self, id: NodeId, role: usize) {
+        let host = self.hosts.get_mut(&id).expect("a node");
+        let Some(replica) = &mut host.replica else { return };
+        let mut fx = Effects::new();
+        let Some((from, message)) = host.mailboxes[role].pop_front() else { return };
+        if let Message::Executor(ExecutorMessage::Chosen { entries }) = &message {
+            for (slot, _, value) in entries {
+                self.witness.on_chosen(id, *slot, value);
+            }
+        }
+        let executes = role == EXECUTOR;
+        replica.on_message(from, message, &mut fx);
+        if host.mailboxes[role].is_empty() || self.dice.below(4) == 0 {
+            match role {
+                PROPOSER => replica.proposer.on_lot_end(&mut fx),
+                EXECUTOR => replica.executor.on_lot_end(&mut fx),
+                _ => {}
+            }
+        }
+        if executes {
+            self.witness.on_executed(id, &replica.executor);
+        }
+        self.perform(id, fx);
+    }
+
+    fn tick(&mut self, id: NodeId) {
+        let now_ms = self.now_ms;
+        let Some(replica) = &mut self.hosts.get_mut(&id).expect("a node").replica else { return };
+        let mut fx = Effects::new();
+        replica.on_tick(now_ms, now_ms, &mut fx);
+        self.perform(id, fx);
+    }
+
+    /// The next thing asked of the disk is done, and what waited for it is said.
+    fn disk(&mut self, id: NodeId) {
+        let host = self.hosts.get_mut(&id).expect("a node");
+        let mut fx = Effects::new();
+        for then in host.journal.step() {
+            self.witness.on_release(id, &then, &host.journal, &self.configuration);
+            for (to, message) in then.release(id) {
+                fx.send(to, message);
+            }
+        }
+        self.perform(id, fx);
+    }
+
+    /// A snapshot reaches the disk.
+    fn save(&mut self, id: NodeId) {
+        let host = self.hosts.get_mut(&id).expect("a node");
+        let Some(saving) = host.journal.saving.pop_front() else { return };
+        let replica = host.replica.as_mut().expect("a crash forgets what is being saved");
+        let (Saving::Own(snapshot) | Saving::FromPeer(snapshot)) = &saving;
+        if host.journal.snapshot.as_ref().is_none_or(|held| held.upto < snapshot.upto) {
+            host.journal.snapshot = Some(snapshot.clone());
+        }
+        let mut fx = Effects::new();
+        let upto = snapshot.upto;
+        match saving {
+            Saving::Own(_) => self.post(id, id, effect::snapshot_saved(upto)),
+            Saving::FromPeer(snapshot) => {
+                // The journal has no slots that the snapshot jumps over.
+                host.journal.trimmed_upto = host.journal.trimmed_upto.max(upto);
+                replica.executor.install(snapshot, &mut fx).expect("a peer's snapshot is well formed");
+                self.witness.on_executed(id, &replica.executor);
+                self.note(|| format!("{id} installs {upto}"));
+            }
+        }
+        self.perform(id, fx);
+    }
+
+    /// The journal forgets what the snapshot covers.
+    fn trim(&mut self, id: NodeId) {
+        let host = self.hosts.get_mut(&id).expect("a node");
+        let Some(replica) = &host.replica else { return };
+        let upto = replica.executor.snapshot_upto();
+        if upto > host.journal.trimmed_upto {
+            host.journal.trim(upto);
+            self.post(id, id, LearnerMessage::Trimmed { upto }.into());
+        }
+    }
+
+    fn perform(&mut self, id: NodeId, mut fx: Effects) {
+        for effect in fx.drain() {
+            let host = self.hosts.get_mut(&id).expect("a node");
+            match effect {
+                Effect::Send { to, message } if to == id => self.post(id, id, message),
+                Effect::Send { to, message } => self.send(id, to, message),
+                Effect::Sync { records, then } => host.journal.pending.push_back(Pending::Sync(records, then)),
+                Effect::Append { records } => host.journal.pending.push_back(Pending::Append(records)),
+                Effect::SupplySlots { to, first, upto } => {
+                    let slots = first.previous().above(upto.min(first.plus(3)));
+                    let entries: Vec<_> = slots.map_while(|slot| host.journal.chosen(slot)).collect();
+                    if entries.is_empty() {
+                        self.supply_snapshot(id, to, Slot::ZERO, 0);
+                    } else {
+                        for (slot, _, value) in &entries {
+                            self.witness.on_chosen(id, *slot, value);
+                        }
+                        self.send(id, to, LearnerMessage::Chosen { entries, chosen_upto: upto }.into());
+                    }
+                }
+                Effect::SupplySnapshot { to, upto, offset } => self.supply_snapshot(id, to, upto, offset),
+                Effect::InstallSnapshot { upto, bytes } => {
+                    if let Ok(snapshot) = bincode::deserialize::<Snapshot>(&bytes)
+                        && snapshot.upto == upto
+                    {
+                        host.journal.saving.push_back(Saving::FromPeer(snapshot));
+                    }
+                }
+                Effect::TakeSnapshot { upto } => {
+                    let snapshot = host.replica.as_ref().expect("it just acted").executor.snapshot();
+                    assert_eq!(snapshot.upto, upto, "a snapshot is taken at once");
+                    host.journal.saving.push_back(Saving::Own(snapshot));
+                }
+                Effect::Reply { client, reply } => self.hear(client, reply),
+                Effect::Note(event) => self.note(|| format!("{id}: {event:?}")),
+            }
+        }
+        if let Some(replica) = &self.hosts[&id].replica {
+            self.witness.on_step(id, replica);
+        }
+    }
+
+    fn send(&mut self, from: NodeId, to: NodeId, message: Message) {
+        assert!(message.may_travel(), "{message:?} is not for peers");
+        if self.greeted.contains(&(from.min(to), from.max(to))) {
+            let batch = BatchNumber(self.hosts[&from].journal.batches);
+            self.network.push(Packet { from, to, batch, message });
+        }
+    }
+
+    fn supply_snapshot(&mut self, id: NodeId, to: NodeId, wanted: Slot, offset: u64) {
+        let Some(snapshot) = &self.hosts[&id].journal.snapshot else { return };
+        let upto = snapshot.upto;
+        let bytes = bincode::serialize(snapshot).expect("a snapshot serialises");
+        let start = if wanted == upto { (offset as usize).min(bytes.len()) } else { 0 };
+        let end = bytes.len().min(start + bytes.len() / 2 + 1);
+        let part = LearnerMessage::SnapshotPart {
+            upto,
+            total: bytes.len() as u64,
+            offset: start as u64,
+            bytes: Bytes::from(&bytes[start..end]),
+        };
+        self.send(id, to, part.into());
+    }
+
+    fn client_acts(&mut self, node: NodeId) {
+        let client = self.dice.below(self.clients.len() as u64) as usize;
+        match self.dice.below(4) {
+            0 => self.retry(client, node),
+            1 => self.client_reads(client, node),
+            _ => {
+                self.client_sends(client);
+                self.retry(client, node);
+            }
+        }
+    }
+
+    /// The client has something new to say.
+    fn client_sends(&mut self, client: usize) {
+        let client = &mut self.clients[client];
+        if client.session.is_some() && client.open.len() < 2 {
+            client.open.insert(client.next);
+            client.next += 1;
+        }
+    }
+
+    /// The client says everything unanswered again, to some node.
+    fn retry(&mut self, client: usize, node: NodeId) {
+        if self.hosts[&node].replica.is_none() {
+            return;
+        }
+        let Client { id, session, open, next, .. } = &self.clients[client];
+        let (id, token) = (ClientId(*id), Token(u128::from(*id)));
+        let (attach, commands) = match session {
+            None => (ExecutorMessage::AttachToken { token, client: id }, vec![Command::Open { token }]),
+            Some(session) => {
+                let done_below = Sequence(open.first().copied().unwrap_or(*next));
+                let command = |sequence: &u64| Command::Apply {
+                    session: *session,
+                    sequence: Sequence(*sequence),
+                    done_below,
+                    operation: operation(*session, Sequence(*sequence)),
+                };
+                (ExecutorMessage::Attach { session: *session, client: id }, open.iter().map(command).collect())
+            }
+        };
+        if !commands.is_empty() {
+            self.post(node, node, attach.into());
+            self.post(node, node, ProposerMessage::Submit { commands }.into());
+        }
+    }
+
+    fn client_reads(&mut self, client: usize, node: NodeId) {
+        if self.hosts[&node].replica.is_none() {
+            return;
+        }
+        let floor = self.clients.iter().map(|client| client.known).max().unwrap_or(0);
+        let client = &mut self.clients[client];
+        client.next_read += 1;
+        client.reads.insert(client.next_read, floor);
+        let read = ExecutorMessage::Read {
+            client: ClientId(client.id),
+            queries: vec![(client.next_read, Bytes::default())],
+            local: false,
+        };
+        self.post(node, node, read.into());
+    }
+
+    fn hear(&mut self, client: ClientId, reply: Reply) {
+        self.note(|| format!("client {}: {reply:?}", client.0));
+        let client = &mut self.clients[client.0 as usize];
+        match reply {
+            Reply::Opened { session, .. } => {
+                client.session.get_or_insert(session);
+            }
+            Reply::Done { session, sequence, place, result, .. } => {
+                client.open.remove(&sequence.0);
+                client.known = client.known.max(length(&result));
+                self.witness.on_done(
+                    (session, sequence),
+                    place,
+                    length(&result),
+                    operation(session, sequence).to_vec(),
+                );
+            }
+            Reply::Read { id, result } => {
+                let floor = client.reads.remove(&id).expect("a read is answered once");
+                let found = length(&result);
+                assert!(found >= floor, "a read finds {found} entries where {floor} were known before it began");
+                client.known = client.known.max(found);
+            }
+            Reply::ReadRefused { id, .. } => {
+                client.reads.remove(&id).expect("a read is answered once");
+            }
+            Reply::OutOfWindow { sequence, .. } => {
+                assert!(!client.open.contains(&sequence.0), "an unanswered command lies in the window");
+            }
+            Reply::SessionExpired { .. } => panic!("no session expires in this world"),
+            Reply::Refused { .. } | Reply::LeaderChanged {} => {}
+        }
+    }
+
+    fn note(&mut self, line: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{:6} {}", self.now_ms, line()));
+        }
+    }
+
+    fn print_trace(&self) {
+        for line in self.trace.iter().flatten() {
+            eprintln!("{line}");
+        }
+    }
+}
+
+/// What a client asks for: different in every command.
+fn operation(session: SessionId, sequence: Sequence) -> Bytes {
+    format!("{}/{}", session.0, sequence.0).into_bytes().into()
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.print_trace();
+            eprintln!("broken by {:?}", self.plan);
+        }
+    }
+}
