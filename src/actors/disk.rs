@@ -6,9 +6,9 @@
 //!
 //! An error of the disk is never a command's result: the node stops, and a failed sync is not tried again.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -18,9 +18,7 @@ use tokio::sync::{mpsc::UnboundedSender, oneshot};
 use super::router::Outgoing;
 use crate::paxos::effect::SNAPSHOT_PART_BYTES;
 use crate::paxos::settings::MAX_MESSAGE_BYTES;
-use crate::paxos::{
-    Ballot, BatchNumber, Bytes, LearnerMessage, Message, NodeId, Record, Slot, Then, Value,
-};
+use crate::paxos::{Ballot, BatchNumber, Bytes, LearnerMessage, Message, NodeId, Record, Slot, Then, Value};
 use crate::storage::{Disk, Journal, Snapshots, Spare};
 
 /// Something for the disk to do.
@@ -90,7 +88,7 @@ pub struct DiskHandle {
 /// What the disk tells of itself.
 #[derive(Debug, Default)]
 pub struct Gauges {
-    durable: AtomicU64,
+    durable: Arc<AtomicU64>,
     batches: AtomicU64,
     journal_bytes: AtomicU64,
     trimmed_upto: AtomicU64,
@@ -126,17 +124,19 @@ impl DiskHandle {
     }
 }
 
-/// Starts the disk's thread. What it releases goes to `released`; an error goes to `fatal`, and ends it.
+/// Starts the disk's thread. It keeps in `durable` the highest batch that peers may hear of. What it releases goes to
+/// `released`; an error goes to `fatal`, and ends it.
 pub fn start<D: Disk + Send + Sync + 'static>(
     name: &str,
     own: NodeId,
     journal: Journal<D>,
     snapshots: Snapshots<D>,
+    durable: Arc<AtomicU64>,
     released: Recipient<Outgoing>,
     fatal: UnboundedSender<String>,
 ) -> std::io::Result<(DiskHandle, JoinHandle<()>)> {
     let (sender, commands) = channel();
-    let gauges = Arc::new(Gauges::default());
+    let gauges = Arc::new(Gauges { durable, ..Gauges::default() });
     let handle = DiskHandle { commands: sender.clone(), gauges: gauges.clone() };
     let mut thread = DiskThread { own, journal, snapshots, released, gauges, sender, saying: Vec::new() };
     thread.publish();

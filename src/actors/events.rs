@@ -1,6 +1,7 @@
 //! What happened, for people: the log lines, the history of leaders, and whether this node votes.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,6 +16,7 @@ pub struct Events {
     name: Arc<str>,
     configuration: Arc<Configuration>,
     seen: Arc<Mutex<Seen>>,
+    commands: Arc<AtomicU64>,
 }
 
 #[derive(Default)]
@@ -31,6 +33,7 @@ impl Events {
             name: name.into(),
             configuration: Arc::new(configuration.clone()),
             seen: Arc::new(Mutex::new(Seen::default())),
+            commands: Arc::new(AtomicU64::new(0)),
         }
     }
 
@@ -50,7 +53,9 @@ impl Events {
                 self.view(ballot.node, *ballot, None);
             }
             Event::SteppedDown { ballot, why } => info!("{name}: no longer leads in ballot {ballot}: {why}"),
-            Event::Executed { .. } => {}
+            Event::Executed { commands, .. } => {
+                self.commands.fetch_add(*commands, Ordering::Relaxed);
+            }
             Event::Amnesia { peer, witnessed, durable } => {
                 let trouble = format!(
                     "the journal ends at batch {}, but {} has seen batch {} of it: acknowledged data was lost, so this \
@@ -83,6 +88,11 @@ impl Events {
     /// Whether this node has met a quorum since it started.
     pub fn admitted(&self) -> bool {
         self.seen().admitted
+    }
+
+    /// Commands executed since the node started.
+    pub fn commands(&self) -> u64 {
+        self.commands.load(Ordering::Relaxed)
     }
 
     /// A node's name; its number for a stranger.

@@ -22,9 +22,7 @@ use super::door::{self, Lobby};
 use super::doors::Doors;
 use super::events::{Events, wall_ms};
 use super::outlet::{Mailboxes, Outlet};
-use super::peer::{
-    InboundAddresses, LinkChange, LinkEvent, Peer, SetAddress, Stop, TellAddresses, receive,
-};
+use super::peer::{InboundAddresses, LinkChange, LinkEvent, Peer, SetAddress, Stop, TellAddresses, receive};
 use super::registry::Registry;
 use super::role::{Lot, RoleActor, Tick};
 use super::router::{Route, Router};
@@ -33,7 +31,7 @@ use crate::net::address_file;
 use crate::net::identity::{Founded, NodeHello};
 use crate::net::link::{Arrival, Connection, LinkContext, LinkLimits, Listening};
 use crate::paxos::{
-    AcceptorMessage, BatchNumber, Effects, NodeId, Record, Recovered, Replica, Settings, Slot, Snapshot, StateMachine,
+    AcceptorMessage, BatchNumber, Effects, NodeId, Record, Recovered, Replica, Settings, Snapshot, StateMachine,
 };
 use crate::storage::{FileDisk, Journal, Snapshots};
 
@@ -61,6 +59,8 @@ pub struct Setup {
     pub about: Rc<About>,
     /// How far we have come.
     pub stage: Stage,
+    /// The clients' connections.
+    pub doors: Doors,
     /// Where the address book is kept.
     pub book: PathBuf,
     /// The voters, this node among them.
@@ -75,7 +75,6 @@ pub struct Host {
     start_roles: Option<StartRoles>,
     founded: Option<Founded>,
     context: LinkContext,
-    doors: Doors,
     peers: BTreeMap<String, Addr<Peer>>,
     /// Connections that peers dialled.
     inbound: Vec<JoinHandle<()>>,
@@ -105,13 +104,14 @@ impl Host {
             dropped: Arc::new(AtomicU64::new(0)),
             limits: LinkLimits::default(),
         };
-        let start_roles = held.map(|held| -> StartRoles { Box::new(move |setup, founded, durable| start_roles(setup, founded, durable, held)) });
+        let start_roles = held.map(|held| -> StartRoles {
+            Box::new(move |setup, founded, durable| start_roles(setup, founded, durable, held))
+        });
         Host {
             setup,
             start_roles,
             founded,
             context,
-            doors: Doors::default(),
             peers: BTreeMap::new(),
             inbound: Vec::new(),
             router: None,
@@ -280,7 +280,7 @@ impl Handler<Arrived> for Host {
             let lobby = Lobby {
                 stage: self.setup.stage.clone(),
                 about: self.setup.about.clone(),
-                doors: self.doors.clone(),
+                doors: self.setup.doors.clone(),
                 host: ctx.address(),
             };
             actix::spawn(door::serve(connection, lobby));
@@ -349,8 +349,7 @@ impl Handler<InboundAddresses> for Host {
         let own = &self.setup.about.name;
         let mut book = self.setup.about.book.borrow_mut();
         let news = told.addresses.into_iter().filter(|entry| entry.name != *own);
-        let changed: Vec<String> =
-            news.filter_map(|entry| book.hear(entry.clone()).then_some(entry.name)).collect();
+        let changed: Vec<String> = news.filter_map(|entry| book.hear(entry.clone()).then_some(entry.name)).collect();
         drop(book);
         if !changed.is_empty() {
             self.spread(&changed, ctx);
@@ -454,8 +453,15 @@ fn start_roles<M: StateMachine + Unpin>(
         Recovered { snapshot, records, trimmed_upto: journal.trimmed_upto(), last_batch: journal.last_batch() };
     let configuration = founded.configuration.clone();
     let mut effects = Effects::new();
-    let replica =
-        Replica::recover(own, configuration.clone(), &setup.settings, machine, rand::random(), recovered, &mut effects)?;
+    let replica = Replica::recover(
+        own,
+        configuration.clone(),
+        &setup.settings,
+        machine,
+        rand::random(),
+        recovered,
+        &mut effects,
+    )?;
     replica.check().map_err(|broken| format!("the journal contradicts itself: {broken}"))?;
     for (node, batch) in replica.acceptor.admission().witnessed() {
         setup.registry.witness(*node, *batch);
@@ -484,7 +490,7 @@ fn start_roles<M: StateMachine + Unpin>(
         disk: disk.clone(),
         store,
         snapshots: snapshots.clone(),
-        doors: Doors::default(),
+        doors: setup.doors.clone(),
         events: events.clone(),
         fatal: setup.fatal.clone(),
         failed: Arc::new(AtomicBool::new(false)),

@@ -32,9 +32,14 @@ pub async fn inspect(inspection: Inspection, stage: &Stage, about: &About) -> Re
 async fn status(serving: &Serving, about: &About) -> Result<Status, String> {
     let look = Look::new(|proposer: &Proposer| (phase_of(proposer), proposer.leader()));
     let (phase, leader) = asked(serving.proposer.send(look).await)?;
-    let (promised, voted) = asked(serving.acceptor.send(Look::new(|acceptor: &Acceptor| {
-        (acceptor.promised(), acceptor.votes().last_key_value().map(|(slot, _)| *slot))
-    })).await)?;
+    let (promised, voted) = asked(
+        serving
+            .acceptor
+            .send(Look::new(|acceptor: &Acceptor| {
+                (acceptor.promised(), acceptor.votes().last_key_value().map(|(slot, _)| *slot))
+            }))
+            .await,
+    )?;
     let chosen_upto = asked(serving.learner.send(Look::new(|learner: &Learner| learner.chosen_upto())).await)?;
     let executor = serving.executor.send(AskExecutor).await.map_err(|_| GONE)?;
     let events = &serving.events;

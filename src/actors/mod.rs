@@ -1,7 +1,47 @@
-//! The actix shells.
+//! A node, as actors.
+//!
+//! One actor per role, each the shell around a pure struct of `crate::paxos`; around them the router, the peers, the
+//! doors, and the host that starts and watches all of it. They share one thread per node; the disk has its own.
+//!
+//! ```text
+//!   clients ──► doors ──┐                        ┌──► peer ═══ TCP ═══► other nodes
+//!                       ▼                        │
+//!              Proposer ⇄ Acceptor            router ◄── receive ═══ TCP ═══ other nodes
+//!                  ▲  ╲      │ votes             ▲
+//!                  │   ╲     ▼                   │ after the sync
+//!              Executor ◄── Learner ───────►   disk (its own thread)
+//! ```
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | [`peer`] | the TCP codec actor: one per remote node |
+//! | [`node`] | starting and stopping a node; what a library user sees |
+//! | [`host`] | the actor that founds, links and supervises |
+//! | [`role`] | the shell of the four role actors: mailbox, lots |
+//! | [`outlet`] | where a role's effects go |
+//! | [`executor`] | snapshots, beside the executor's role |
+//! | [`disk`] | the journal's only writer |
+//! | [`router`], [`peer`] | to and from other nodes |
+//! | [`door`], [`doors`] | clients |
+//! | [`registry`] | what handshakes decide by |
+//! | [`stage`], [`events`], [`inspect`] | what people see |
+//!
+//! Absent on purpose: supervision of roles. A role that panics stops its node; peers and doors are restarted.
 
+pub mod cluster;
+pub mod disk;
+pub mod door;
+pub mod doors;
+pub mod events;
+pub mod executor;
+pub mod host;
+pub mod inspect;
+pub mod node;
+pub mod outlet;
 pub mod peer;
+pub mod registry;
+pub mod role;
+pub mod router;
+pub mod stage;
+
+pub use cluster::Cluster;
+pub use node::{Node, NodeError, NodeOptions};

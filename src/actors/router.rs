@@ -6,11 +6,13 @@
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use actix::prelude::*;
 
 use super::outlet::{Mailboxes, Sorted};
 use super::peer::{InboundLot, Outbound, Peer};
+use super::registry::Registry;
 use crate::paxos::{AcceptorMessage, BatchNumber, Envelope, GroupId, Message, NodeId};
 
 /// Messages from this node, each with its receiver.
@@ -34,12 +36,13 @@ pub struct Router {
     mailboxes: Rc<OnceCell<Mailboxes>>,
     peers: BTreeMap<NodeId, Addr<Peer>>,
     witnessed: BTreeMap<NodeId, BatchNumber>,
+    registry: Arc<Registry>,
 }
 
 impl Router {
     /// A router of the node `own` that knows no peer yet.
-    pub fn new(own: NodeId, mailboxes: Rc<OnceCell<Mailboxes>>) -> Router {
-        Router { own, mailboxes, peers: BTreeMap::new(), witnessed: BTreeMap::new() }
+    pub fn new(own: NodeId, mailboxes: Rc<OnceCell<Mailboxes>>, registry: Arc<Registry>) -> Router {
+        Router { own, mailboxes, peers: BTreeMap::new(), witnessed: BTreeMap::new(), registry }
     }
 
     fn mailboxes(&self) -> &Mailboxes {
@@ -91,6 +94,7 @@ impl Handler<InboundLot> for Router {
         let seen = self.witnessed.entry(from).or_default();
         if durable > *seen {
             *seen = durable;
+            self.registry.witness(from, durable);
             local.push(self.own, AcceptorMessage::Witnessed { peer: from, batch: durable }.into());
         }
         for envelope in envelopes.into_iter().filter(|envelope| envelope.to == self.own) {

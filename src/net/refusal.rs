@@ -94,6 +94,11 @@ pub enum RefusedBecause {
         /// The node that came with it.
         name: String,
     },
+    /// The node cannot read its journal, and so knows neither what it promised nor what others did.
+    JournalDamaged {
+        /// That node.
+        name: String,
+    },
     /// The recorded configuration has no such node.
     NotAMember {
         /// The node that is not in it.
@@ -168,9 +173,12 @@ impl fmt::Display for RefusedBecause {
             ),
             RefusedBecause::UnknownIncarnation { name } => write!(
                 f,
-                "`{name}` came with another data folder than the cluster knows (a wiped disk?): restore the old \
-                 folder, or run `synod member replace {name}`"
+                "`{name}` came with another data folder than the cluster knows (a wiped disk, or a name already \
+                 taken?): restore the old folder, or start this node under a name of its own"
             ),
+            RefusedBecause::JournalDamaged { name } => {
+                write!(f, "the journal of `{name}` cannot be read: `synod status {name}` tells how to mend it")
+            }
             RefusedBecause::NotAMember { name } => {
                 write!(
                     f,

@@ -229,6 +229,8 @@ pub enum Event {
     Executed {
         /// Everything up to here.
         upto: Slot,
+        /// How many commands that was this time.
+        commands: u64,
     },
     /// The journal ends before what a peer has seen us acknowledge: this node does not vote.
     Amnesia {

@@ -132,16 +132,18 @@ impl<M: StateMachine> Executor<M> {
 
     /// Executes the next slots.
     pub fn on_chosen(&mut self, entries: Vec<(Slot, Ballot, Value)>, fx: &mut Effects) {
+        let mut commands = 0;
         for (slot, ballot, value) in entries {
             if slot <= self.executed_upto {
                 continue; // a snapshot was installed meanwhile
             }
             assert_eq!(slot, self.executed_upto.next(), "the learner delivers chosen slots in order, without holes");
             self.execute(slot, ballot, &value, fx);
+            commands += value.entries().len() as u64;
             self.executed_upto = slot;
             self.snapshots.bytes += value.as_bytes().len() as u64;
         }
-        fx.note(Event::Executed { upto: self.executed_upto });
+        fx.note(Event::Executed { upto: self.executed_upto, commands });
         self.answer_reads(fx);
         let slots = self.executed_upto.0 - self.snapshots.upto.0;
         let due = slots >= self.settings.snapshot_slots || self.snapshots.bytes >= self.settings.snapshot_bytes;

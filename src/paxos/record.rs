@@ -28,6 +28,8 @@ pub struct BatchNumber(pub u64);
 pub enum Record {
     /// The founding configuration and this node's id in it.
     Founded {
+        /// The cluster's name.
+        cluster: String,
         /// Our own id.
         node: NodeId,
         /// The voters.

@@ -154,7 +154,7 @@ async fn lots_arrive_in_order_and_only_what_the_peer_may_say() {
     peer.do_send(Outbound(vec![
         envelope(1, catch_up(1)),
         envelope(3, catch_up(2)),
-        envelope(1, ProposerMessage::Admitted {}),
+        envelope(1, ProposerMessage::Standing { admitted: true }),
         envelope(1, AcceptorMessage::Learned { chosen_upto: Slot(9) }),
     ]));
     (3..100).for_each(|slot| peer.do_send(Outbound(vec![envelope(1, catch_up(slot))])));

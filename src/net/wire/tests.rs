@@ -37,11 +37,11 @@ fn messages() -> Vec<Message> {
         P::Nack { refused: ballot, promised: ballot },
         P::Settled { ballot, upto },
         P::HeartbeatAck { ballot, round: 2, settled_upto },
-        P::ReadIndex { batch, node },
+        P::ReadIndex { batch },
         P::Heard { ballot },
-        P::Advanced { chosen_upto, ballot },
+        P::Advanced { chosen_upto, ballot: Some(ballot) },
         P::Fenced { number },
-        P::Admitted {},
+        P::Standing { admitted: true },
     ];
     let acceptor = [
         A::Prepare(Prepare { ballot, from: slot }),

@@ -1,0 +1,516 @@
+//! Starting and stopping a node.
+//!
+//! ```no_run
+//! use synod::actors::{Node, NodeOptions};
+//! use synod::machine::Composite;
+//! use synod::net::cookie_file;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let cookie = cookie_file::read_or_make(&cookie_file::default_path()?)?;
+//! let options = NodeOptions::new("n1", "n1.data", cookie)
+//!     .listen("127.0.0.1:7101")
+//!     .peer("n2", "127.0.0.1:7102")
+//!     .peer("n3", "127.0.0.1:7103");
+//! let node = Node::start(options, Composite::default())?;
+//! println!("{} listens on {}", node.name(), node.address());
+//! node.wait()?;
+//! # Ok(())
+//! # }
+//! ```
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use actix::prelude::*;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::doors::Doors;
+use super::events::wall_ms;
+use super::host::{Close, Held, Host, Listen, Setup};
+use super::registry::Registry;
+use super::stage::{About, Staged};
+use crate::codec;
+use crate::net::address_file;
+use crate::net::addresses::{Address, AddressBook};
+use crate::net::cookie::Cookie;
+use crate::net::identity::{Founded, Founding, NodeHello, check_name};
+use crate::net::link::{ListenError, Listening};
+use crate::paxos::settings::MAX_SNAPSHOT_BYTES;
+use crate::paxos::{Configuration, Incarnation, Record, Settings, Snapshot, StateMachine};
+use crate::storage::{self, DataFolder, Journal, OpenError, Snapshots};
+
+/// How to start a node. Made with [`NodeOptions::new`]; the rest has defaults.
+#[derive(Clone, Debug)]
+pub struct NodeOptions {
+    /// Its name: 1 to 64 letters, digits, `-`, `_`, `.`.
+    pub name: String,
+    /// Its data folder; made if it does not exist.
+    pub data: PathBuf,
+    /// The cluster's shared secret.
+    pub cookie: Cookie,
+    /// The cluster's name.
+    pub cluster: String,
+    /// `HOST:PORT` to listen on, for peers and clients. Port 0 takes a free one.
+    pub listen: String,
+    /// If the port is taken, take a free one.
+    pub or_free_port: bool,
+    /// `HOST:PORT` under which others reach this node; needed when it listens on a wildcard address.
+    pub advertise: Option<String>,
+    /// The other nodes whose addresses are known: name and `HOST:PORT`.
+    pub peers: Vec<(String, String)>,
+    /// The founders, this node among them. Empty: this node and its peers.
+    pub voters: Vec<String>,
+    /// Found a cluster of this node alone.
+    pub alone: bool,
+    /// Limits and times of the protocol.
+    pub settings: Settings,
+    /// Sizes of the journal.
+    pub journal: storage::Settings,
+}
+
+impl NodeOptions {
+    /// A node of this name, with its data in that folder, that listens on a free port of the loopback interface.
+    pub fn new(name: impl Into<String>, data: impl Into<PathBuf>, cookie: Cookie) -> NodeOptions {
+        NodeOptions {
+            name: name.into(),
+            data: data.into(),
+            cookie,
+            cluster: "synod".into(),
+            listen: "127.0.0.1:0".into(),
+            or_free_port: false,
+            advertise: None,
+            peers: Vec::new(),
+            voters: Vec::new(),
+            alone: false,
+            settings: Settings::default(),
+            journal: storage::Settings::default(),
+        }
+    }
+
+    /// Listens on this `HOST:PORT`.
+    pub fn listen(mut self, address: impl Into<String>) -> NodeOptions {
+        self.listen = address.into();
+        self
+    }
+
+    /// Knows another node and its address.
+    pub fn peer(mut self, name: impl Into<String>, address: impl Into<String>) -> NodeOptions {
+        self.peers.push((name.into(), address.into()));
+        self
+    }
+
+    /// Names the founders, this node among them; their addresses may be told later.
+    pub fn voters<I: IntoIterator<Item: Into<String>>>(mut self, names: I) -> NodeOptions {
+        self.voters = names.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Founds a cluster of this node alone.
+    pub fn alone(mut self) -> NodeOptions {
+        self.alone = true;
+        self
+    }
+
+    /// The founders as these options name them, sorted; none if they name none.
+    fn founders(&self) -> Vec<String> {
+        let mut founders = self.voters.clone();
+        if founders.is_empty() && (self.alone || !self.peers.is_empty()) {
+            founders = self.peers.iter().map(|(name, _)| name.clone()).collect();
+            founders.push(self.name.clone());
+        }
+        founders.sort();
+        founders.dedup();
+        founders
+    }
+}
+
+/// A running node. Dropping it stops it as a crash would; [`Node::stop`] is the polite way.
+pub struct Node {
+    name: String,
+    address: String,
+    orders: UnboundedSender<Order>,
+    thread: Option<JoinHandle<Result<(), NodeError>>>,
+}
+
+enum Order {
+    Stop,
+    Halt,
+}
+
+impl Node {
+    /// Starts a node on threads of its own, with this machine, which must be in its initial state. Returns once it
+    /// listens: founding, election and catching up go on behind.
+    ///
+    /// # Errors
+    /// Names what is wrong with options, folder or address, and the mend. A damaged journal is not an error here: such a
+    /// node runs, does not vote, and says why (`status`).
+    pub fn start<M: StateMachine + Unpin>(options: NodeOptions, machine: M) -> Result<Node, NodeError> {
+        let (ready, started): (Sender<String>, Receiver<String>) = channel();
+        let (orders, ordered) = unbounded_channel();
+        let name = options.name.clone();
+        let run = move || actix::System::new().block_on(run(options, machine, ready, ordered));
+        let thread = std::thread::Builder::new()
+            .name(name.clone())
+            .spawn(run)
+            .map_err(|error| NodeError::Fatal(format!("cannot start a thread: {error}")))?;
+        match started.recv() {
+            Ok(address) => Ok(Node { name, address, orders, thread: Some(thread) }),
+            Err(_) => Err(joined(thread).err().unwrap_or_else(|| NodeError::Fatal("stopped while starting".into()))),
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// `HOST:PORT` under which others reach it.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Stops it after making everything durable.
+    ///
+    /// # Errors
+    /// What made the node stop before, if anything did.
+    pub fn stop(mut self) -> Result<(), NodeError> {
+        let _ = self.orders.send(Order::Stop); // it may have stopped by itself
+        self.join()
+    }
+
+    /// Stops it as a crash would: nothing more is written.
+    ///
+    /// # Errors
+    /// What made the node stop before, if anything did.
+    pub fn halt(mut self) -> Result<(), NodeError> {
+        let _ = self.orders.send(Order::Halt); // it may have stopped by itself
+        self.join()
+    }
+
+    /// Waits until it stops by itself, which it does only because of an error.
+    ///
+    /// # Errors
+    /// What made it stop.
+    pub fn wait(mut self) -> Result<(), NodeError> {
+        self.join()
+    }
+
+    /// Whether it has stopped.
+    pub fn has_stopped(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// A handle with which another thread can stop it, while one waits for it.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.orders.clone())
+    }
+
+    fn join(&mut self) -> Result<(), NodeError> {
+        self.thread.take().map_or(Ok(()), joined)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            let _ = self.orders.send(Order::Halt); // it may have stopped by itself
+            let _ = self.join(); // nobody is left to hear of an error
+        }
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("name", &self.name).field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// Stops a node from elsewhere.
+#[derive(Clone)]
+pub struct Stopper(UnboundedSender<Order>);
+
+impl Stopper {
+    /// Has the node make everything durable and stop.
+    pub fn stop(&self) {
+        let _ = self.0.send(Order::Stop); // it may have stopped by itself
+    }
+}
+
+fn joined(thread: JoinHandle<Result<(), NodeError>>) -> Result<(), NodeError> {
+    thread.join().unwrap_or_else(|_| Err(NodeError::Fatal("the node's thread panicked".into())))
+}
+
+/// Why a node does not start, or stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NodeError {
+    /// The options contradict each other, or the folder.
+    Options(String),
+    /// The data folder cannot be used.
+    Folder(String),
+    /// The address cannot be listened on.
+    Listen(String),
+    /// It broke while running: a failed disk, or a broken invariant. Nothing acknowledged is lost; start it again.
+    Fatal(String),
+}
+
+impl fmt::Display for NodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NodeError::Options(why) | NodeError::Folder(why) | NodeError::Listen(why) => f.write_str(why),
+            NodeError::Fatal(why) => write!(f, "the node stopped: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for NodeError {}
+
+impl From<ListenError> for NodeError {
+    fn from(error: ListenError) -> NodeError {
+        NodeError::Listen(error.to_string())
+    }
+}
+
+/// The life of a node on its own thread.
+async fn run<M: StateMachine + Unpin>(
+    options: NodeOptions,
+    machine: M,
+    ready: Sender<String>,
+    mut ordered: UnboundedReceiver<Order>,
+) -> Result<(), NodeError> {
+    check(&options)?;
+    let folder = DataFolder::open(&options.data, || Incarnation(rand::random())).map_err(folder_error)?;
+    let disk = folder.disk().clone();
+    let opened = open_journal(&disk, &options, machine);
+    let (held, trouble) = match opened {
+        Ok(held) => (Some(held), None),
+        Err(trouble) => (None, Some(trouble)),
+    };
+    let recorded = held.as_ref().and_then(|held| recorded_founding(&held.records));
+    let founded = recorded.map(|(cluster, node, configuration)| of_record(&options, cluster, node, configuration));
+    let founded = founded.transpose()?;
+    let founders = options.founders();
+    if founded.is_none() && trouble.is_none() && founders.is_empty() {
+        return Err(NodeError::Options(format!(
+            "{} has no cluster yet: name its founders with --peer NAME=HOST:PORT or --voters NAME,NAME, or found one of \
+             this node alone with --alone",
+            options.name
+        )));
+    }
+    if let Some(founded) = &founded {
+        notice_differences(&options, &founders, founded);
+    }
+    let founding = match (&founded, &trouble) {
+        (None, None) => {
+            let founding = Founding::new(&options.cluster, &options.name, folder.incarnation(), founders.clone());
+            Some(founding.map_err(NodeError::Options)?)
+        }
+        _ => None,
+    };
+
+    let listening = listen(&options).await?;
+    let address = options.advertise.clone().unwrap_or_else(|| listening.address().to_string());
+    let hello = NodeHello {
+        name: options.name.clone(),
+        incarnation: folder.incarnation(),
+        address: address.clone(),
+        founding: founders.clone(),
+        identity: None,
+    };
+    hello.check().map_err(NodeError::Options)?;
+    let book_file = options.data.join(BOOK);
+    let book = book(&options, &address, address_file::load(&book_file));
+    let registry =
+        Registry::new(options.cookie.clone(), &options.cluster, hello, founding, founded.clone(), BTreeMap::new());
+    let staged = match &trouble {
+        Some(trouble) => {
+            log::error!("{}: {trouble}", options.name);
+            Staged::Broken { trouble: trouble.clone() }
+        }
+        None => Staged::Founding { missing: registry.missing() },
+    };
+    let about = About {
+        name: options.name.clone(),
+        cluster: options.cluster.clone(),
+        address: address.clone(),
+        book: RefCell::new(book),
+        links: RefCell::new(BTreeMap::new()),
+    };
+    let (fatal, mut failing) = unbounded_channel();
+    let setup = Setup {
+        settings: options.settings.clone(),
+        store: disk,
+        registry: Arc::new(registry),
+        about: Rc::new(about),
+        stage: Rc::new(RefCell::new(staged)),
+        doors: Doors::default(),
+        book: book_file,
+        voters: founders,
+        fatal,
+    };
+    let host = Host::new(setup, founded, held).start();
+    host.do_send(Listen(listening));
+    if ready.send(address).is_err() {
+        return Ok(()); // whoever started us is gone
+    }
+    let outcome = tokio::select! {
+        Some(error) = failing.recv() => Err(NodeError::Fatal(error)),
+        order = ordered.recv() => match order {
+            Some(Order::Stop) => Ok(true),
+            Some(Order::Halt) | None => Ok(false),
+        },
+    };
+    let gracefully = matches!(outcome, Ok(true));
+    if let Ok(Some(thread)) = host.send(Close { gracefully }).await {
+        let _ = thread.join(); // its error, if any, came through `failing`
+    }
+    drop(folder); // the lock goes last
+    match (outcome, failing.try_recv()) {
+        (Err(error), _) => Err(error),
+        (Ok(_), Ok(error)) => Err(NodeError::Fatal(error)),
+        (Ok(_), Err(_)) => Ok(()),
+    }
+}
+
+fn check(options: &NodeOptions) -> Result<(), NodeError> {
+    let wrong = NodeError::Options;
+    check_name(&options.name).map_err(wrong)?;
+    check_name(&options.cluster).map_err(wrong)?;
+    let listen = Address::parse(&options.listen).map_err(wrong)?;
+    if listen.is_wildcard() && options.advertise.is_none() {
+        return Err(wrong(format!(
+            "{} is a wildcard: say with --advertise HOST:PORT where others reach this node",
+            options.listen
+        )));
+    }
+    if let Some(advertise) = &options.advertise
+        && Address::parse(advertise).map_err(wrong)?.is_wildcard()
+    {
+        return Err(wrong(format!("--advertise {advertise} is a wildcard: name an address that others can reach")));
+    }
+    for (name, address) in &options.peers {
+        check_name(name).map_err(wrong)?;
+        Address::parse(address).map_err(wrong)?;
+        if *name == options.name {
+            return Err(wrong(format!("--peer {name}={address} is this node's own name: leave it out")));
+        }
+    }
+    Ok(())
+}
+
+/// Opens the journal and the newest snapshot, or makes a journal; in trouble, a sentence that says how to mend it.
+fn open_journal<M: StateMachine>(
+    disk: &storage::FileDisk,
+    options: &NodeOptions,
+    machine: M,
+) -> Result<Held<M>, String> {
+    let exists = Journal::exists(disk).map_err(|error| error.to_string())?;
+    let (journal, records) = if exists {
+        let opened = Journal::open(disk.clone(), options.journal).map_err(|error: OpenError| error.to_string())?;
+        if let Some(torn) = opened.torn {
+            log::info!("{}: batch {} was not finished when the node stopped, and was cut", options.name, torn.0);
+        }
+        (opened.journal, opened.records)
+    } else {
+        let journal = Journal::create(disk.clone(), options.journal, rand::random());
+        (journal.map_err(|error| error.to_string())?, Vec::new())
+    };
+    let loaded = Snapshots::new(disk.clone()).load_newest().map_err(|error| error.to_string())?;
+    for damaged in &loaded.damaged {
+        log::warn!("{}: {damaged}", options.name);
+    }
+    let snapshot = loaded.newest.map(|(_, image)| codec::decode::<Snapshot>(&image, MAX_SNAPSHOT_BYTES as usize));
+    let snapshot = snapshot.transpose().map_err(|error| format!("the newest snapshot is unreadable: {error}"))?;
+    let covered = snapshot.as_ref().map_or(crate::paxos::Slot::ZERO, |snapshot| snapshot.upto);
+    if journal.trimmed_upto() > covered {
+        return Err(format!(
+            "the journal begins behind slot {}, but the newest snapshot that can be read covers only slot {covered}: \
+             slots between them are lost; restore the folder, or found the node anew under another name",
+            journal.trimmed_upto()
+        ));
+    }
+    Ok(Held { journal, records, snapshot, machine })
+}
+
+fn recorded_founding(records: &[Record]) -> Option<(String, crate::paxos::NodeId, Configuration)> {
+    records.iter().find_map(|record| match record {
+        Record::Founded { cluster, node, configuration } => Some((cluster.clone(), *node, configuration.clone())),
+        _ => None,
+    })
+}
+
+/// The founding that the folder recorded wins over flags, except where they name another node or cluster.
+fn of_record(
+    options: &NodeOptions,
+    cluster: String,
+    node: crate::paxos::NodeId,
+    configuration: Configuration,
+) -> Result<Founded, NodeError> {
+    let folder = options.data.display();
+    let own = configuration.member(node).map(|member| member.name.clone()).unwrap_or_default();
+    if own != options.name {
+        return Err(NodeError::Options(format!(
+            "{folder} belongs to the node {own}, not {}: start it as --name {own}, or name another folder with --data",
+            options.name
+        )));
+    }
+    if cluster != options.cluster {
+        return Err(NodeError::Options(format!(
+            "{folder} belongs to the cluster {cluster}, not {}: start it with --cluster {cluster}, or name another \
+             folder with --data",
+            options.cluster
+        )));
+    }
+    Founded::of(&cluster, &own, configuration).ok_or_else(|| NodeError::Options(format!("{folder} names no such node")))
+}
+
+fn notice_differences(options: &NodeOptions, founders: &[String], founded: &Founded) {
+    let recorded: Vec<&str> = founded.configuration.members().iter().map(|member| member.name.as_str()).collect();
+    let mut sorted = recorded.clone();
+    sorted.sort_unstable();
+    if !founders.is_empty() && founders != sorted {
+        log::warn!(
+            "{}: the flags name the voters {}, the cluster was founded by {}: the latter holds",
+            options.name,
+            founders.join(","),
+            sorted.join(",")
+        );
+    }
+}
+
+async fn listen(options: &NodeOptions) -> Result<Listening, NodeError> {
+    match Listening::bind(&options.listen).await {
+        Err(taken) if options.or_free_port && taken.error.kind() == std::io::ErrorKind::AddrInUse => {
+            let (host, _) = options.listen.rsplit_once(':').expect("checked to be HOST:PORT");
+            Ok(Listening::bind(&format!("{host}:0")).await?)
+        }
+        bound => Ok(bound?),
+    }
+}
+
+/// The book as it was, with what the flags say now.
+fn book(options: &NodeOptions, address: &str, mut book: AddressBook) -> AddressBook {
+    let now_ms = wall_ms();
+    book.hear_first_hand(&options.name, address, now_ms);
+    for (name, address) in &options.peers {
+        book.hear_first_hand(name, address, now_ms);
+    }
+    book
+}
+
+fn folder_error(error: storage::FolderError) -> NodeError {
+    NodeError::Folder(error.to_string())
+}
+
+/// The address book's file in the data folder.
+const BOOK: &str = "addresses";
+
+/// Where a node keeps its address book.
+pub fn book_file(data: &Path) -> PathBuf {
+    data.join(BOOK)
+}
