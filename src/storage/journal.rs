@@ -45,7 +45,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { segment_bytes: 64 << 20, first_segment_bytes: 1 << 20, spares: 2 }
+        Settings { segment_bytes: 64 << 20, first_segment_bytes: 256 << 10, spares: 2 }
     }
 }
 

@@ -66,11 +66,11 @@ pub(super) fn recover<D: Disk>(disk: &D, visit: &mut impl FnMut(Record)) -> Resu
         }
     }
     let mut recovered = recovery.expect("there is at least one segment");
-    let born_here = recovered.oldest == 0 && *first == 1;
-    if (recovered.oldest == 0 && !born_here) || recovered.oldest > 0 && *first > recovered.oldest {
-        return Err(missing(recovered.oldest.max(1)));
-    }
+    // The last batch names the oldest segment in use; without any batch that is the first ever.
     recovered.oldest = recovered.oldest.max(1);
+    if *first > recovered.oldest {
+        return Err(missing(recovered.oldest));
+    }
     recovered.index.trim(recovered.trimmed_upto);
     Ok(recovered)
 }
