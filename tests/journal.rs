@@ -1,5 +1,7 @@
 //! The journal over a disk that tears, loses, rots and fails (DESIGN rule 4).
 
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, and the line says where")]
+
 use synod::paxos::{
     Ballot, BatchNumber, Bytes, Command, Configuration, NodeId, Record, Sequence, SessionId, Slot, Stamp, Value,
 };
@@ -137,16 +139,10 @@ fn every_truncation_is_refused() {
 /// As a crash leaves it: the file has its length, the last batch is there in part.
 #[test]
 fn every_torn_last_batch_is_cut_whole_and_never_comes_back() {
-    let (disk, mut journal) = created(SMALL);
-    for batch in &sample()[..3] {
-        commit(&mut journal, batch);
-    }
     let long = [vote(7, 3, 300), vote(8, 3, 300)];
-    disk.fail_sync_after(0);
+    let (_, mut journal) = created(SMALL);
     long.iter().for_each(|record| journal.append(record));
     let length = journal.pending_bytes() as u64;
-    // The failed sync drops the write from the disk's list; so tear one that was never synced at all.
-    drop(journal);
     for kept in 0..=length {
         for end in [0, 1] {
             let disk = sample_disk(false);
@@ -154,7 +150,7 @@ fn every_torn_last_batch_is_cut_whole_and_never_comes_back() {
             long.iter().for_each(|record| journal.append(record));
             disk.fail_after(1);
             assert!(journal.commit().is_err());
-            let mut choices = [0, 0, kept, end].into_iter();
+            let mut choices = [0, kept, end].into_iter();
             disk.crash(|_| choices.next().unwrap_or(0));
             let opened = Journal::open(disk.clone(), SMALL).unwrap();
             let whole = [sample().concat(), long.to_vec()].concat();

@@ -35,6 +35,8 @@ pub(super) struct Frame<'a> {
     pub body: &'a [u8],
     /// With header and padding.
     pub length: usize,
+    /// How many records the body should have.
+    pub count: u32,
 }
 
 impl<'a> Frame<'a> {
@@ -59,7 +61,12 @@ impl<'a> Frame<'a> {
             trimmed_upto: Slot(u64_at(head, 40)),
             oldest: u32_at(head, 52),
         };
-        Some(Frame { header, body, length: padded(HEADER_BYTES + body_length).min(bytes.len()) })
+        Some(Frame {
+            header,
+            body,
+            length: padded(HEADER_BYTES + body_length).min(bytes.len()),
+            count: u32_at(head, 12),
+        })
     }
 
     /// Whether the bytes at `offset` begin like that batch: one that was not finished.
@@ -202,4 +209,58 @@ pub(super) fn u32_at(bytes: &[u8], offset: usize) -> u32 {
 
 pub(super) fn u64_at(bytes: &[u8], offset: usize) -> u64 {
     u64::from_le_bytes(bytes[offset..offset + 8].try_into().expect("a slice of eight bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::paxos::{Ballot, NodeId};
+
+    const HEADER: Header = Header {
+        journal: 9,
+        segment: 4,
+        number: BatchNumber(6),
+        vouched: BatchNumber(5),
+        trimmed_upto: Slot(2),
+        oldest: 3,
+    };
+
+    fn framed() -> Vec<u8> {
+        let mut pending = Pending::new();
+        pending.push(&Record::Promise { ballot: Ballot::new(3, NodeId(1)) });
+        pending.push(&Record::Reserved { ballot: Ballot::new(4, NodeId(1)) });
+        pending.finish(HEADER).to_vec()
+    }
+
+    #[test]
+    fn a_frame_reads_back_where_its_spans_say() {
+        let bytes = [vec![0; 16], framed(), vec![0; 8]].concat();
+        let frame = Frame::at(&bytes, 16, 9, 4).unwrap();
+        assert_eq!((frame.header, frame.length), (HEADER, framed().len()));
+        let records: Vec<(Span, Option<Record>)> = frame.records().collect();
+        assert_eq!(records.len(), 2);
+        for (span, record) in records {
+            let start = 16 + span.offset as usize;
+            assert_eq!(open_entry(&bytes[start..start + span.length as usize]), record);
+            assert!(record.is_some());
+        }
+    }
+
+    /// What a recycled file still holds is right in every byte, and yet not of this journal or this segment.
+    #[test]
+    fn a_stale_frame_is_none() {
+        assert!(Frame::at(&framed(), 0, 9, 5).is_none());
+        assert!(Frame::at(&framed(), 0, 8, 4).is_none());
+    }
+
+    #[test]
+    fn every_flip_and_every_cut_is_none() {
+        let length = Frame::at(&framed(), 0, 9, 4).unwrap().body.len() + HEADER_BYTES;
+        for offset in 0..length {
+            let mut bytes = framed();
+            bytes[offset] ^= 1 << (offset % 8);
+            assert!(Frame::at(&bytes, 0, 9, 4).is_none(), "flipped at {offset}");
+            assert!(Frame::at(&framed()[..offset], 0, 9, 4).is_none(), "cut at {offset}");
+        }
+    }
 }

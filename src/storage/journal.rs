@@ -34,7 +34,7 @@ use crate::paxos::{Ballot, BatchNumber, Record, Slot, Value};
 /// Sizes. They may differ from one start to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// A segment's usual size in bytes.
+    /// A segment's usual size in bytes; at most 1 GiB.
     pub segment_bytes: u32,
     /// The first segment's size; each next one is twice as large, up to the usual size, so that a new node starts at
     /// once.
@@ -45,7 +45,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { segment_bytes: 64 << 20, first_segment_bytes: 1 << 20, spares: 2 }
+        Settings { segment_bytes: 64 << 20, first_segment_bytes: 256 << 10, spares: 2 }
     }
 }
 
@@ -378,9 +378,11 @@ impl<D: Disk> Journal<D> {
             Some(current) => current.size.saturating_mul(2).min(self.settings.segment_bytes),
             None => self.settings.first_segment_bytes.min(self.settings.segment_bytes),
         };
-        whole_blocks(size.max(2 * SEGMENT_HEADER_BYTES as u32))
+        whole_blocks(size.clamp(2 * SEGMENT_HEADER_BYTES as u32, MOST_SEGMENT_BYTES))
     }
 }
+
+const MOST_SEGMENT_BYTES: u32 = 1 << 30;
 
 fn whole_blocks(bytes: u32) -> u32 {
     bytes.next_multiple_of(SEGMENT_HEADER_BYTES as u32)

@@ -66,11 +66,11 @@ pub(super) fn recover<D: Disk>(disk: &D, visit: &mut impl FnMut(Record)) -> Resu
         }
     }
     let mut recovered = recovery.expect("there is at least one segment");
-    let born_here = recovered.oldest == 0 && *first == 1;
-    if (recovered.oldest == 0 && !born_here) || recovered.oldest > 0 && *first > recovered.oldest {
-        return Err(missing(recovered.oldest.max(1)));
-    }
+    // The last batch names the oldest segment in use; without any batch that is the first ever.
     recovered.oldest = recovered.oldest.max(1);
+    if *first > recovered.oldest {
+        return Err(missing(recovered.oldest));
+    }
     recovered.index.trim(recovered.trimmed_upto);
     Ok(recovered)
 }
@@ -122,7 +122,9 @@ impl Recovered {
             if frame.header.number != self.next() {
                 break;
             }
+            let mut count = 0;
             for (span, record) in frame.records() {
+                count += 1;
                 let record = record.ok_or_else(|| {
                     let offset = self.tail as u64 + u64::from(span.offset);
                     OpenError::corrupt(file, offset, "this version cannot read the record")
@@ -133,6 +135,10 @@ impl Recovered {
                 }
                 self.facts.note(&record);
                 visit(record);
+            }
+            if count != frame.count {
+                let reason = format!("batch {} has {count} records, not {}", self.next().0, frame.count);
+                return Err(OpenError::corrupt(file, self.tail as u64, &reason));
             }
             self.last = frame.header.number;
             self.vouched = frame.header.vouched;

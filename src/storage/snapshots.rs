@@ -74,16 +74,29 @@ impl<D: Disk> Snapshots<D> {
         Ok(())
     }
 
-    /// The newest whole snapshot. Damaged ones are passed over and reported; if there are only such, that is an error.
+    /// The newest whole snapshot. Newer ones that are damaged are reported and set aside under another name, so that they
+    /// do not count among the two that are kept; if there are only damaged ones, that is an error and they stay.
     pub fn load_newest(&self) -> Result<Loaded, SnapshotError> {
         let mut damaged = Vec::new();
         for upto in self.kept()?.into_iter().rev() {
             match self.load(upto) {
-                Ok(image) => return Ok(Loaded { newest: Some((upto, image)), damaged }),
+                Ok(image) => {
+                    self.set_aside(&damaged)?;
+                    return Ok(Loaded { newest: Some((upto, image)), damaged });
+                }
                 Err(error) => damaged.push(error),
             }
         }
         damaged.into_iter().next().map_or(Ok(Loaded::default()), Err)
+    }
+
+    fn set_aside(&self, damaged: &[SnapshotError]) -> Result<(), DiskError> {
+        for error in damaged {
+            if let SnapshotError::Damaged { file, .. } = error {
+                self.disk.rename(file, &format!("{file}{ASIDE}"))?;
+            }
+        }
+        if damaged.is_empty() { Ok(()) } else { self.disk.sync_dir() }
     }
 
     /// The image of the snapshot that covers slots up to `upto`, digest checked.
@@ -252,6 +265,7 @@ const PART_BYTES: usize = 64 * 1024;
 const KEPT: usize = 2;
 const PREFIX: &str = "snapshot-";
 const UNFINISHED: &str = "snapshot.new";
+const ASIDE: &str = ".damaged";
 
 #[cfg(test)]
 mod tests {
@@ -296,7 +310,22 @@ mod tests {
         }
         disk.flip(&file_of(Slot(1)), 3, 0);
         disk.flip(&file_of(Slot(2)), 70, 0);
-        assert!(snapshots.load_newest().is_err(), "none whole is not the same as none there");
+        for _ in 0..2 {
+            assert!(snapshots.load_newest().is_err(), "none whole is not the same as none there");
+        }
+    }
+
+    #[test]
+    fn a_damaged_one_does_not_push_a_whole_one_out() {
+        let disk = MemoryDisk::new();
+        let snapshots = Snapshots::new(disk.clone());
+        snapshots.save(Slot(1), b"whole").unwrap();
+        snapshots.save(Slot(2), b"to rot").unwrap();
+        disk.flip(&file_of(Slot(2)), 70, 0);
+        assert_eq!(snapshots.load_newest().unwrap().newest, Some((Slot(1), b"whole".to_vec())));
+        assert_eq!(snapshots.safe_upto().unwrap(), Slot::ZERO);
+        snapshots.save(Slot(3), b"next").unwrap();
+        assert_eq!(snapshots.kept().unwrap(), [Slot(1), Slot(3)]);
     }
 
     #[test]

@@ -1,0 +1,107 @@
+//! Format version 1 stays openable, and stays what is written: a journal and a snapshot, byte by byte.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed, and the line says where")]
+
+use synod::paxos::{
+    Ballot, BatchNumber, Bytes, Command, Configuration, NodeId, Record, Sequence, SessionId, Slot, Stamp, Token, Value,
+};
+use synod::storage::{Disk, Journal, MemoryDisk, Settings, Snapshots};
+
+const JOURNAL: &str = "journal-0000000001";
+const SNAPSHOT: &str = "snapshot-00000000000000000007";
+const SIZE: u32 = 8 * 1024;
+const SETTINGS: Settings = Settings { segment_bytes: SIZE, first_segment_bytes: SIZE, spares: 0 };
+
+fn batches() -> [Vec<Record>; 2] {
+    let ballot = Ballot::new(0x0102, NodeId(3));
+    let apply = Command::Apply {
+        session: SessionId(4),
+        sequence: Sequence(5),
+        done_below: Sequence(6),
+        operation: Bytes::from(&b"put"[..]),
+    };
+    let commands = [Command::Open { token: Token(7) }, apply];
+    let value = Value::batch(Stamp { time_ms: 8, seed: 9 }, &commands);
+    [
+        vec![
+            Record::Founded { node: NodeId(1), configuration: Configuration::numbered(1) },
+            Record::Promise { ballot },
+            Record::Vote { slot: Slot(1), ballot, value },
+            Record::Reserved { ballot },
+        ],
+        vec![
+            Record::Chosen { slot: Slot(2), ballot, value: Value::no_op() },
+            Record::ChosenUpto { ballot, upto: Slot(2) },
+            Record::Witnessed { node: NodeId(2), batch: BatchNumber(10) },
+        ],
+    ]
+}
+
+#[test]
+fn a_journal_of_format_1() {
+    let disk = MemoryDisk::new();
+    let fixture = unhex(JOURNAL_HEX);
+    let mut bytes = vec![0; SIZE as usize];
+    bytes[..44].copy_from_slice(&fixture[..44]);
+    bytes[4096..4096 + fixture.len() - 44].copy_from_slice(&fixture[44..]);
+    disk.create(JOURNAL).unwrap();
+    disk.write_at(JOURNAL, 0, &bytes).unwrap();
+    let opened = Journal::open(disk, SETTINGS).unwrap();
+    assert_eq!(opened.records, batches().concat());
+    assert_eq!(opened.journal.last_batch(), BatchNumber(2));
+
+    let disk = MemoryDisk::new();
+    let mut journal = Journal::create(disk.clone(), SETTINGS, 0x1122_3344_5566_7788).unwrap();
+    journal.vouch();
+    for batch in batches() {
+        batch.iter().for_each(|record| journal.append(record));
+        journal.commit().unwrap();
+    }
+    journal.seal().unwrap();
+    let written = disk.read_all(JOURNAL).unwrap();
+    let used = written.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    let written_hex = hex(&[&written[..44], &written[4096..used]].concat());
+    assert_eq!(written_hex, hex(&fixture), "a new format needs a new version number");
+}
+
+#[test]
+fn a_snapshot_of_format_1() {
+    let disk = MemoryDisk::new();
+    disk.create(SNAPSHOT).unwrap();
+    disk.write_at(SNAPSHOT, 0, &unhex(SNAPSHOT_HEX)).unwrap();
+    let loaded = Snapshots::new(disk).load_newest().unwrap();
+    assert_eq!(loaded.newest, Some((Slot(7), b"image".to_vec())));
+
+    let disk = MemoryDisk::new();
+    Snapshots::new(disk.clone()).save(Slot(7), b"image").unwrap();
+    let written = hex(&disk.read_all(SNAPSHOT).unwrap());
+    assert_eq!(written, hex(&unhex(SNAPSHOT_HEX)), "a new format needs a new version number");
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits: Vec<char> = text.chars().filter(char::is_ascii_hexdigit).collect();
+    digits.chunks(2).map(|pair| u8::from_str_radix(&String::from_iter(pair), 16).unwrap()).collect()
+}
+
+/// The segment's header, then what stands from byte 4096 on: two batches and a seal, its last zeros left out.
+const JOURNAL_HEX: &str = "
+    53594e4f444a4e4c010000000100000088776655443322110100000000000000002000000000000077ad31c2425443484b7d3253d4000000
+    04000000887766554433221101000000000000000100000000000000000000000000000001000000010000002e00000022c1ea6b00000000
+    0100000001000000000000000100000002000000000000006e3101000000000000000000000000000000100000008c41cc27010000000201
+    00000000000003000000660000008d85efb60200000001000000000000000201000000000000030000004600000000000000010800000000
+    0000000900000000000000020000000007000000000000000000000000000000010400000000000000050000000000000006000000000000
+    000300000070757410000000812c38c603000000020100000000000003000000000000004254434823abb526610000000300000088776655
+    443322110200000000000000020000000000000000000000000000000100000001000000210000008ff71294040000000200000000000000
+    0201000000000000030000000100000000000000001800000039ec05ca050000000201000000000000030000000200000000000000100000
+    00f80d20d706000000020000000a000000000000000000000000000042544348bb74e7980000000000000000887766554433221103000000
+    00000000020000000000000000000000000000000100000001
+";
+
+const SNAPSHOT_HEX: &str = "
+    53594e4f44534e500100000000000100070000000000000005000000000000005876bb8445f1f7a99d1d041491eed8013359be2bd46dc859
+    0b5f3313b3c35257696d616765befcfb95
+";
