@@ -166,7 +166,6 @@ enum FailureKind {
     /// The words make no command.
     Usage,
     /// It may or may not have been done.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only a client can tell, and it is not connected yet"))]
     Unknown,
 }
 

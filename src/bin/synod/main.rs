@@ -78,7 +78,9 @@ fn wants_json(program: &Program) -> bool {
 fn report_panics() {
     panic::set_hook(Box::new(|panic| {
         use std::io::Write;
-        let what = panic.payload_as_str().unwrap_or("no reason given").replace('\n', " ");
+        let payload = panic.payload();
+        let what = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref().map(String::as_str));
+        let what = what.unwrap_or("no reason given").replace('\n', " ");
         let place = panic.location().map(|place| format!(" at {}:{}", place.file(), place.line()));
         let place = place.unwrap_or_default();
         // Standard error may be closed, and this hook must not panic.

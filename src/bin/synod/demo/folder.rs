@@ -37,6 +37,11 @@ impl Folder {
         &self.nodes
     }
 
+    /// Where it is, if it goes with the demo.
+    pub fn if_temporary(&self) -> Option<PathBuf> {
+        self.temporary.then(|| self.path.clone())
+    }
+
     /// The demo's own cookie.
     pub fn cookie(&self) -> PathBuf {
         self.path.join("cookie")
@@ -54,7 +59,7 @@ impl Folder {
 
     /// Records where the nodes really listen: there they listen again next time.
     pub fn remember(&self, addresses: &[(NodeName, Address)]) -> Result<(), Failure> {
-        let nodes = addresses.iter().map(|(name, address)| (name.clone(), address.port())).collect();
+        let nodes: Vec<_> = addresses.iter().map(|(name, address)| (name.clone(), address.port())).collect();
         write(&self.path, &nodes)
     }
 
@@ -148,7 +153,7 @@ fn read(path: &Path) -> Result<Option<Vec<(NodeName, u16)>>, Failure> {
     if nodes.is_empty() { Err(damaged(&"it names no nodes")) } else { Ok(Some(nodes)) }
 }
 
-fn write(path: &Path, nodes: &Vec<(NodeName, u16)>) -> Result<(), Failure> {
+fn write(path: &Path, nodes: &[(NodeName, u16)]) -> Result<(), Failure> {
     let node = |(name, port): &(NodeName, u16)| NodeRecord { name: name.0.clone(), port: *port };
     let record = Record { format: FORMAT, nodes: nodes.iter().map(node).collect() };
     let text = serde_json::to_string_pretty(&record).map_err(|error| failed(path, &error.into()))?;

@@ -5,7 +5,9 @@
 
 mod folder;
 mod launch;
+mod leash;
 mod nodes;
+mod signals;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -14,7 +16,9 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget};
 
 use folder::Folder;
+use leash::Leashes;
 use nodes::Nodes;
+use signals::Signals;
 
 use crate::answer::{Answer, Failure, Leader};
 use crate::backend::{self, Backend};
@@ -55,7 +59,9 @@ pub struct DemoArgs {
 /// Starts the nodes, runs what there is to run, stops the nodes.
 pub fn run(args: &DemoArgs) -> Result<u8, Failure> {
     let folder = Folder::open(args.data.as_deref(), args.nodes)?;
-    let mut nodes = Nodes::start(&folder, launch::by_this_program(&folder)?, READY_WITHIN)?;
+    let leashes = Leashes::default();
+    let signals = Signals::watch(leashes.clone(), folder.if_temporary());
+    let mut nodes = Nodes::start(&folder, launch::by_this_program(&folder)?, leashes, READY_WITHIN)?;
     folder.remember(&nodes.addresses())?;
     let connect = ConnectArgs {
         connect: nodes.addresses().into_iter().map(|(_, address)| address).collect(),
@@ -72,6 +78,7 @@ pub fn run(args: &DemoArgs) -> Result<u8, Failure> {
     if args.script.is_interactive() {
         // If nobody reads this, nobody reads what follows: the shell will notice.
         let _ = printer.line(&welcome(&nodes, &leader, &connect));
+        signals.prompt_begins();
     }
     let mut shell = Shell::new(backend, Some(&mut nodes), printer);
     repl::serve(&mut shell, &args.script)

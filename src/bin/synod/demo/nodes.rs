@@ -1,7 +1,7 @@
 //! The demo's processes: started, killed, started again, and never left behind.
 //!
-//! The demo holds the writing end of each child's standard input. A child ends when that closes: also when the demo is
-//! killed with -9, since the system closes it then. A child says where it listens in its first line of output; what it
+//! The demo holds the writing end of each child's standard input ([`Leashes`]). A child ends when that closes: also when
+//! the demo is killed with -9, since the system closes it then. A child says where it listens in its first line of output; what it
 //! has to complain about goes to its log, whose end is shown if it dies early.
 
 use std::fs::{File, OpenOptions};
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::folder::Folder;
 use super::launch::Launch;
+use super::leash::Leashes;
 use crate::answer::Failure;
 use crate::grammar::{Address, NodeName};
 use crate::start::Ready;
@@ -21,6 +22,7 @@ use crate::start::Ready;
 pub struct Nodes {
     launch: Launch,
     ready_within: Duration,
+    leashes: Leashes,
     nodes: Vec<Node>,
 }
 
@@ -34,17 +36,19 @@ struct Node {
 
 impl Nodes {
     /// Starts them all, and waits until they listen.
-    pub fn start(folder: &Folder, launch: Launch, ready_within: Duration) -> Result<Nodes, Failure> {
+    pub fn start(folder: &Folder, launch: Launch, leashes: Leashes, ready_within: Duration) -> Result<Nodes, Failure> {
         let node = |(name, port): &(NodeName, u16)| Node {
             name: name.clone(),
             log: folder.log_of(name),
             address: Address::loopback(*port),
             child: None,
         };
-        let mut nodes = Nodes { launch, ready_within, nodes: folder.nodes().iter().map(node).collect() };
+        let nodes = folder.nodes().iter().map(node).collect();
+        let mut nodes = Nodes { launch, ready_within, leashes, nodes };
         let deadline = Instant::now() + ready_within;
-        let launch = &nodes.launch;
-        let starting: Vec<_> = nodes.nodes.iter_mut().map(|node| node.spawn(launch)).collect::<Result<_, _>>()?;
+        let (launch, leashes) = (&nodes.launch, &nodes.leashes);
+        let starting = nodes.nodes.iter_mut().map(|node| node.spawn(launch, leashes));
+        let starting: Vec<_> = starting.collect::<Result<_, _>>()?;
         for (node, ready) in nodes.nodes.iter_mut().zip(starting) {
             node.listens(&ready, deadline)?;
         }
@@ -74,6 +78,7 @@ impl Nodes {
             .ok_or_else(|| Failure::not_done(format!("{name} is not running: `recover {name}` starts it again")))?;
         // It may have ended by itself: gone is gone.
         let killed = child.kill().and_then(|()| child.wait());
+        self.leashes.untie(name);
         killed.map_err(|error| Failure::not_done(format!("{name} cannot be killed: {error}")))?;
         Ok(child.id())
     }
@@ -88,7 +93,7 @@ impl Nodes {
         {
             return Err(Failure::not_done(format!("{name} is running (process {}): nothing to recover", child.id())));
         }
-        let ready = node.spawn(&self.launch)?;
+        let ready = node.spawn(&self.launch, &self.leashes)?;
         let process_id = node.listens(&ready, deadline)?;
         Ok((process_id, node.address.clone()))
     }
@@ -109,14 +114,9 @@ impl Nodes {
 impl Drop for Nodes {
     /// Closes every standard input first, so that all nodes stop at the same time; whoever takes too long is killed.
     fn drop(&mut self) {
+        self.leashes.let_go();
+        self.leashes.wait_for_ends(STOP_WITHIN);
         for child in self.nodes.iter_mut().filter_map(|node| node.child.as_mut()) {
-            drop(child.stdin.take());
-        }
-        let deadline = Instant::now() + STOP_WITHIN;
-        for child in self.nodes.iter_mut().filter_map(|node| node.child.as_mut()) {
-            while Instant::now() < deadline && matches!(child.try_wait(), Ok(None)) {
-                std::thread::sleep(ASK_EVERY);
-            }
             // It has ended already, or else it must now.
             let _ = child.kill();
             let _ = child.wait();
@@ -126,7 +126,7 @@ impl Drop for Nodes {
 
 impl Node {
     /// Starts the process. Its lines come through the channel, which closes with its standard output.
-    fn spawn(&mut self, launch: &Launch) -> Result<Receiver<String>, Failure> {
+    fn spawn(&mut self, launch: &Launch, leashes: &Leashes) -> Result<Receiver<String>, Failure> {
         let Node { name, log, .. } = self;
         let failed =
             |what: &str, error: std::io::Error| Failure::not_done(format!("{name} cannot be started: {what}: {error}"));
@@ -139,6 +139,7 @@ impl Node {
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let program = command.get_program().to_string_lossy().into_owned();
         let mut child = command.spawn().map_err(|error| failed(&program, error))?;
+        let life = leashes.tie(name, child.stdin.take());
         let (sender, lines) = channel();
         if let Some(output) = child.stdout.take() {
             let read = move || {
@@ -146,6 +147,7 @@ impl Node {
                 for line in BufReader::new(output).lines().map_while(Result::ok) {
                     let _ = sender.send(line);
                 }
+                drop(life);
             };
             let thread = std::thread::Builder::new().name("output".to_owned()).spawn(read);
             thread.map_err(|error| failed("no thread to read its output", error))?;
@@ -217,9 +219,9 @@ fn last_lines(log: &Path) -> std::io::Result<Vec<String>> {
 }
 
 const STOP_WITHIN: Duration = Duration::from_secs(5);
-const ASK_EVERY: Duration = Duration::from_millis(10);
 const TAIL_BYTES: u64 = 8 * 1024;
 const TAIL_LINES: usize = 8;
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests;

@@ -85,8 +85,8 @@ fn a_script_stops_at_the_first_error_if_told_so() {
 
 #[test]
 fn an_unknown_outcome_is_worse_than_all_else() {
-    let mut fake = Fake::default();
-    fake.next = Some(Failure::unknown("put k: no answer within 5 s; it may have been done"));
+    let failure = Failure::unknown("put k: no answer within 5 s; it may have been done");
+    let fake = Fake { next: Some(failure), ..Fake::default() };
     let (_, errors, code) = script(fake, "put k v\nfrob\nget nothing", false);
     assert_eq!(code, 3);
     assert!(errors.starts_with("error: put k: no answer within 5 s"));

@@ -17,6 +17,10 @@ fn named(name: &str) -> NodeName {
     NodeName(name.to_owned())
 }
 
+fn start(folder: &Folder, launch: Launch) -> Result<Nodes, Failure> {
+    Nodes::start(folder, launch, Leashes::default(), SOON)
+}
+
 fn failed(started: Result<Nodes, Failure>) -> String {
     started.map(|_| ()).unwrap_err().to_string()
 }
@@ -29,7 +33,7 @@ const SOON: Duration = Duration::from_secs(20);
 #[test]
 fn nodes_are_started_killed_and_started_again() {
     let folder = Folder::open(None, Some(3)).unwrap();
-    let mut nodes = Nodes::start(&folder, launch(NODE), SOON).unwrap();
+    let mut nodes = start(&folder, launch(NODE)).unwrap();
     assert_eq!(nodes.running().count(), 3);
     let (first, before) = nodes.running().map(|(name, id, _)| (name.clone(), id)).next().unwrap();
     assert_eq!(first, named("n1"));
@@ -54,7 +58,7 @@ fn nodes_are_started_killed_and_started_again() {
 #[test]
 fn a_node_that_is_not_there_is_named_with_those_that_are() {
     let folder = Folder::open(None, Some(2)).unwrap();
-    let mut nodes = Nodes::start(&folder, launch(NODE), SOON).unwrap();
+    let mut nodes = start(&folder, launch(NODE)).unwrap();
     let unknown = nodes.kill(&named("n9")).unwrap_err();
     assert_eq!(unknown.to_string(), "there is no node n9: the nodes are n1, n2");
     assert_eq!(unknown.exit_code(), 1);
@@ -63,7 +67,7 @@ fn a_node_that_is_not_there_is_named_with_those_that_are() {
 #[test]
 fn a_node_that_dies_early_shows_the_end_of_its_log() {
     let folder = Folder::open(None, Some(1)).unwrap();
-    let said = failed(Nodes::start(&folder, launch("seq 1 100 >&2; echo 'error: the disk is full' >&2; exit 1"), SOON));
+    let said = failed(start(&folder, launch("seq 1 100 >&2; echo 'error: the disk is full' >&2; exit 1")));
     assert!(said.contains("n1 has ended") && said.contains("error: the disk is full") && said.contains("\n  100\n"));
     assert!(!said.contains("\n  50\n"), "only the end: {said}");
 }
@@ -71,7 +75,7 @@ fn a_node_that_dies_early_shows_the_end_of_its_log() {
 #[test]
 fn a_node_that_does_not_listen_in_time_is_not_waited_for() {
     let folder = Folder::open(None, Some(1)).unwrap();
-    let said = failed(Nodes::start(&folder, launch("cat > /dev/null"), Duration::from_millis(50)));
+    let said = failed(Nodes::start(&folder, launch("cat > /dev/null"), Leashes::default(), Duration::from_millis(50)));
     assert!(said.contains("n1 does not listen in time"), "{said}");
 }
 
@@ -79,7 +83,7 @@ fn a_node_that_does_not_listen_in_time_is_not_waited_for() {
 fn a_program_that_is_not_there_is_named() {
     let folder = Folder::open(None, Some(1)).unwrap();
     let launch: Launch = Box::new(|_, _| Command::new("/nowhere/synod"));
-    let said = failed(Nodes::start(&folder, launch, SOON));
+    let said = failed(start(&folder, launch));
     assert!(said.contains("n1 cannot be started: /nowhere/synod"), "{said}");
 }
 
@@ -87,7 +91,7 @@ fn a_program_that_is_not_there_is_named() {
 fn nodes_end_when_the_demo_lets_go_of_them() {
     let folder = Folder::open(None, Some(3)).unwrap();
     let ends = "echo \"{\\\"name\\\":\\\"$1\\\",\\\"process_id\\\":$$,\\\"address\\\":\\\"h:$2\\\"}\"; cat > /dev/null; echo gone >&2";
-    let nodes = Nodes::start(&folder, launch(ends), SOON).unwrap();
+    let nodes = start(&folder, launch(ends)).unwrap();
     drop(nodes);
     for (name, _) in folder.nodes() {
         let log = std::fs::read_to_string(folder.log_of(name)).unwrap();
@@ -99,7 +103,7 @@ fn nodes_end_when_the_demo_lets_go_of_them() {
 fn a_node_that_ended_by_itself_is_noticed() {
     let folder = Folder::open(None, Some(1)).unwrap();
     let short = "echo \"{\\\"name\\\":\\\"$1\\\",\\\"process_id\\\":$$,\\\"address\\\":\\\"h:$2\\\"}\"; echo 'error: enough' >&2";
-    let mut nodes = Nodes::start(&folder, launch(short), SOON).unwrap();
+    let mut nodes = start(&folder, launch(short)).unwrap();
     let deadline = Instant::now() + SOON;
     let noticed = loop {
         match nodes.check() {
