@@ -181,7 +181,6 @@ impl Failure {
     }
 
     /// It may or may not have been done.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only a client can tell, and it is not connected yet"))]
     pub fn unknown(message: impl Into<String>) -> Failure {
         Failure { kind: FailureKind::Unknown, message: message.into() }
     }

@@ -3,6 +3,7 @@
 //! Every call blocks, for the command's deadline at most: the prompt has nothing else to do, and whoever implements this
 //! keeps the client's tasks running on a thread of its own meanwhile.
 
+use synod::net::cookie::Cookie;
 use synod::net::report::{Inspection, Report};
 use synod::paxos::{Ballot, Bytes, Place};
 
@@ -56,10 +57,11 @@ pub trait Backend {
 pub type Asked<T> = Vec<(String, Result<T, Failure>)>;
 
 /// Connects to a cluster.
-pub fn connect(args: &ConnectArgs, cookie: &[u8]) -> Result<Box<dyn Backend>, Failure> {
-    log::debug!("connecting with {args:?} and a cookie of {} bytes", cookie.len());
-    Err(Failure::not_done("this build has no client yet: it cannot connect to a cluster"))
+pub fn connect(args: &ConnectArgs, cookie: &Cookie) -> Result<Box<dyn Backend>, Failure> {
+    Ok(Box::new(remote::Remote::connect(args, cookie)?))
 }
+
+mod remote;
 
 #[cfg(test)]
 pub mod fake;

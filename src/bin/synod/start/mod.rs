@@ -11,6 +11,7 @@ mod stop;
 
 use std::thread;
 
+use synod::net::cookie::Cookie;
 use tokio::sync::oneshot;
 
 pub use options::{StartArgs, StartOptions};
@@ -71,7 +72,7 @@ fn with_repl(options: StartOptions) -> Result<u8, Failure> {
     ended.and(served)
 }
 
-fn serve(ready: &Ready, connect: &ConnectArgs, cookie: &[u8]) -> Result<u8, Failure> {
+fn serve(ready: &Ready, connect: &ConnectArgs, cookie: &Cookie) -> Result<u8, Failure> {
     let mut printer = Printer::standard(false);
     if printer.line(&ready.line(false)).is_err() {
         return Ok(0);

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use synod::net::cookie::Cookie;
 
 use crate::answer::Failure;
 use crate::cookie;
@@ -102,7 +103,7 @@ pub struct StartOptions {
     /// The cluster's name.
     pub cluster: String,
     /// The shared secret.
-    pub cookie: Vec<u8>,
+    pub cookie: Cookie,
     /// End when the standard input ends.
     pub until_stdin_closes: bool,
     /// Tell programs rather than people where it listens.

@@ -2,15 +2,69 @@
 
 use std::future::Future;
 
+use synod::actors::{Node, NodeError, NodeOptions};
+use synod::machine::Composite;
+use synod::paxos::Settings;
+
 use super::{Ready, StartOptions};
 use crate::answer::Failure;
+use crate::grammar::Address;
 
 /// Runs a node until `stop` ends or the node fails. Says when it listens.
 pub fn run_node(
     options: StartOptions,
-    _announce: impl FnOnce(&Ready) + 'static,
-    _stop: impl Future<Output = ()> + 'static,
+    announce: impl FnOnce(&Ready) + 'static,
+    stop: impl Future<Output = ()> + 'static,
 ) -> Result<(), Failure> {
-    log::debug!("starting {} in {}", options.name, options.data.display());
-    Err(Failure::not_done("this build has no node yet: it cannot start one"))
+    let failed = |error: NodeError| match error {
+        NodeError::Options(why) => Failure::usage(why),
+        error => Failure::not_done(error.to_string()),
+    };
+    let node = Node::start(node_options(options), Composite::default()).map_err(failed)?;
+    let address: Address = node.address().parse().map_err(Failure::not_done)?;
+    announce(&Ready { name: node.name().to_owned(), process_id: std::process::id(), address });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::not_done(format!("cannot wait for signals: {error}")))?;
+    let stopper = node.stopper();
+    let waited = std::thread::Builder::new().name("wait".to_owned()).spawn(move || node.wait());
+    let waited = waited.map_err(|error| Failure::not_done(format!("no thread to wait for the node: {error}")))?;
+    let ended = runtime.block_on(async move {
+        let (ended, has_ended) = tokio::sync::oneshot::channel();
+        let waiting = std::thread::Builder::new().name("ended".to_owned()).spawn(move || {
+            // Nobody listens only when this function has returned.
+            let _ = ended.send(waited.join());
+        });
+        drop(waiting);
+        tokio::pin!(stop);
+        tokio::pin!(has_ended);
+        tokio::select! {
+            ended = &mut has_ended => ended,
+            () = &mut stop => {
+                stopper.stop();
+                has_ended.await
+            }
+        }
+    });
+    match ended {
+        Ok(Ok(ended)) => ended.map_err(failed),
+        _ => Err(Failure::not_done("the node's thread ended in a panic")),
+    }
+}
+
+fn node_options(options: StartOptions) -> NodeOptions {
+    let defaults = Settings::default();
+    let settings = Settings {
+        window: options.window.unwrap_or(defaults.window),
+        batch: options.batch.unwrap_or(defaults.batch),
+        ..defaults
+    };
+    NodeOptions {
+        cluster: options.cluster,
+        or_free_port: options.or_free_port,
+        advertise: options.advertise.map(|address| address.to_string()),
+        peers: options.peers.into_iter().map(|(name, address)| (name, address.to_string())).collect(),
+        voters: options.voters,
+        settings,
+        ..NodeOptions::new(options.name, options.data, options.cookie).listen(options.listen.to_string())
+    }
 }
