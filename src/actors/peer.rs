@@ -11,8 +11,8 @@
 //! (`outgoing`) dials, drains the outbox a lot at a time, encodes many frames into one buffer and writes once. The other
 //! end of a connection is read by [`receive`].
 //!
-//! * The outbox is bounded in bytes. What would go over, and whatever comes while the link is down, is dropped and
-//!   counted: Paxos tolerates loss, and old messages are worth less than new ones.
+//! * The outbox is bounded in bytes. What would go over is dropped and counted, what comes while the link is down is
+//!   dropped: Paxos tolerates loss, and old messages are worth less than new ones.
 //! * A link that takes no bytes, or whose other end gives no sign of life, is cut and dialled again. Both ends of an
 //!   idle link give such signs; so a vanished peer, or a connection that outlived a partition, is noticed within
 //!   [`LinkLimits::patience`](crate::net::link::LinkLimits::patience).
@@ -49,23 +49,37 @@ pub struct Peer {
     gauge: Rc<Gauge>,
     outbox: Option<mpsc::UnboundedSender<Parcel>>,
     task: Option<JoinHandle<()>>,
+    /// Was told to stop: a supervisor that starts it again gets an actor that does nothing.
+    retired: bool,
 }
 
 impl Peer {
     /// The link to the node called `name`, which is dialled once an address is known.
     pub fn new(name: &str, address: Option<String>, context: LinkContext, events: Recipient<LinkEvent>) -> Peer {
         let address = watch::Sender::new(address);
-        Peer { name: name.to_owned(), context, events, address, gauge: Rc::default(), outbox: None, task: None }
+        let (name, gauge) = (name.to_owned(), Rc::default());
+        Peer { name, context, events, address, gauge, outbox: None, task: None, retired: false }
+    }
+
+    fn hang_up(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
     }
 
     fn post(&mut self, parcel: Parcel) {
-        if self.gauge.up.get()
-            && let Some(outbox) = &self.outbox
-        {
-            self.gauge.bytes.set(self.gauge.bytes.get() + parcel.bytes());
-            // A closed outbox has no task behind it: lost, like anything sent while the link is down.
-            let _ = outbox.send(parcel);
+        let Some(outbox) = self.outbox.as_ref().filter(|_| self.gauge.up.get()) else { return };
+        let waiting = self.gauge.bytes.get() + parcel.bytes();
+        if waiting > self.context.limits.outbox_bytes {
+            self.context.dropped.fetch_add(1, Ordering::Relaxed);
+            if !self.gauge.overflowed.replace(true) {
+                log::warn!("`{}` takes messages too slowly: dropping what does not fit", self.name);
+            }
+            return;
         }
+        self.gauge.bytes.set(waiting);
+        // A closed outbox has no task behind it: lost, like anything sent while the link is down.
+        let _ = outbox.send(parcel);
     }
 }
 
@@ -73,6 +87,9 @@ impl Actor for Peer {
     type Context = Context<Peer>;
 
     fn started(&mut self, _ctx: &mut Context<Peer>) {
+        if self.retired {
+            return;
+        }
         let (sender, outbox) = mpsc::unbounded_channel();
         self.outbox = Some(sender);
         self.gauge = Rc::default();
@@ -83,25 +100,19 @@ impl Actor for Peer {
     }
 
     fn stopped(&mut self, _ctx: &mut Context<Peer>) {
-        if let Some(task) = self.task.take() {
-            task.abort();
-        }
+        self.hang_up();
     }
 }
 
 impl Supervised for Peer {
     fn restarting(&mut self, _ctx: &mut Context<Peer>) {
-        if let Some(task) = self.task.take() {
-            task.abort();
-        }
+        self.hang_up();
     }
 }
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        if let Some(task) = self.task.take() {
-            task.abort();
-        }
+        self.hang_up();
     }
 }
 
@@ -115,12 +126,6 @@ impl Handler<Outbound> for Peer {
 
     fn handle(&mut self, Outbound(envelopes): Outbound, _ctx: &mut Context<Peer>) {
         let parcel = Parcel::Lot { bytes: envelopes.iter().map(approximate_len).sum(), envelopes };
-        if self.gauge.bytes.get() + parcel.bytes() > self.context.limits.outbox_bytes {
-            if self.context.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
-                log::warn!("`{}` takes messages too slowly: dropping what does not fit", self.name);
-            }
-            return;
-        }
         self.post(parcel);
     }
 }
@@ -164,6 +169,7 @@ impl Handler<Stop> for Peer {
     type Result = ();
 
     fn handle(&mut self, _stop: Stop, ctx: &mut Context<Peer>) {
+        self.retired = true;
         self.outbox = None;
         ctx.stop();
     }
@@ -208,7 +214,7 @@ impl Parcel {
     fn bytes(&self) -> usize {
         match self {
             Parcel::Lot { bytes, .. } => *bytes,
-            Parcel::Addresses(_) => 0,
+            Parcel::Addresses(addresses) => addresses.len() * ADDRESS,
         }
     }
 }
@@ -218,6 +224,8 @@ impl Parcel {
 struct Gauge {
     up: Cell<bool>,
     bytes: Cell<usize>,
+    /// Whether this link has dropped something for want of room.
+    overflowed: Cell<bool>,
 }
 
 impl Gauge {
@@ -225,6 +233,9 @@ impl Gauge {
         self.bytes.set(self.bytes.get().saturating_sub(bytes));
     }
 }
+
+/// What an address takes in a frame, roughly.
+const ADDRESS: usize = 128;
 
 #[cfg(test)]
 mod tests;

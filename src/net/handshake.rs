@@ -30,17 +30,13 @@
 //! Absent: sockets, time-outs and random numbers (the caller hands in a nonce, never the same twice), and any
 //! protection of the link afterwards: whoever can change bytes on the wire can change them there.
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use serde_bytes::ByteBuf;
-use sha2::{Digest, Sha256};
+mod end;
 
 use super::cookie::Cookie;
-use super::frame::{self, HANDSHAKE_LIMIT, Head};
 use super::identity::{NodeHello, PeerHello, check_name};
-use super::refusal::{Refused, RefusedBecause, Side};
-use crate::codec;
+use super::refusal::{Refused, RefusedBecause};
 use crate::paxos::BatchNumber;
+use end::{DIALER_ACCOUNT, End, LISTENER_ACCOUNT, LISTENER_VERDICT, MALFORMED, Sealed, cut};
 
 /// The lowest and the highest version of the protocol that this program speaks.
 pub const VERSIONS: (u16, u16) = (1, 1);
@@ -207,7 +203,9 @@ impl Dialer {
                 Ok(Turn::Next(DialerAwaits::Welcome { listener }))
             }
             DialerAwaits::Welcome { listener } => match self.end.hear_sealed(LISTENER_VERDICT, payload, out)? {
-                Sealed::Welcome { witnessed } => Ok(self.end.established(PeerHello::Node(listener), witnessed)),
+                Sealed::Welcome { witnessed } => {
+                    Ok(Turn::Established(self.end.established(PeerHello::Node(listener), witnessed)))
+                }
                 _ => Err(MALFORMED),
             },
             DialerAwaits::Preamble | DialerAwaits::Nothing => Err(MALFORMED),
@@ -298,7 +296,7 @@ impl Listener {
                 }
                 let ours = dialer.node().map_or(BatchNumber(0), |node| admission.witnessed(node));
                 self.end.say_sealed(LISTENER_VERDICT, &Sealed::Welcome { witnessed: ours }, out);
-                Ok(self.end.established(dialer, witnessed))
+                Ok(Turn::Established(self.end.established(dialer, witnessed)))
             }
             ListenerAwaits::Preamble | ListenerAwaits::Nothing => Err(MALFORMED),
         }
@@ -313,216 +311,6 @@ impl Listener {
 enum Turn<Awaits> {
     Next(Awaits),
     Established(Established),
-}
-
-/// What travels before the seals.
-#[derive(Serialize, Deserialize)]
-enum Plain {
-    Hello { nonce: [u8; 32], cluster: Option<String> },
-    Proof([u8; 32]),
-    Sealed { body: ByteBuf, seal: [u8; 32] },
-    WrongCookie,
-}
-
-/// What travels under a seal.
-#[derive(Serialize, Deserialize)]
-enum Sealed {
-    Account { hello: PeerHello, witnessed: BatchNumber },
-    Welcome { witnessed: BatchNumber },
-    Refuse(RefusedBecause),
-}
-
-/// Which step of the handshake a signature is for; each step is one side's.
-type Label = &'static [u8; 16];
-const DIALER_PROOF: Label = b"synod D proof   ";
-const LISTENER_ACCOUNT: Label = b"synod L account ";
-const DIALER_ACCOUNT: Label = b"synod D account ";
-const LISTENER_VERDICT: Label = b"synod L verdict ";
-
-const MAGIC: &[u8; 8] = b"\x93synod\r\n";
-const PREAMBLE: usize = MAGIC.len() + 4;
-const MALFORMED: Refused = Refused { by: Side::Us, because: RefusedBecause::Malformed };
-
-/// What both ends do alike.
-#[derive(Debug)]
-struct End {
-    local: Local,
-    nonce: [u8; 32],
-    /// Everything said by both so far, in order.
-    spoken: Sha256,
-    version: u16,
-    their_cluster: Option<String>,
-}
-
-impl End {
-    fn new(local: Local, nonce: [u8; 32]) -> End {
-        End { local, nonce, spoken: Sha256::new(), version: 0, their_cluster: None }
-    }
-
-    fn say_preamble(&mut self, out: &mut Vec<u8>) {
-        let (lowest, highest) = VERSIONS;
-        let preamble = [&MAGIC[..], &lowest.to_le_bytes(), &highest.to_le_bytes()].concat();
-        self.note(&preamble);
-        out.extend_from_slice(&preamble);
-    }
-
-    fn hear_preamble(&mut self, input: &[u8]) -> Result<Option<usize>, Refused> {
-        let there = input.len().min(MAGIC.len());
-        if input[..there] != MAGIC[..there] {
-            return Err(Refused { by: Side::Us, because: RefusedBecause::OtherProtocol });
-        }
-        let Some(preamble) = input.first_chunk::<PREAMBLE>() else {
-            return Ok(None);
-        };
-        let [.., a, b, c, d] = *preamble;
-        let theirs = (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]));
-        let version = common_version(VERSIONS, theirs)
-            .ok_or(Refused { by: Side::Us, because: RefusedBecause::VersionMismatch { ours: VERSIONS, theirs } })?;
-        self.version = version;
-        self.note(preamble);
-        Ok(Some(PREAMBLE))
-    }
-
-    fn say_hello(&mut self, out: &mut Vec<u8>) {
-        let hello = Plain::Hello { nonce: self.nonce, cluster: self.local.cluster.clone() };
-        self.say(&hello, out);
-    }
-
-    fn hear_hello(&mut self, payload: &[u8]) -> Result<(), Refused> {
-        let Plain::Hello { cluster, .. } = decode(payload)? else {
-            return Err(MALFORMED);
-        };
-        if cluster.as_deref().is_some_and(|cluster| check_name(cluster).is_err()) {
-            return Err(MALFORMED);
-        }
-        self.their_cluster = cluster;
-        self.note(payload);
-        Ok(())
-    }
-
-    fn say_proof(&mut self, out: &mut Vec<u8>) {
-        let proof = Plain::Proof(self.sign(DIALER_PROOF, &[]));
-        self.say(&proof, out);
-    }
-
-    fn hear_proof(&mut self, payload: &[u8], out: &mut Vec<u8>) -> Result<(), Refused> {
-        match decode(payload)? {
-            Plain::Proof(proof) if self.verifies(DIALER_PROOF, &[], &proof) => {
-                self.note(payload);
-                Ok(())
-            }
-            Plain::Proof(_) => Err(self.refuse_cookie(out)),
-            _ => Err(MALFORMED),
-        }
-    }
-
-    fn say_sealed(&mut self, label: Label, sealed: &Sealed, out: &mut Vec<u8>) {
-        let body = codec::encode(sealed);
-        let seal = self.sign(label, &body);
-        self.say(&Plain::Sealed { body: body.into(), seal }, out);
-    }
-
-    fn hear_sealed(&mut self, label: Label, payload: &[u8], out: &mut Vec<u8>) -> Result<Sealed, Refused> {
-        let (body, seal) = match decode(payload)? {
-            Plain::Sealed { body, seal } => (body, seal),
-            Plain::WrongCookie => return Err(Refused { by: Side::Peer, because: self.wrong_cookie() }),
-            Plain::Hello { .. } | Plain::Proof(_) => return Err(MALFORMED),
-        };
-        if !self.verifies(label, &body, &seal) {
-            return Err(self.refuse_cookie(out));
-        }
-        self.note(payload);
-        match decode(&body)? {
-            Sealed::Refuse(because) => Err(Refused { by: Side::Peer, because: because.mirrored() }),
-            sealed => Ok(sealed),
-        }
-    }
-
-    /// Whether a peer that knows the cookie fits, by our own lights first, then by the policy's.
-    fn judge(&self, peer: &PeerHello, admission: &dyn Admission) -> Result<(), RefusedBecause> {
-        self.same_cluster()?;
-        if let PeerHello::Node(theirs) = peer {
-            if theirs.check().is_err() {
-                return Err(RefusedBecause::Malformed);
-            }
-            let agreement = self.local.hello.node().map_or(Ok(()), |ours| ours.agrees_with(theirs));
-            match &self.local.expected {
-                Some(expected) if *expected != theirs.name && agreement != Err(RefusedBecause::SelfDial) => {
-                    let (expected, found) = (expected.clone(), theirs.name.clone());
-                    return Err(RefusedBecause::NotExpected { expected, found });
-                }
-                _ => agreement?,
-            }
-        }
-        admission.admit(peer)
-    }
-
-    fn same_cluster(&self) -> Result<(), RefusedBecause> {
-        match (&self.local.cluster, &self.their_cluster) {
-            (Some(ours), Some(theirs)) if ours != theirs => {
-                Err(RefusedBecause::WrongCluster { ours: ours.clone(), theirs: theirs.clone() })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn refuse(&mut self, label: Label, because: RefusedBecause, out: &mut Vec<u8>) -> Refused {
-        self.say_sealed(label, &Sealed::Refuse(because.clone()), out);
-        Refused { by: Side::Us, because }
-    }
-
-    fn refuse_cookie(&mut self, out: &mut Vec<u8>) -> Refused {
-        self.say(&Plain::WrongCookie, out);
-        Refused { by: Side::Us, because: self.wrong_cookie() }
-    }
-
-    /// Cookies differ: most likely because the clusters do, if their names differ.
-    fn wrong_cookie(&self) -> RefusedBecause {
-        self.same_cluster().err().unwrap_or(RefusedBecause::WrongCookie)
-    }
-
-    fn established<Awaits>(&self, peer: PeerHello, witnessed: BatchNumber) -> Turn<Awaits> {
-        Turn::Established(Established { peer, witnessed, version: self.version })
-    }
-
-    fn say(&mut self, message: &Plain, out: &mut Vec<u8>) {
-        let start = out.len();
-        frame::append(out, HANDSHAKE_LIMIT, |out| codec::encode_into(out, message))
-            .expect("`Local` and `judge` let no long names, addresses or lists through");
-        let payload = start + frame::HEADER;
-        self.note(&out[payload..]);
-    }
-
-    fn note(&mut self, said: &[u8]) {
-        self.spoken.update((said.len() as u64).to_le_bytes());
-        self.spoken.update(said);
-    }
-
-    fn sign(&self, label: Label, body: &[u8]) -> [u8; 32] {
-        self.local.cookie.sign(&[label, &self.spoken.clone().finalize(), body])
-    }
-
-    fn verifies(&self, label: Label, body: &[u8], signature: &[u8; 32]) -> bool {
-        self.local.cookie.verifies(&[label, &self.spoken.clone().finalize(), body], signature)
-    }
-}
-
-/// The highest version that both speak.
-fn common_version(ours: (u16, u16), theirs: (u16, u16)) -> Option<u16> {
-    let (lowest, highest) = (ours.0.max(theirs.0), ours.1.min(theirs.1));
-    (lowest <= highest).then_some(highest)
-}
-
-fn cut(input: &[u8]) -> Result<Option<(&[u8], usize)>, Refused> {
-    match frame::head(input, HANDSHAKE_LIMIT) {
-        Ok(Head::Frame { payload, taken }) => Ok(Some((payload, taken))),
-        Ok(Head::Partial { .. }) => Ok(None),
-        Err(_) => Err(MALFORMED),
-    }
-}
-
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refused> {
-    codec::decode(bytes, HANDSHAKE_LIMIT).map_err(|_| MALFORMED)
 }
 
 #[cfg(test)]

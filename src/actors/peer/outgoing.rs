@@ -81,6 +81,7 @@ impl Outgoing {
         self.gauge.up.set(false);
         while self.outbox.try_recv().is_ok() {}
         self.gauge.bytes.set(0);
+        self.gauge.overflowed.set(false);
         ended
     }
 

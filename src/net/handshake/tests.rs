@@ -2,8 +2,11 @@
 
 use proptest::prelude::*;
 
+use super::end::{PREAMBLE, common_version};
 use super::*;
+use crate::net::frame;
 use crate::net::identity::{ClusterId, Identity};
+use crate::net::refusal::Side;
 use crate::paxos::{Incarnation, NodeId};
 
 type Outcome = Result<Established, Refused>;
