@@ -245,7 +245,12 @@ impl<D: Disk + Send + Sync + 'static> DiskThread<D> {
         match command {
             DiskCommand::SupplySlots { to, first, upto } => {
                 let entries = self.journal.read_slots(first, upto, MAX_MESSAGE_BYTES)?;
-                self.saying.push((to, LearnerMessage::Chosen { entries, chosen_upto: upto }.into()));
+                if !entries.is_empty() {
+                    self.saying.push((to, LearnerMessage::Chosen { entries, chosen_upto: upto }.into()));
+                } else if let Some(part) = self.snapshot_part(Slot::ZERO, 0) {
+                    // A snapshot that was installed here took the place of these slots.
+                    self.saying.push((to, part.into()));
+                }
             }
             DiskCommand::SupplySnapshot { to, upto, offset } => {
                 if let Some(part) = self.snapshot_part(upto, offset) {

@@ -203,7 +203,9 @@ impl Host {
     }
 
     fn meet(&mut self, hello: &NodeHello, witnessed: BatchNumber, ctx: &mut Context<Host>) {
-        if let Some(number) = self.founded.as_ref().and_then(|founded| founded.number(hello)) {
+        // Whoever has not recorded the founding yet comes again when it has.
+        let founded = self.founded.as_ref().filter(|_| hello.identity.is_some());
+        if let Some(number) = founded.and_then(|founded| founded.number(hello)) {
             self.greet(number, witnessed);
         }
         let moved = self.setup.about.book.borrow_mut().hear_first_hand(&hello.name, &hello.address, wall_ms());

@@ -16,7 +16,7 @@ use super::events::Events;
 use super::role::Lot;
 use super::router::{Outgoing, Router};
 use crate::paxos::{
-    AcceptorMessage, ClientId, Effect, Effects, ExecutorMessage, LearnerMessage, Message, NodeId, ProposerMessage,
+    AcceptorMessage, ClientId, Effect, Effects, Event, ExecutorMessage, LearnerMessage, Message, NodeId, ProposerMessage,
     Reply, Slot, Snapshot,
 };
 use crate::storage::FileDisk;
@@ -134,7 +134,12 @@ impl Outlet {
                 Effect::InstallSnapshot { upto, bytes } => self.snapshot(SnapshotWork::Check { upto, bytes }),
                 Effect::TakeSnapshot { .. } => self.snapshot(SnapshotWork::Take),
                 Effect::Reply { client, reply } => replies.entry(client).or_default().push(reply),
-                Effect::Note(event) => self.events.note(&event),
+                Effect::Note(event) => {
+                    if event == (Event::Admitted {}) {
+                        disk.push(DiskCommand::Vouch);
+                    }
+                    self.events.note(&event);
+                }
             }
         }
         self.disk.send(disk);

@@ -13,7 +13,7 @@ use super::cookie::Cookie;
 pub fn default_path() -> Result<PathBuf, String> {
     let absolute = |variable| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
     let config = absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")));
-    let config = config.ok_or("there is no home folder to keep the cookie in: set HOME, or name a file by --cookie")?;
+    let config = config.ok_or("there is no home folder to keep the cookie in: set HOME, or name a file by --cookie-file")?;
     Ok(config.join("synod").join("cookie"))
 }
 
@@ -40,7 +40,7 @@ fn read_if_there(path: &Path) -> Result<Option<Cookie>, String> {
     };
     let metadata = file.metadata().map_err(failed)?;
     if !metadata.is_file() {
-        return Err(format!("{} is not a file: name the cookie's file by --cookie", path.display()));
+        return Err(format!("{} is not a file: name the cookie's file by --cookie-file", path.display()));
     }
     if is_open_to_others(&metadata) {
         return Err(format!("others may read the cookie file {0}: chmod 600 {0}", path.display()));

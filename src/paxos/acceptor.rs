@@ -199,6 +199,7 @@ impl Acceptor {
         let configuration = self.configurations.latest();
         if let Some(event) = self.admission.greet(peer, witnessed, durable, configuration) {
             fx.note(event);
+            fx.append(self.admission.confirm().into_iter().collect());
             fx.send(self.own, ProposerMessage::Standing { admitted: self.admission.admitted() });
         }
     }

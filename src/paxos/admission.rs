@@ -9,7 +9,15 @@
 //! n3 prepares, asks {n2, n3}                      n2 reports no vote: n3 proposes Y in slot 5
 //! ```
 //!
-//! So a node waits for handshakes with a quorum (itself counted) before its first vote, and never votes again once one
+//! The first time, it waits for all: founders that have not met may found two clusters, if one of them is wiped in
+//! between, and only a founding that every founder recorded cannot be founded differently any more:
+//!
+//! ```text
+//! n1 and n2 know all three, and vote: X is chosen        n3 has not met n2 yet
+//! n2 is wiped, draws another incarnation                 n2 and n3 found a cluster that never heard of X
+//! ```
+//!
+//! Afterwards a node waits for handshakes with a quorum (itself counted) before its first vote, and never votes again once one
 //! peer has seen more than it has. What remains undetectable: a loss that no member of that quorum had witnessed.
 
 use std::collections::BTreeMap;
@@ -41,24 +49,31 @@ pub struct Admission {
     /// The last batch of our journal when it was opened.
     recovered: BatchNumber,
     greeted: Tally,
+    /// Whether every founder is known to have recorded the founding. A journal without a founding needs none.
+    confirmed: bool,
     witnessed: BTreeMap<NodeId, BatchNumber>,
 }
 
 impl Admission {
     /// Before any handshake, with a journal that ends at `recovered`.
     pub fn new(own: NodeId, recovered: BatchNumber) -> Admission {
-        Admission { own, standing: Standing::Waiting, recovered, greeted: Tally::new(), witnessed: BTreeMap::new() }
+        Admission { own, standing: Standing::Waiting, recovered, greeted: Tally::new(), confirmed: true, witnessed: BTreeMap::new() }
     }
 
     /// Folds a record that this room owns.
     pub fn apply_record(&mut self, record: &Record) {
-        if let Record::Witnessed { node, batch } = record {
-            let seen = self.witnessed.entry(*node).or_default();
-            *seen = (*seen).max(*batch);
+        match record {
+            Record::Founded { .. } => self.confirmed = false,
+            Record::Confirmed {} => self.confirmed = true,
+            Record::Witnessed { node, batch } => {
+                let seen = self.witnessed.entry(*node).or_default();
+                *seen = (*seen).max(*batch);
+            }
+            _ => {}
         }
     }
 
-    /// A handshake with `peer` succeeded: it has seen our journal up to `witnessed`, which is now durable up to
+    /// A handshake with `peer`, which has recorded the same founding, succeeded: it has seen our journal up to `witnessed`, which is now durable up to
     /// `durable`. Says what changed.
     pub fn greet(
         &mut self,
@@ -75,11 +90,18 @@ impl Admission {
         }
         self.greeted.count(self.own, configuration);
         self.greeted.count(peer, configuration);
-        if self.standing == Standing::Waiting && self.greeted.is_quorum() {
+        let all = || configuration.nodes().all(|node| self.greeted.contains(node));
+        if self.standing == Standing::Waiting && self.greeted.is_quorum() && (self.confirmed || all()) {
             self.standing = Standing::Admitted;
             return Some(Event::Admitted {});
         }
         None
+    }
+
+    /// The record to journal when this node is admitted for the first time. Lost, it only means waiting for all again;
+    /// in the journal it stands before the first vote.
+    pub fn confirm(&mut self) -> Option<Record> {
+        (self.admitted() && !std::mem::replace(&mut self.confirmed, true)).then_some(Record::Confirmed {})
     }
 
     /// The record to journal when a peer names a higher batch than before.

@@ -10,6 +10,7 @@
 //! | `Reserved` | proposer | a restart must never use a ballot again |
 //! | `Chosen` | learner | a chosen value that our own vote does not tell |
 //! | `ChosenUpto` | learner, lazily | saves asking again after a restart |
+//! | `Confirmed` | admission, lazily | before it, the cluster might still be founded differently elsewhere |
 //! | `Witnessed` | admission, lazily | tells a peer that its journal has lost what it acknowledged |
 
 use serde::{Deserialize, Serialize};
@@ -78,4 +79,6 @@ pub enum Record {
         /// The highest number it named.
         batch: BatchNumber,
     },
+    /// Every founder has shown that it recorded the same founding.
+    Confirmed {},
 }

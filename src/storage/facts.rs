@@ -11,6 +11,7 @@ use crate::paxos::{Ballot, BatchNumber, NodeId, Record, Slot};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Facts {
     founded: Option<Record>,
+    confirmed: bool,
     promise: Ballot,
     reserved: Ballot,
     chosen_upto: Option<(Slot, Ballot)>,
@@ -24,6 +25,7 @@ impl Facts {
             Record::Founded { .. } => self.founded = Some(record.clone()),
             Record::Promise { ballot } | Record::Vote { ballot, .. } => self.promise = self.promise.max(*ballot),
             Record::Reserved { ballot } => self.reserved = self.reserved.max(*ballot),
+            Record::Confirmed {} => self.confirmed = true,
             Record::Chosen { .. } => {}
             Record::ChosenUpto { ballot, upto } => self.chosen_upto = self.chosen_upto.max(Some((*upto, *ballot))),
             Record::Witnessed { node, batch } => {
@@ -36,6 +38,9 @@ impl Facts {
     /// The records that say the same.
     pub fn records(&self) -> Vec<Record> {
         let mut records: Vec<Record> = self.founded.iter().cloned().collect();
+        if self.confirmed {
+            records.push(Record::Confirmed {});
+        }
         if self.promise > Ballot::ZERO {
             records.push(Record::Promise { ballot: self.promise });
         }

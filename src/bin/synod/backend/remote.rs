@@ -120,7 +120,7 @@ async fn pages(client: &Client, prefix: Bytes, limit: usize, local: bool) -> Res
     let mut after = None;
     while pairs.len() < limit {
         let left = u32::try_from(limit - pairs.len()).unwrap_or(u32::MAX);
-        let scan = Scan { prefix: prefix.clone(), after: after.take(), limit: left };
+        let scan = Scan { prefix: prefix.clone(), after: after.take(), limit: left, ..Scan::default() };
         let page = if local { client.scan_local(scan).await? } else { client.scan(scan).await? };
         pairs.extend(page.entries);
         after = page.next;
