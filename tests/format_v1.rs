@@ -24,7 +24,7 @@ fn batches() -> [Vec<Record>; 2] {
     let value = Value::batch(Stamp { time_ms: 8, seed: 9 }, &commands);
     [
         vec![
-            Record::Founded { node: NodeId(1), configuration: Configuration::numbered(1) },
+            Record::Founded { cluster: "synod".into(), node: NodeId(1), configuration: Configuration::numbered(1) },
             Record::Promise { ballot },
             Record::Vote { slot: Slot(1), ballot, value },
             Record::Reserved { ballot },
@@ -33,6 +33,7 @@ fn batches() -> [Vec<Record>; 2] {
             Record::Chosen { slot: Slot(2), ballot, value: Value::no_op() },
             Record::ChosenUpto { ballot, upto: Slot(2) },
             Record::Witnessed { node: NodeId(2), batch: BatchNumber(10) },
+            Record::Confirmed {},
         ],
     ]
 }

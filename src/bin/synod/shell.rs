@@ -8,7 +8,7 @@ use std::io::BufRead;
 use crate::answer::{Answer, Failure};
 use crate::backend::Backend;
 use crate::execute::{self, execute};
-use crate::grammar::{self, Command, Line, NodeName, StageCommand, Stop};
+use crate::grammar::{self, Command, LEADER, Line, NodeName, StageCommand, Stop};
 use crate::output::{Closed, Printer};
 
 /// Whoever owns the nodes' processes.
@@ -147,9 +147,6 @@ impl<'a> Shell<'a> {
         }
     }
 }
-
-/// In place of a node's name.
-const LEADER: &str = "leader";
 
 #[cfg(test)]
 mod tests;

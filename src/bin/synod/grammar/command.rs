@@ -177,11 +177,14 @@ pub enum StageCommand {
     },
 }
 
+/// In place of a node's name: whichever leads.
+pub const LEADER: &str = "leader";
+
 /// `[@NODE] VALUE`.
 #[derive(Args, Clone, Debug, PartialEq)]
 pub struct ProposeArgs {
     /// The value; before it `@NODE` to go through that node.
-    #[arg(value_name = "[@NODE] VALUE", num_args = 1..=2, required = true, allow_negative_numbers = true)]
+    #[arg(value_names = ["@NODE", "VALUE"], num_args = 1..=2, required = true, allow_negative_numbers = true)]
     words: Vec<Text>,
 }
 
@@ -208,7 +211,7 @@ pub struct CasArgs {
     /// The key.
     key: Text,
     /// The value that the key must have, and the one that it gets.
-    #[arg(value_name = "EXPECTED NEW", num_args = 1..=2, required = true, allow_negative_numbers = true)]
+    #[arg(value_names = ["EXPECTED", "NEW"], num_args = 1..=2, required = true, allow_negative_numbers = true)]
     values: Vec<Text>,
     /// The key must not be there.
     #[arg(long)]
@@ -233,7 +236,7 @@ impl CasArgs {
 #[derive(Args, Clone, Debug, PartialEq)]
 pub struct LogArgs {
     /// Only this node; only these slots, both inclusive.
-    #[arg(value_name = "[NODE] [FROM..TO]", num_args = 0..=2)]
+    #[arg(value_names = ["NODE", "FROM..TO"], num_args = 0..=2)]
     words: Vec<LogArgument>,
 }
 

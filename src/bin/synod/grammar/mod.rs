@@ -12,11 +12,12 @@ mod command;
 
 use std::ffi::OsString;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::error::ErrorKind;
 use clap::{Args, FromArgMatches, Parser, Subcommand};
 
 pub use arguments::{Address, NodeName, PeerAddress, SlotOrPlace, deadline};
-pub use command::{Command, StageCommand};
+pub use command::{Command, LEADER, StageCommand};
 
 use crate::answer::Failure;
 use crate::{completions, demo, repl, start, words};
@@ -37,7 +38,7 @@ pub struct ConnectArgs {
     pub connect: Vec<Address>,
 
     /// The name of the cluster.
-    #[arg(long, value_name = "NAME", default_value = DEFAULT_CLUSTER)]
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_CLUSTER, value_parser = NonEmptyStringValueParser::new())]
     pub cluster: String,
 
     /// The secret that all nodes and clients of a cluster share [default: a file of the user's, made on first use].
@@ -146,8 +147,7 @@ pub fn line_grammar(staged: bool) -> clap::Command {
             .no_binary_name(true)
             .subcommand_required(true)
             .subcommand_value_name("COMMAND")
-            .subcommand_help_heading("Commands (`help COMMAND` says more)")
-            .help_template("{all-args}"),
+            .help_template("Commands (`help COMMAND` says more):\n{subcommands}"),
     );
     if staged {
         grammar = StageCommand::augment_subcommands(grammar);

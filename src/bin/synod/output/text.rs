@@ -50,11 +50,12 @@ pub fn table<'a>(header: impl IntoIterator<Item = &'a str>, terminal: bool) -> T
     table.load_style(comfy_table::presets::NOTHING);
     let bold = |name: &str| Cell::new(name).add_attribute(Attribute::Bold);
     table.set_header(header.into_iter().map(bold));
-    if terminal {
-        table.set_content_arrangement(ContentArrangement::Dynamic);
-    } else {
-        table.force_no_tty().set_content_arrangement(ContentArrangement::Disabled);
+    if !terminal {
+        table.force_no_tty();
     }
+    // Some terminals do not tell their width, or tell 0: then a line may be as long as it is.
+    let fits = terminal && table.width().is_some_and(|width| width >= LEAST_WIDTH);
+    table.set_content_arrangement(if fits { ContentArrangement::Dynamic } else { ContentArrangement::Disabled });
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
@@ -319,5 +320,7 @@ const NONE: &str = "(none)";
 const ABSENT: &str = "-";
 /// For a slot that holds no commands.
 const NO_OP: &str = "no-op";
+/// Characters: in less, no table can be read.
+const LEAST_WIDTH: u16 = 60;
 /// In one cell.
 const MOST_COMMANDS: usize = 4;

@@ -1,6 +1,6 @@
 //! What the tab key offers: commands, the options of a command, and the names of nodes.
 
-use crate::grammar::line_grammar;
+use crate::grammar::{LEADER, line_grammar};
 
 /// Where the word under the cursor begins, and what it may become. `line` ends at the cursor.
 pub fn candidates(line: &str, names: &[String], staged: bool) -> (usize, Vec<String>) {
@@ -27,7 +27,7 @@ pub fn candidates(line: &str, names: &[String], staged: bool) -> (usize, Vec<Str
             .collect(),
         Some("propose") => names.iter().map(|name| format!("@{name}")).collect(),
         Some("connect") => names.iter().map(|name| format!("{name}@")).collect(),
-        Some("fail") => names.iter().cloned().chain(["leader".to_owned()]).collect(),
+        Some("fail") => names.iter().cloned().chain([LEADER.to_owned()]).collect(),
         Some(command) => {
             let takes_node = |argument: &clap::Arg| {
                 argument.is_positional() && matches!(argument.get_id().as_str(), "node" | "words")

@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use synod::net::cookie::Cookie;
 
 use crate::answer::Failure;
 use crate::cookie;
-use crate::grammar::{Address, DEFAULT_CLUSTER, NodeName, PeerAddress};
+use crate::grammar::{Address, DEFAULT_CLUSTER, LEADER, NodeName, PeerAddress};
 
 /// The flags, as typed.
 #[derive(Args, Clone, Debug, PartialEq)]
@@ -55,7 +56,7 @@ pub struct StartArgs {
     pub batch: Option<u32>,
 
     /// The name of the cluster.
-    #[arg(long, value_name = "NAME", default_value = DEFAULT_CLUSTER)]
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_CLUSTER, value_parser = NonEmptyStringValueParser::new())]
     pub cluster: String,
 
     /// The secret that all nodes and clients share [default: a file of the user's, made on first use].
@@ -190,6 +191,9 @@ impl StartArgs {
             Vec::new()
         };
         voters.sort();
+        if self.name.0 == LEADER || voters.iter().any(|name| name.0 == LEADER) {
+            return Err(Failure::usage(format!("no node can be called {LEADER}: `fail {LEADER}` means another thing")));
+        }
         if let Some(twice) = voters.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(Failure::usage(format!("--voters names {} twice", twice[0])));
         }
@@ -270,6 +274,8 @@ mod tests {
         refused("--voters n1,n2,n2", "names n2 twice");
         refused("--alone --voters n1", "cannot be used with");
         refused("--alone --window 0", "--window");
+        refused("--alone --cluster ''", "--cluster");
+        refused("--peer leader=h:1", "no node can be called leader");
     }
 
     #[test]
