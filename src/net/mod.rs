@@ -1,5 +1,19 @@
 //! How nodes and clients talk: frames, the wire codec, the handshake. Everything here but the socket tasks is sans-IO.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | [`frame`] | length, checksum, payload: how a stream falls into pieces |
+//! | [`wire`], [`report`] | what a payload says once a handshake has succeeded |
+//! | [`handshake`], [`refusal`] | proving the cookie, introducing one another; why there is no link |
+//! | [`cookie`] | the shared secret |
+//! | [`identity`] | names, cluster ids, the founding of a cluster |
+//! | [`addresses`] | `HOST:PORT`, and the book of who lives where |
 
+pub mod addresses;
 pub mod cookie;
+pub mod frame;
+pub mod handshake;
+pub mod identity;
+pub mod refusal;
 pub mod report;
 pub mod wire;
