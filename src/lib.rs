@@ -1,4 +1,6 @@
 //! Synod: a Multi-Paxos replicated state machine.
+#[cfg(feature = "runtime")]
+pub mod actors;
 pub mod client;
 pub mod codec;
 pub mod machine;

@@ -80,7 +80,7 @@ impl Local {
 }
 
 /// What the handshake asks this end about a peer that has proved to know the cookie.
-pub trait Admission {
+pub trait Admission: Send + Sync {
     /// Whether this peer may talk to us. Cookie, cluster, founders and cluster ids have been compared before.
     fn admit(&self, peer: &PeerHello) -> Result<(), RefusedBecause>;
 

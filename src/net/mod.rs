@@ -8,12 +8,22 @@
 //! | [`cookie`] | the shared secret |
 //! | [`identity`] | names, cluster ids, the founding of a cluster |
 //! | [`addresses`] | `HOST:PORT`, and the book of who lives where |
+//! | `codec`, `link` | with `runtime`: frames for tokio-util, connections |
+//! | `cookie_file`, `address_file` | with `runtime`: what of this is kept on disk |
 
+#[cfg(feature = "runtime")]
+pub mod address_file;
 pub mod addresses;
+#[cfg(feature = "runtime")]
+pub mod codec;
 pub mod cookie;
+#[cfg(feature = "runtime")]
+pub mod cookie_file;
 pub mod frame;
 pub mod handshake;
 pub mod identity;
+#[cfg(feature = "runtime")]
+pub mod link;
 pub mod refusal;
 pub mod report;
 pub mod wire;

@@ -6,7 +6,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::report::{Inspection, Report};
-use crate::paxos::{BatchNumber, Bytes, Command, Envelope, Reply, SessionId, Token};
+use crate::paxos::{
+    AcceptorMessage, BatchNumber, Bytes, Command, Envelope, ExecutorMessage, LearnerMessage, Message, ProposerMessage,
+    Reply, SessionId, Token,
+};
 
 /// From a node to a node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -80,3 +83,33 @@ pub enum NodeFrame {
         report: Result<Report, String>,
     },
 }
+
+/// Roughly how many bytes an envelope takes in a frame: whatever can be large in it is counted.
+pub fn approximate_len(envelope: &Envelope) -> usize {
+    let commands = |commands: &[Command]| commands.iter().map(|command| command.encoded_len() + 16).sum();
+    ENVELOPE
+        + match &envelope.message {
+            Message::Proposer(
+                ProposerMessage::Submit { commands: all } | ProposerMessage::Forward { commands: all },
+            ) => commands(all),
+            Message::Proposer(ProposerMessage::Promise(promise)) => {
+                promise.votes.iter().map(|vote| vote.value.as_bytes().len() + 32).sum()
+            }
+            Message::Acceptor(AcceptorMessage::Accept { proposals, .. }) => {
+                proposals.iter().map(|(_, value)| value.as_bytes().len() + 16).sum()
+            }
+            Message::Learner(LearnerMessage::Chosen { entries, .. }) => {
+                entries.iter().map(|(_, _, value)| value.as_bytes().len() + 32).sum()
+            }
+            Message::Learner(LearnerMessage::SnapshotPart { bytes, .. }) => bytes.len(),
+            Message::Learner(LearnerMessage::Accepted(accepted)) => accepted.slots.len() * 8,
+            Message::Executor(ExecutorMessage::Refused { commands, .. }) => commands.len() * 20,
+            _ => 0,
+        }
+}
+
+/// What an envelope takes beside the parts that can be large.
+const ENVELOPE: usize = 64;
+
+#[cfg(test)]
+mod tests;

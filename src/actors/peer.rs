@@ -1,0 +1,230 @@
+//! The TCP codec actor: typed envelopes in and out, one actor per remote node.
+//!
+//! ```text
+//!              Outbound                      PeerFrame bytes                     InboundLot
+//!   router ──────────────► Peer ─► outbox ─► link task ═══ TCP ═══► `receive` ──────────────► router
+//!                            ▲                   │        ◄─ signs of life
+//!                            └── LinkEvent ──────┘ Up, Down, Refused
+//! ```
+//!
+//! Each node dials every other and talks on the connection that it dialled. The actor only queues; a task of its own
+//! (`outgoing`) dials, drains the outbox a lot at a time, encodes many frames into one buffer and writes once. The other
+//! end of a connection is read by [`receive`].
+//!
+//! * The outbox is bounded in bytes. What would go over, and whatever comes while the link is down, is dropped and
+//!   counted: Paxos tolerates loss, and old messages are worth less than new ones.
+//! * A link that takes no bytes, or whose other end gives no sign of life, is cut and dialled again. Both ends of an
+//!   idle link give such signs; so a vanished peer, or a connection that outlived a partition, is noticed within
+//!   [`LinkLimits::patience`](crate::net::link::LinkLimits::patience).
+//! * Who received a lot checks that the messages name the peer as their sender and are such as may travel.
+//!
+//! Absent: any thought about what a message means, and actix timers (they starve under load; the tasks keep time).
+
+mod inbound;
+mod outgoing;
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+
+use actix::prelude::*;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+pub use inbound::{InboundAddresses, InboundLot, receive};
+
+use crate::net::identity::NodeHello;
+use crate::net::link::LinkContext;
+use crate::net::refusal::Refused;
+use crate::net::wire::{KnownAddress, approximate_len};
+use crate::paxos::{BatchNumber, Envelope};
+use outgoing::Outgoing;
+
+/// The outgoing link to one remote node. Must be started on the arbiter that it is made on.
+pub struct Peer {
+    name: String,
+    context: LinkContext,
+    events: Recipient<LinkEvent>,
+    address: watch::Sender<Option<String>>,
+    gauge: Rc<Gauge>,
+    outbox: Option<mpsc::UnboundedSender<Parcel>>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Peer {
+    /// The link to the node called `name`, which is dialled once an address is known.
+    pub fn new(name: &str, address: Option<String>, context: LinkContext, events: Recipient<LinkEvent>) -> Peer {
+        let address = watch::Sender::new(address);
+        Peer { name: name.to_owned(), context, events, address, gauge: Rc::default(), outbox: None, task: None }
+    }
+
+    fn post(&mut self, parcel: Parcel) {
+        if self.gauge.up.get()
+            && let Some(outbox) = &self.outbox
+        {
+            self.gauge.bytes.set(self.gauge.bytes.get() + parcel.bytes());
+            // A closed outbox has no task behind it: lost, like anything sent while the link is down.
+            let _ = outbox.send(parcel);
+        }
+    }
+}
+
+impl Actor for Peer {
+    type Context = Context<Peer>;
+
+    fn started(&mut self, _ctx: &mut Context<Peer>) {
+        let (sender, outbox) = mpsc::unbounded_channel();
+        self.outbox = Some(sender);
+        self.gauge = Rc::default();
+        let (name, context, events) = (self.name.clone(), self.context.clone(), self.events.clone());
+        let address = self.address.subscribe();
+        let outgoing = Outgoing::new(name, context, events, address, outbox, Rc::clone(&self.gauge));
+        self.task = Some(actix::spawn(outgoing.run()));
+    }
+
+    fn stopped(&mut self, _ctx: &mut Context<Peer>) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
+    }
+}
+
+impl Supervised for Peer {
+    fn restarting(&mut self, _ctx: &mut Context<Peer>) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
+    }
+}
+
+/// Messages for the remote node, one lot.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Outbound(pub Vec<Envelope>);
+
+impl Handler<Outbound> for Peer {
+    type Result = ();
+
+    fn handle(&mut self, Outbound(envelopes): Outbound, _ctx: &mut Context<Peer>) {
+        let parcel = Parcel::Lot { bytes: envelopes.iter().map(approximate_len).sum(), envelopes };
+        if self.gauge.bytes.get() + parcel.bytes() > self.context.limits.outbox_bytes {
+            if self.context.dropped.fetch_add(1, Ordering::Relaxed) == 0 {
+                log::warn!("`{}` takes messages too slowly: dropping what does not fit", self.name);
+            }
+            return;
+        }
+        self.post(parcel);
+    }
+}
+
+/// Addresses to tell the remote node.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct TellAddresses(pub Vec<KnownAddress>);
+
+impl Handler<TellAddresses> for Peer {
+    type Result = ();
+
+    fn handle(&mut self, TellAddresses(addresses): TellAddresses, _ctx: &mut Context<Peer>) {
+        self.post(Parcel::Addresses(addresses));
+    }
+}
+
+/// The remote node lives here (`HOST:PORT`). A link to another address is cut.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct SetAddress(pub String);
+
+impl Handler<SetAddress> for Peer {
+    type Result = ();
+
+    fn handle(&mut self, SetAddress(address): SetAddress, _ctx: &mut Context<Peer>) {
+        self.address.send_if_modified(|held| {
+            let other = held.as_ref() != Some(&address);
+            *held = Some(address);
+            other
+        });
+    }
+}
+
+/// Cut the link and end the actor.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Stop;
+
+impl Handler<Stop> for Peer {
+    type Result = ();
+
+    fn handle(&mut self, _stop: Stop, ctx: &mut Context<Peer>) {
+        self.outbox = None;
+        ctx.stop();
+    }
+}
+
+/// The state of the link to a remote node has changed.
+#[derive(Clone, Debug, PartialEq, Message)]
+#[rtype(result = "()")]
+pub struct LinkEvent {
+    /// The remote node's name.
+    pub name: String,
+    /// What is new.
+    pub change: LinkChange,
+}
+
+/// What is new about a link. A failure that repeats itself is told once.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LinkChange {
+    /// It is up.
+    Up {
+        /// What the remote node says of itself.
+        hello: NodeHello,
+        /// The highest batch of our journal that it has seen us claim.
+        witnessed: BatchNumber,
+    },
+    /// It is down, or cannot be brought up.
+    Down {
+        /// In a sentence.
+        why: String,
+    },
+    /// One end refuses to talk to the other. It is tried again all the same.
+    Refused(Refused),
+}
+
+/// What waits in an outbox.
+enum Parcel {
+    Lot { envelopes: Vec<Envelope>, bytes: usize },
+    Addresses(Vec<KnownAddress>),
+}
+
+impl Parcel {
+    fn bytes(&self) -> usize {
+        match self {
+            Parcel::Lot { bytes, .. } => *bytes,
+            Parcel::Addresses(_) => 0,
+        }
+    }
+}
+
+/// What the actor and its task share.
+#[derive(Default)]
+struct Gauge {
+    up: Cell<bool>,
+    bytes: Cell<usize>,
+}
+
+impl Gauge {
+    fn take(&self, bytes: usize) {
+        self.bytes.set(self.bytes.get().saturating_sub(bytes));
+    }
+}
+
+#[cfg(test)]
+mod tests;
