@@ -19,7 +19,7 @@ use super::error::ClientError;
 use super::nodes::Nodes;
 use super::outcome::Outcome;
 use super::session::{NodeIndex, Output, RequestKey, Session, TICK_MS};
-use super::transport::{Connection, Dialling, Transport};
+use super::transport::{Connection, DIAL_TIME, Dialling, Transport};
 use crate::net::report::{Inspection, Report};
 use crate::net::wire::{ClientFrame, NodeFrame};
 use crate::paxos::{Bytes, Token};
@@ -339,7 +339,6 @@ async fn next_dialled(dial: &mut Option<Dial>) -> Result<Connection, String> {
 const QUEUE: usize = 1024;
 /// The number of the question that each connection begins with: who are you, and whom do you know?
 const INTRODUCTION: u64 = 0;
-const DIAL_TIME: Duration = Duration::from_secs(1);
 /// Between two rounds of dials that nobody answered.
 const REST: Duration = Duration::from_millis(100);
 const SILENCE: Duration = Duration::from_secs(1);

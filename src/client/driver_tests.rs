@@ -1,58 +1,25 @@
 //! The client over in-memory pipes, against nodes that share one machine and one session table.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::marker::PhantomData;
 use std::sync::Mutex;
 
-use bytes::{Buf, BytesMut};
-use futures_util::{SinkExt, StreamExt};
-use serde::{Serialize, de::DeserializeOwned};
-use tokio::io::{DuplexStream, duplex};
+use futures_util::{Sink, SinkExt, Stream, StreamExt};
+use tokio::io::duplex;
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio_util::codec::{Decoder, Encoder, Framed};
+use tokio_util::codec::{Framed, FramedRead, FramedWrite};
 
 use super::*;
-use crate::client::{Client, Page};
-use crate::codec;
+use crate::client::{Client, ConnectOptions, Page};
 use crate::machine::kv::Scan;
 use crate::machine::{Composite, Context as MachineContext, StateMachine};
+use crate::net::codec::FrameCodec;
+use crate::net::cookie::Cookie;
+use crate::net::handshake::{AdmitAll, Local};
+use crate::net::identity::NodeHello;
+use crate::net::link;
 use crate::net::report::{PeerStatus, Status};
-use crate::paxos::{Command, Place, Refusal, Reply, Sequence, SessionId, Slot};
-
-/// Length, then the encoded frame.
-struct Plain<In, Out>(PhantomData<fn(Out) -> In>);
-
-impl<In: DeserializeOwned, Out> Decoder for Plain<In, Out> {
-    type Item = In;
-    type Error = io::Error;
-    fn decode(&mut self, source: &mut BytesMut) -> io::Result<Option<In>> {
-        let Some(length) = source.first_chunk().map(|length| u32::from_le_bytes(*length) as usize) else {
-            return Ok(None);
-        };
-        let Some(payload) = source.get(4..4 + length) else { return Ok(None) };
-        let item = codec::decode(payload, length).map_err(io::Error::other)?;
-        source.advance(4 + length);
-        Ok(Some(item))
-    }
-}
-
-impl<In, Out: Serialize> Encoder<Out> for Plain<In, Out> {
-    type Error = io::Error;
-    fn encode(&mut self, item: Out, target: &mut BytesMut) -> io::Result<()> {
-        let payload = codec::encode(&item);
-        target.extend_from_slice(&(payload.len() as u32).to_le_bytes());
-        target.extend_from_slice(&payload);
-        Ok(())
-    }
-}
-
-fn framed<In, Out>(stream: DuplexStream) -> Framed<DuplexStream, Plain<In, Out>>
-where
-    In: DeserializeOwned,
-    Out: Serialize,
-{
-    Framed::new(stream, Plain(PhantomData))
-}
+use crate::paxos::{Command, Incarnation, Place, Refusal, Reply, Sequence, SessionId, Slot};
 
 /// How a node behaves.
 #[derive(Clone, Copy, PartialEq)]
@@ -137,11 +104,14 @@ impl Pipes {
         Client::over(Arc::new(self.clone()), Nodes::given(&addresses), Duration::from_secs(20)).await
     }
 
-    async fn serve(self, address: String, stream: DuplexStream) -> Option<()> {
-        let mut stream = framed::<ClientFrame, NodeFrame>(stream);
+    async fn serve<R, W>(self, address: String, mut reader: R, mut writer: W) -> Option<()>
+    where
+        R: Stream<Item = io::Result<ClientFrame>> + Unpin,
+        W: Sink<NodeFrame> + Unpin,
+    {
         let mut attached = BTreeSet::new();
         loop {
-            let frame = stream.next().await?.unwrap();
+            let frame = reader.next().await?.ok()?;
             let manner = self.cluster().manners[&address];
             let answer = match frame {
                 ClientFrame::Attach(session) => {
@@ -191,7 +161,7 @@ impl Pipes {
                 }
                 ClientFrame::Connect { id, name, .. } => NodeFrame::Report { id, report: Ok(Report::Connected(name)) },
             };
-            stream.send(answer).await.ok()?;
+            writer.send(answer).await.ok()?;
         }
     }
 }
@@ -204,8 +174,11 @@ impl Transport for Pipes {
             return Box::pin(std::future::ready(Err("connection refused".into())));
         }
         let (here, there) = duplex(1 << 12);
-        tokio::spawn(self.clone().serve(address, there));
-        let connection: Connection = Box::pin(framed::<NodeFrame, ClientFrame>(here));
+        let (reading, writing) = tokio::io::split(there);
+        let reader = FramedRead::new(reading, FrameCodec::<ClientFrame, ()>::default());
+        let writer = FramedWrite::new(writing, FrameCodec::<(), NodeFrame>::default());
+        tokio::spawn(self.clone().serve(address, reader, writer));
+        let connection: Connection = Box::pin(Framed::new(here, FrameCodec::<NodeFrame, ClientFrame>::default()));
         Box::pin(std::future::ready(Ok(connection)))
     }
 }
@@ -349,4 +322,40 @@ async fn a_node_is_introduced_to_another() {
     assert_eq!(client.connect_node("n9", "z:1").await, Ok("n9".into()));
     let error = client.connect_node("n9", "wrong:1").await.unwrap_err();
     assert_eq!(error.to_string(), "refused: n9 at wrong:1 has another cookie");
+}
+
+/// Serves the node at `a:1` over TCP to whoever knows the cookie; gives the real address.
+async fn over_tcp(pipes: Pipes) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let hello = NodeHello {
+                name: "n-a".into(),
+                incarnation: Incarnation(1),
+                address: "127.0.0.1:1".into(),
+                founding: vec![],
+                identity: None,
+            };
+            let local = Local::node(Cookie::new("secret").unwrap(), "synod", hello).unwrap();
+            if let Ok(connection) = link::greet(stream, local, &AdmitAll, Duration::from_secs(20)).await {
+                let (reader, writer) = connection.split::<ClientFrame>();
+                let writer = FramedWrite::new(writer, FrameCodec::<(), NodeFrame>::default());
+                tokio::spawn(pipes.clone().serve("a:1".into(), reader, writer));
+            }
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn over_tcp_with_the_handshake() {
+    let address = over_tcp(Pipes::new(&[("a:1", Manner::Well)])).await;
+    let options = |cookie: &str| ConnectOptions::new(vec![address.clone()], "synod", Cookie::new(cookie).unwrap());
+    let client = Client::connect(options("secret")).await.unwrap();
+    let large = Bytes::from(vec![7; 1 << 20]);
+    client.put(bytes("k"), large.clone()).await.unwrap();
+    assert_eq!(client.get(bytes("k")).await, Ok(Some(large)));
+    let error = Client::connect(options("guess")).await.unwrap_err();
+    assert!(matches!(&error, ClientError::Connection { reason } if reason.contains("cookie")), "{error}");
 }

@@ -103,22 +103,23 @@ impl Client {
     async fn operate(&self, operation: Operation) -> Result<Done<Answer>, ClientError> {
         let done = self.submit(MachineId::Kv.encode(&operation)).await?;
         let Done { place, ballot, result } = done.map(|result| read(&result));
-        Ok(Done { place, ballot, result: result? })
+        Ok(Done { place, ballot, result: result?.ok_or_else(unreadable)? })
     }
 
     async fn ask_kv(&self, query: Query, local: bool) -> Result<Answer, ClientError> {
         let question = MachineId::Kv.encode(&query);
         let answer = if local { self.query_local(question).await? } else { self.query(question).await? };
-        read(&answer)
+        read(&answer)?.ok_or_else(no_answer)
     }
 }
 
-fn read(answer: &[u8]) -> Result<Answer, ClientError> {
+/// None if the bytes are no answer of this store.
+fn read(answer: &[u8]) -> Result<Option<Answer>, ClientError> {
     let answer = open_answer(answer).map_err(|error| ClientError::Refused { reason: error.to_string() })?;
     match Answer::decode(answer) {
         Ok(Answer::Error(error)) => Err(ClientError::Refused { reason: error.to_string() }),
-        Ok(answer) => Ok(answer),
-        Err(_) => Err(unreadable()),
+        Ok(answer) => Ok(Some(answer)),
+        Err(_) => Ok(None),
     }
 }
 
@@ -130,17 +131,25 @@ fn expect<T>(done: Done<Answer>, pick: impl FnOnce(Answer) -> Option<T>) -> Resu
 fn value(answer: Answer) -> Result<Option<Bytes>, ClientError> {
     match answer {
         Answer::Value(value) => Ok(value),
-        _ => Err(unreadable()),
+        _ => Err(no_answer()),
     }
 }
 
 fn page(answer: Answer) -> Result<Page, ClientError> {
     match answer {
         Answer::Page { entries, next } => Ok(Page { entries, next }),
-        _ => Err(unreadable()),
+        _ => Err(no_answer()),
     }
 }
 
+/// The command was executed, but who knows with what result.
 fn unreadable() -> ClientError {
-    ClientError::Unknown { reason: "the node's answer cannot be read; it may run another version".into() }
+    ClientError::Unknown { reason: UNREADABLE.into() }
 }
+
+/// As [`unreadable`], of a question, which had no effect in any case.
+fn no_answer() -> ClientError {
+    ClientError::NotDone { reason: UNREADABLE.into() }
+}
+
+const UNREADABLE: &str = "the node's answer cannot be read; it may run another version";

@@ -5,12 +5,18 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
 use tokio::time::{Instant, timeout_at};
+use tokio_util::codec::FramedWrite;
 
 use super::error::ClientError;
+use crate::net::codec::FrameCodec;
 use crate::net::cookie::Cookie;
+use crate::net::handshake::{AdmitAll, Local};
+use crate::net::link::{self, LinkError};
 use crate::net::report::{Inspection, Report};
 use crate::net::wire::{ClientFrame, NodeFrame};
 
@@ -41,9 +47,48 @@ pub(super) struct Network {
 }
 
 impl Transport for Network {
-    fn dial(&self, _address: String) -> Dialling {
-        let reason = format!("this build cannot dial {} with {:?} yet", self.cluster, self.cookie);
-        Box::pin(std::future::ready(Err(reason)))
+    fn dial(&self, address: String) -> Dialling {
+        let local = Local::client(self.cookie.clone(), Some(&self.cluster));
+        Box::pin(async move {
+            let connection = link::dial(&address, local?, &AdmitAll, DIAL_TIME).await.map_err(|error| match error {
+                // Whoever asked knows the address.
+                LinkError::Unreachable { error, .. } => error.to_string(),
+                error => error.to_string(),
+            })?;
+            let (reader, writer) = connection.split::<NodeFrame>();
+            let mut writer = FramedWrite::new(writer, FrameCodec::<(), ClientFrame>::default());
+            writer.set_backpressure_boundary(WRITE_BYTES);
+            Ok(Box::pin(Joined { reader, writer }) as Connection)
+        })
+    }
+}
+
+/// Two halves that make a [`Wire`].
+struct Joined<R, W> {
+    reader: R,
+    writer: W,
+}
+
+impl<R: Stream + Unpin, W: Unpin> Stream for Joined<R, W> {
+    type Item = R::Item;
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<R::Item>> {
+        self.reader.poll_next_unpin(context)
+    }
+}
+
+impl<R: Unpin, W: Sink<ClientFrame> + Unpin> Sink<ClientFrame> for Joined<R, W> {
+    type Error = W::Error;
+    fn poll_ready(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), W::Error>> {
+        self.writer.poll_ready_unpin(context)
+    }
+    fn start_send(mut self: Pin<&mut Self>, frame: ClientFrame) -> Result<(), W::Error> {
+        self.writer.start_send_unpin(frame)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), W::Error>> {
+        self.writer.poll_flush_unpin(context)
+    }
+    fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), W::Error>> {
+        self.writer.poll_close_unpin(context)
     }
 }
 
@@ -87,5 +132,9 @@ async fn ask(transport: &dyn Transport, address: String, asked: Inspection) -> R
     Err("the node closed the connection".into())
 }
 
+/// For connecting and shaking hands.
+pub(super) const DIAL_TIME: Duration = Duration::from_secs(1);
+/// So much is gathered for one write.
+const WRITE_BYTES: usize = 256 << 10;
 const WHO: u64 = 1;
 const WHAT: u64 = 2;
