@@ -74,7 +74,7 @@ fn a_cookie_file_that_is_not_there_is_named() {
         let output = run(words);
         let errors = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{errors}");
-        assert!(errors.contains("the cookie file no-such-file cannot be used"), "{errors}");
+        assert!(errors.contains("there is no cookie file no-such-file"), "{errors}");
         assert_eq!(errors.lines().count(), 1, "{errors}");
     }
 }

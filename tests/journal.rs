@@ -49,7 +49,10 @@ fn commit(journal: &mut Journal<MemoryDisk>, records: &[Record]) -> BatchNumber 
 /// Batches of a small journal, one of each kind of record among them.
 fn sample() -> Vec<Vec<Record>> {
     vec![
-        vec![Record::Founded { cluster: "synod".into(), node: NodeId(1), configuration: Configuration::numbered(3) }, promise(1)],
+        vec![
+            Record::Founded { cluster: "synod".into(), node: NodeId(1), configuration: Configuration::numbered(3) },
+            promise(1),
+        ],
         vec![vote(1, 1, 5)],
         vec![vote(2, 1, 40), Record::ChosenUpto { ballot: ballot(1), upto: Slot(1) }, chosen(3, 2)],
         vec![Record::Reserved { ballot: ballot(4) }, Record::Witnessed { node: NodeId(2), batch: BatchNumber(9) }],

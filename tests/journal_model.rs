@@ -38,6 +38,7 @@ fn step() -> impl Strategy<Value = Step> {
 #[derive(Debug, Default, PartialEq)]
 struct Said {
     founded: Option<Record>,
+    confirmed: bool,
     promise: Ballot,
     reserved: Ballot,
     chosen_upto: Slot,
@@ -50,6 +51,7 @@ fn said(records: &[Record], trimmed: Slot) -> Said {
     for record in records {
         match record {
             Record::Founded { .. } => said.founded = Some(record.clone()),
+            Record::Confirmed {} => said.confirmed = true,
             Record::Promise { ballot } => said.promise = said.promise.max(*ballot),
             Record::Reserved { ballot } => said.reserved = said.reserved.max(*ballot),
             Record::ChosenUpto { upto, .. } => said.chosen_upto = said.chosen_upto.max(*upto),
@@ -159,7 +161,10 @@ impl Life {
         };
         let value = Value::batch(Stamp::default(), &[command]);
         let record = match kind {
-            0 => Record::Founded { node: NodeId(1), configuration: Configuration::numbered(3) },
+            0 if number % 5 == 0 => Record::Confirmed {},
+            0 => {
+                Record::Founded { cluster: "synod".into(), node: NodeId(1), configuration: Configuration::numbered(3) }
+            }
             1 => Record::Promise { ballot },
             2 => Record::Reserved { ballot },
             3 => Record::ChosenUpto { ballot, upto: slot },

@@ -16,8 +16,8 @@ use super::events::Events;
 use super::role::Lot;
 use super::router::{Outgoing, Router};
 use crate::paxos::{
-    AcceptorMessage, ClientId, Effect, Effects, Event, ExecutorMessage, LearnerMessage, Message, NodeId, ProposerMessage,
-    Reply, Slot, Snapshot,
+    AcceptorMessage, ClientId, Effect, Effects, Event, ExecutorMessage, LearnerMessage, Message, NodeId,
+    ProposerMessage, Reply, Slot, Snapshot,
 };
 use crate::storage::FileDisk;
 

@@ -13,7 +13,8 @@ use super::cookie::Cookie;
 pub fn default_path() -> Result<PathBuf, String> {
     let absolute = |variable| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
     let config = absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")));
-    let config = config.ok_or("there is no home folder to keep the cookie in: set HOME, or name a file by --cookie-file")?;
+    let config =
+        config.ok_or("there is no home folder to keep the cookie in: set HOME, or name a file by --cookie-file")?;
     Ok(config.join("synod").join("cookie"))
 }
 

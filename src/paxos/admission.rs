@@ -57,7 +57,14 @@ pub struct Admission {
 impl Admission {
     /// Before any handshake, with a journal that ends at `recovered`.
     pub fn new(own: NodeId, recovered: BatchNumber) -> Admission {
-        Admission { own, standing: Standing::Waiting, recovered, greeted: Tally::new(), confirmed: true, witnessed: BTreeMap::new() }
+        Admission {
+            own,
+            standing: Standing::Waiting,
+            recovered,
+            greeted: Tally::new(),
+            confirmed: true,
+            witnessed: BTreeMap::new(),
+        }
     }
 
     /// Folds a record that this room owns.

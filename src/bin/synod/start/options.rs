@@ -222,6 +222,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let cookie = folder.path().join("cookie");
         std::fs::write(&cookie, "open sesame").unwrap();
+        #[cfg(unix)]
+        std::fs::set_permissions(&cookie, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
         let words = crate::words::split(&format!("synod start --name n1 {flags}")).unwrap();
         let words = words.into_iter().map(Into::into);
         let rest = ["--cookie-file".into(), cookie.into(), "--data".into(), folder.path().join("n1").into()];
@@ -253,7 +255,7 @@ mod tests {
     fn an_option_that_is_not_told_is_left_to_the_node() {
         let plain = options("--alone").unwrap();
         assert_eq!((plain.window, plain.batch, plain.advertise), (None, None, None));
-        assert_eq!(plain.cookie, b"open sesame");
+        assert_eq!(plain.cookie, Cookie::new("open sesame").unwrap());
         assert_eq!(plain.cluster, "synod");
         assert_eq!(options("--alone --window 1 --batch 7").unwrap().batch, Some(7));
     }
