@@ -146,7 +146,9 @@ impl Host {
 
     /// Starts the roles, if there is something to start them from, and the links.
     fn serve(&mut self, ctx: &mut Context<Host>) {
-        if let (Some(founded), Some(start)) = (&self.founded, self.start_roles.take()) {
+        if let Some(founded) = &self.founded
+            && let Some(start) = self.start_roles.take()
+        {
             match start(&self.setup, founded, self.context.durable.clone()) {
                 Ok(started) => {
                     self.router = Some(started.router);
