@@ -130,12 +130,12 @@ impl World {
                 self.now_ms += self.dice.below(self.plan.haste);
                 self.tick(node);
             }
-            920..950 => {
+            920..940 => {
                 let peer = self.any_node();
                 self.greet(node, peer);
             }
-            950..990 => self.client_acts(node),
-            990..993 => self.start(node),
+            940..985 => self.client_acts(node),
+            985..996 => self.start(node),
             _ if self.dice.below(self.plan.calm) == 0 => self.fault(node),
             _ => {}
         }
@@ -143,8 +143,8 @@ impl World {
 
     fn fault(&mut self, node: NodeId) {
         match self.dice.below(8) {
-            0..4 => self.crash(node),
-            4 => {
+            0..3 => self.crash(node),
+            3 => {
                 let peer = self.any_node();
                 self.note(|| format!("cut {node} -> {peer}"));
                 self.cut.insert((node, peer));
@@ -152,7 +152,7 @@ impl World {
                     self.cut.insert((peer, node));
                 }
             }
-            5 => {
+            4 => {
                 self.note(|| format!("isolate {node}"));
                 for peer in self.nodes() {
                     self.cut.insert((node, peer));
