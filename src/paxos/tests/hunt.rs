@@ -21,7 +21,7 @@ pub fn plan(seed: u64) -> Plan {
         batch: if pick(2) { 4 } else { 1 },
         snapshot_slots: if pick(3) { 5 } else { 0 },
         calm: if pick(5) { 1 } else { 8 },
-        haste: if pick(4) { 20 } else { 60 },
+        haste: if pick(4) { 8 } else { 40 },
         steps: 10_000,
     }
 }

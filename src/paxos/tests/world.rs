@@ -119,11 +119,8 @@ impl World {
         let node = self.any_node();
         match self.dice.below(1000) {
             0..330 => self.deliver_some(),
-            330..700 => {
-                let role = self.dice.below(4) as usize;
-                self.act(node, role);
-            }
-            700..850 => self.disk(node),
+            330..750 => self.act_somewhere(),
+            750..850 => self.disk(node),
             850..860 => self.save(node),
             860..865 => self.trim(node),
             865..920 => {
@@ -328,6 +325,24 @@ impl World {
             Message::Executor(_) => EXECUTOR,
         };
         self.hosts.get_mut(&to).expect("a node").mailboxes[role].push_back((from, message));
+    }
+
+    /// Some role that has a message takes it.
+    fn act_somewhere(&mut self) {
+        let roles = |host: &Host| (PROPOSER..=EXECUTOR).filter(|role| !host.mailboxes[*role].is_empty()).count();
+        let ready: usize = self.hosts.values().map(roles).sum();
+        let mut chosen = self.dice.below(ready as u64) as usize;
+        for id in self.nodes() {
+            for role in PROPOSER..=EXECUTOR {
+                if self.hosts[&id].mailboxes[role].is_empty() {
+                    continue;
+                }
+                if chosen == 0 {
+                    return self.act(id, role);
+                }
+                chosen -= 1;
+            }
+        }
     }
 
     /// A role takes the next message of its mailbox.
