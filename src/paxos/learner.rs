@@ -346,8 +346,7 @@ impl Learner {
     /// Moves `chosen_upto` over everything that is chosen without a hole, one lazy record per run of one ballot.
     fn advance(&mut self, fx: &mut Effects) {
         let mut records = Vec::new();
-        loop {
-            let Some(ballot) = self.ahead.get(&self.chosen_upto.next()).map(|(ballot, _)| *ballot) else { break };
+        while let Some(ballot) = self.ahead.get(&self.chosen_upto.next()).map(|(ballot, _)| *ballot) {
             let run = self.ahead.range(self.chosen_upto.next()..).zip(self.chosen_upto.next().0..);
             let run = run.take_while(|((slot, (chosen, _)), expected)| slot.0 == *expected && *chosen == ballot);
             let upto = run.map(|((slot, _), _)| *slot).last().expect("the run has the slot just looked up");

@@ -49,7 +49,7 @@ fn done(sequence: u64, slot: u64, index: u32, ballot: Option<Ballot>, entries: u
 fn rule_7_a_command_that_the_log_holds_twice_is_executed_once_and_answered_alike() {
     let mut executor = executor();
     let x = command(1, 1, "x");
-    assert_eq!(execute(&mut executor, 2, &[x.clone()]), [done(1, 2, 1, Some(b(1, 1)), 1)]);
+    assert_eq!(execute(&mut executor, 2, std::slice::from_ref(&x)), [done(1, 2, 1, Some(b(1, 1)), 1)]);
     assert_eq!(
         execute(&mut executor, 3, &[command(1, 2, "y"), x]),
         [done(2, 3, 1, Some(b(1, 1)), 2), done(1, 2, 1, None, 1)]
