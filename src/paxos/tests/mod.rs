@@ -1,6 +1,7 @@
 //! Tests of the protocol: a deterministic world that hunts for runs nobody thought of, and one test per rule.
 
 mod acceptor;
+mod clients;
 mod election;
 mod executor;
 mod hunt;

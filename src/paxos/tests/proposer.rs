@@ -282,3 +282,12 @@ fn settled_slots_are_learned_from_whoever_knows_them() {
     let behind = send(1, LearnerMessage::Behind { chosen_upto: s(4), supplier: n(3) });
     assert_eq!(effects(|fx| proposer.on_message(n(3), settled, fx)), [behind]);
 }
+
+#[test]
+fn reads_beyond_what_a_leader_can_hold_are_refused() {
+    let mut proposer = plain();
+    for batch in 0..1 << 16 {
+        assert_eq!(read(&mut proposer, 3, batch), []);
+    }
+    assert_eq!(read(&mut proposer, 3, 1 << 16), [send(3, ExecutorMessage::ReadRefused { batch: 1 << 16 })]);
+}

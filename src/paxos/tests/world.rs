@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::clients::Client;
 use super::journal::{Journal, Pending, Saving};
-use super::ledger::{Ledger, length};
+use super::ledger::Ledger;
 use super::witness::Witness;
 use crate::paxos::dice::Dice;
 use crate::paxos::*;
@@ -29,16 +30,16 @@ pub struct Plan {
 
 pub struct World {
     plan: Plan,
-    dice: Dice,
+    pub dice: Dice,
     configuration: Configuration,
     settings: Settings,
-    hosts: BTreeMap<NodeId, Host>,
+    pub hosts: BTreeMap<NodeId, Host>,
     network: Vec<Packet>,
     /// Pairs whose link is up: a handshake succeeded since both started.
     greeted: BTreeSet<(NodeId, NodeId)>,
     /// From, to: nothing arrives.
     cut: BTreeSet<(NodeId, NodeId)>,
-    clients: Vec<Client>,
+    pub clients: Vec<Client>,
     pub now_ms: u64,
     healed: bool,
     pub witness: Witness,
@@ -60,18 +61,6 @@ struct Packet {
     message: Message,
 }
 
-#[derive(Default)]
-struct Client {
-    id: u64,
-    session: Option<SessionId>,
-    next: u64,
-    open: BTreeSet<u64>,
-    reads: BTreeMap<u64, u64>,
-    next_read: u64,
-    /// The longest ledger that this world's clients knew of when they last looked.
-    known: u64,
-}
-
 const PROPOSER: usize = 0;
 const ACCEPTOR: usize = 1;
 const LEARNER: usize = 2;
@@ -88,7 +77,7 @@ impl World {
         };
         let host = |id| Host { id, replica: None, mailboxes: Default::default(), journal: Journal::default() };
         let hosts = configuration.nodes().map(|id| (id, host(id))).collect();
-        let clients = (0..3).map(|id| Client { id, next: 1, ..Client::default() }).collect();
+        let clients = (0..3).map(Client::new).collect();
         let mut world = World {
             dice: Dice::new(plan.seed),
             configuration,
@@ -317,7 +306,7 @@ impl World {
         self.post(to, from, message);
     }
 
-    fn post(&mut self, to: NodeId, from: NodeId, message: Message) {
+    pub fn post(&mut self, to: NodeId, from: NodeId, message: Message) {
         let role = match &message {
             Message::Proposer(_) => PROPOSER,
             Message::Acceptor(_) => ACCEPTOR,
@@ -492,104 +481,7 @@ impl World {
         self.send(id, to, part.into());
     }
 
-    fn client_acts(&mut self, node: NodeId) {
-        let client = self.dice.below(self.clients.len() as u64) as usize;
-        match self.dice.below(4) {
-            0 => self.retry(client, node),
-            1 => self.client_reads(client, node),
-            _ => {
-                self.client_sends(client);
-                self.retry(client, node);
-            }
-        }
-    }
-
-    /// The client has something new to say.
-    fn client_sends(&mut self, client: usize) {
-        let client = &mut self.clients[client];
-        if client.session.is_some() && client.open.len() < 2 {
-            client.open.insert(client.next);
-            client.next += 1;
-        }
-    }
-
-    /// The client says everything unanswered again, to some node.
-    fn retry(&mut self, client: usize, node: NodeId) {
-        if self.hosts[&node].replica.is_none() {
-            return;
-        }
-        let Client { id, session, open, next, .. } = &self.clients[client];
-        let (id, token) = (ClientId(*id), Token(u128::from(*id)));
-        let (attach, commands) = match session {
-            None => (ExecutorMessage::AttachToken { token, client: id }, vec![Command::Open { token }]),
-            Some(session) => {
-                let done_below = Sequence(open.first().copied().unwrap_or(*next));
-                let command = |sequence: &u64| Command::Apply {
-                    session: *session,
-                    sequence: Sequence(*sequence),
-                    done_below,
-                    operation: operation(*session, Sequence(*sequence)),
-                };
-                (ExecutorMessage::Attach { session: *session, client: id }, open.iter().map(command).collect())
-            }
-        };
-        if !commands.is_empty() {
-            self.post(node, node, attach.into());
-            self.post(node, node, ProposerMessage::Submit { commands }.into());
-        }
-    }
-
-    fn client_reads(&mut self, client: usize, node: NodeId) {
-        if self.hosts[&node].replica.is_none() {
-            return;
-        }
-        let floor = self.clients.iter().map(|client| client.known).max().unwrap_or(0);
-        let client = &mut self.clients[client];
-        client.next_read += 1;
-        client.reads.insert(client.next_read, floor);
-        let read = ExecutorMessage::Read {
-            client: ClientId(client.id),
-            queries: vec![(client.next_read, Bytes::default())],
-            local: false,
-        };
-        self.post(node, node, read.into());
-    }
-
-    fn hear(&mut self, client: ClientId, reply: Reply) {
-        self.note(|| format!("client {}: {reply:?}", client.0));
-        let client = &mut self.clients[client.0 as usize];
-        match reply {
-            Reply::Opened { session, .. } => {
-                client.session.get_or_insert(session);
-            }
-            Reply::Done { session, sequence, place, result, .. } => {
-                client.open.remove(&sequence.0);
-                client.known = client.known.max(length(&result));
-                self.witness.on_done(
-                    (session, sequence),
-                    place,
-                    length(&result),
-                    operation(session, sequence).to_vec(),
-                );
-            }
-            Reply::Read { id, result } => {
-                let floor = client.reads.remove(&id).expect("a read is answered once");
-                let found = length(&result);
-                assert!(found >= floor, "a read finds {found} entries where {floor} were known before it began");
-                client.known = client.known.max(found);
-            }
-            Reply::ReadRefused { id, .. } => {
-                client.reads.remove(&id).expect("a read is answered once");
-            }
-            Reply::OutOfWindow { sequence, .. } => {
-                assert!(!client.open.contains(&sequence.0), "an unanswered command lies in the window");
-            }
-            Reply::SessionExpired { .. } => panic!("no session expires in this world"),
-            Reply::Refused { .. } | Reply::LeaderChanged {} => {}
-        }
-    }
-
-    fn note(&mut self, line: impl FnOnce() -> String) {
+    pub fn note(&mut self, line: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
             trace.push(format!("{:6} {}", self.now_ms, line()));
         }
@@ -600,11 +492,6 @@ impl World {
             eprintln!("{line}");
         }
     }
-}
-
-/// What a client asks for: different in every command.
-fn operation(session: SessionId, sequence: Sequence) -> Bytes {
-    format!("{}/{}", session.0, sequence.0).into_bytes().into()
 }
 
 impl Drop for World {
