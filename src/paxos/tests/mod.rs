@@ -9,6 +9,7 @@ mod journal;
 mod learner;
 mod ledger;
 mod node;
+mod partitions;
 mod proposer;
 mod terse;
 mod witness;

@@ -161,11 +161,8 @@ impl World {
             self.start(id);
         }
         self.run_until("quiet after the faults", World::is_quiet);
-        let before = self.witness.acknowledged.len();
-        self.client_sends(0);
-        self.run_until("a new command is served", |world| {
-            world.witness.acknowledged.len() > before && world.is_quiet()
-        });
+        self.serve("a new command is served");
+        self.run_until("quiet after it", World::is_quiet);
         for host in self.hosts.values() {
             if let Some(replica) = &host.replica {
                 self.witness.on_end(host.id, &replica.executor);
@@ -173,7 +170,7 @@ impl World {
         }
     }
 
-    fn is_quiet(&self) -> bool {
+    pub fn is_quiet(&self) -> bool {
         let replicas: Vec<&Replica<Ledger>> = self.hosts.values().filter_map(|host| host.replica.as_ref()).collect();
         let upto = replicas[0].executor.executed_upto();
         let leaders = replicas.iter().filter(|replica| matches!(replica.proposer.phase(), proposer::Phase::Leading(_)));
@@ -182,7 +179,36 @@ impl World {
             && self.clients.iter().all(|client| client.session.is_some() && client.open.is_empty())
     }
 
-    fn run_until(&mut self, what: &str, done: impl Fn(&World) -> bool) {
+    /// No more chance: from now on messages arrive, but over cut links.
+    pub fn calm_down(&mut self) {
+        self.healed = true;
+    }
+
+    /// Whoever leads with the highest ballot.
+    pub fn leader(&self) -> Option<NodeId> {
+        let replicas = self.hosts.values().filter_map(|host| host.replica.as_ref());
+        let leading = replicas.filter(|replica| matches!(replica.proposer.phase(), proposer::Phase::Leading(_)));
+        leading.filter_map(|replica| replica.proposer.leader()).max().map(|ballot| ballot.node)
+    }
+
+    pub fn heal_links(&mut self) {
+        self.cut.clear();
+    }
+
+    pub fn cut(&mut self, one: NodeId, other: NodeId) {
+        self.cut.extend([(one, other), (other, one)]);
+        // Both ends notice, as sockets do.
+        self.greeted.remove(&(one.min(other), one.max(other)));
+    }
+
+    /// A client has something new to say, and in the end it is done.
+    pub fn serve(&mut self, what: &str) {
+        let before = self.witness.acknowledged.len();
+        self.client_sends(0);
+        self.run_until(what, |world| world.witness.acknowledged.len() > before);
+    }
+
+    pub fn run_until(&mut self, what: &str, done: impl Fn(&World) -> bool) {
         let deadline_ms = self.now_ms + 30_000;
         while !done(self) {
             if self.now_ms >= deadline_ms {
