@@ -15,6 +15,32 @@ fn at_rest(nodes: u32, seed: u64) -> (World, NodeId) {
     (world, leader)
 }
 
+/// n's disk is put back to an old copy. It has forgotten votes, and its peers know: it learns and executes, but neither
+/// votes nor leads, and the others go on without it.
+#[test]
+fn rule_4_a_node_with_an_old_disk_never_votes_again() {
+    for seed in 0..10 {
+        let (mut world, leader) = at_rest(3, seed);
+        let node = n(leader.0 % 3 + 1);
+        let old_disk = world.hosts[&node].journal.clone();
+        for _ in 0..4 {
+            world.serve("served with it");
+        }
+        world.crash(node);
+        world.hosts.get_mut(&node).expect("a node").journal = old_disk;
+        world.witness.excuse(node);
+        world.start(node);
+        world.run_until("it has caught up", World::is_quiet);
+        let acceptor = |world: &World| world.hosts[&node].replica.as_ref().expect("up").acceptor.clone();
+        let before = acceptor(&world);
+        assert!(before.admission().amnesiac());
+        world.serve("served without it");
+        world.run_until("it has executed that too", World::is_quiet);
+        assert_eq!(acceptor(&world).promised(), before.promised());
+        assert!(acceptor(&world).votes().is_empty());
+    }
+}
+
 /// Every link is cut but those of `hub`.
 fn star(world: &mut World, hub: NodeId) {
     for one in world.nodes() {
