@@ -19,7 +19,7 @@ use super::configuration::Configurations;
 use super::effect::{Effects, Event, Then};
 use super::message::{Accepted, AcceptorMessage, LearnerMessage, Prepare, Promise, ProposerMessage, Vote};
 use super::record::{BatchNumber, Record};
-use super::settings::MAX_MESSAGE_BYTES;
+use super::settings::{MAX_MESSAGE_BYTES, MAX_OPEN_SLOTS};
 use super::slot::Slot;
 use super::value::Value;
 
@@ -147,6 +147,11 @@ impl Acceptor {
         for (slot, value) in proposals {
             if slot <= self.settled_upto {
                 settled = true;
+                continue;
+            }
+            // A promise with votes further ahead would be refused as absurd: this node must catch up first.
+            if slot > self.settled_upto.plus(MAX_OPEN_SLOTS - 1) {
+                fx.note(Event::Ignored { from, what: "Accept", why: "too far ahead of what is settled here" });
                 continue;
             }
             match self.votes.get(&slot) {

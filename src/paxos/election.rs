@@ -131,6 +131,11 @@ impl Proposer {
     /// Phase 1a: reserves a ballot above all that were heard of, and prepares it once that is durable.
     pub(super) fn prepare(&mut self, fx: &mut Effects) {
         let ballot = self.highest.next_for(self.own);
+        if ballot <= self.highest {
+            // A peer claims to have seen the last round. To use a ballot twice would be unsafe, to stand by is not.
+            fx.note(Event::Ignored { from: self.own, what: "election", why: "no higher ballot is left" });
+            return self.step_down("no higher ballot is left", fx);
+        }
         let record = Record::Reserved { ballot };
         self.apply_record(&record);
         let from = self.chosen_upto.next();

@@ -311,6 +311,8 @@ impl<M: StateMachine> Executor<M> {
             self.restore(snapshot)?;
             self.answer_reads(fx);
         }
+        // The log may have overtaken it on its way: it is durable all the same, and the learner will trim up to it.
+        self.snapshots.upto = self.snapshots.upto.max(upto);
         fx.send(self.own, LearnerMessage::Installed { upto });
         Ok(())
     }

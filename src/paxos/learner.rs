@@ -26,7 +26,7 @@ use super::effect::{Effect, Effects, Event};
 use super::message::{Accepted, AcceptorMessage, ExecutorMessage, LearnerMessage, ProposerMessage};
 use super::quorum::Tally;
 use super::record::Record;
-use super::settings::{MAX_SNAPSHOT_BYTES, Settings};
+use super::settings::{MAX_OPEN_SLOTS, MAX_SNAPSHOT_BYTES, Settings};
 use super::slot::Slot;
 use super::value::{Bytes, Value};
 
@@ -155,7 +155,9 @@ impl Learner {
             return fx.note(Event::Ignored { from, what: "Accepted", why: "of another node's ballot" });
         }
         let chosen_upto = self.chosen_upto;
-        for slot in slots.iter().copied().filter(|slot| *slot > chosen_upto) {
+        // A leader opens no slot further ahead, so nobody votes there: what claims it would only fill the memory.
+        let most = chosen_upto.plus(MAX_OPEN_SLOTS);
+        for slot in slots.iter().copied().filter(|slot| *slot > chosen_upto && *slot <= most) {
             let configuration = self.configurations.at(slot);
             let (counted, tally) = self.tallies.entry(slot).or_insert_with(|| (*ballot, Tally::new()));
             if *ballot > *counted {
@@ -344,9 +346,8 @@ impl Learner {
     /// Moves `chosen_upto` over everything that is chosen without a hole, one lazy record per run of one ballot.
     fn advance(&mut self, fx: &mut Effects) {
         let mut records = Vec::new();
-        loop {
-            let Some(ballot) = self.ahead.get(&self.chosen_upto.next()).map(|(ballot, _)| *ballot) else { break };
-            let run = self.ahead.range(self.chosen_upto.next()..).zip(self.chosen_upto.0 + 1..);
+        while let Some(ballot) = self.ahead.get(&self.chosen_upto.next()).map(|(ballot, _)| *ballot) {
+            let run = self.ahead.range(self.chosen_upto.next()..).zip(self.chosen_upto.next().0..);
             let run = run.take_while(|((slot, (chosen, _)), expected)| slot.0 == *expected && *chosen == ballot);
             let upto = run.map(|((slot, _), _)| *slot).last().expect("the run has the slot just looked up");
             let record = Record::ChosenUpto { ballot, upto };
@@ -375,6 +376,8 @@ impl Learner {
             return;
         }
         self.catch_up.asked = Some((supplier, self.now_ms + self.ask_again_ms));
+        // A snapshot that the log has overtaken would be ignored when it comes: asking for it would never end.
+        self.catch_up.incoming.take_if(|incoming| incoming.upto <= self.chosen_upto);
         match &self.catch_up.incoming {
             Some(Incoming { upto, bytes, .. }) => {
                 fx.send(supplier, LearnerMessage::FetchSnapshot { upto: *upto, offset: bytes.len() as u64 });

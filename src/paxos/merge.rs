@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ballot::{Ballot, NodeId};
 use super::configuration::Configuration;
-use super::message::Promise;
+use super::message::{Promise, Vote};
 use super::quorum::Tally;
 use super::settings::MAX_OPEN_SLOTS;
 use super::slot::Slot;
@@ -27,11 +27,23 @@ use super::value::Value;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Promises {
     tally: Tally,
-    /// Parts that came of promises that are not whole yet.
-    parts: BTreeMap<NodeId, BTreeSet<u32>>,
+    /// Promises that are not whole yet.
+    partial: BTreeMap<NodeId, Partial>,
     votes: BTreeMap<Slot, (Ballot, Value)>,
     /// The highest settled watermark of those counted, and whose it is.
     settled: (Slot, NodeId),
+}
+
+/// What has come of one promise.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+struct Partial {
+    /// Two answers to a repeated Prepare may be cut differently, if the acceptor settled more in between. Parts are put
+    /// together only if both numbers agree: then the votes above `settled_upto` are the same, because an acceptor that
+    /// has promised a ballot votes in no lower one.
+    settled_upto: Slot,
+    parts: u32,
+    arrived: BTreeSet<u32>,
+    votes: Vec<Vote>,
 }
 
 /// What a part of a promise did.
@@ -50,26 +62,35 @@ impl Promises {
     pub fn count(&mut self, node: NodeId, promise: Promise, from: Slot, configuration: &Configuration) -> Counted {
         let Promise { settled_upto, votes, part, parts, .. } = promise;
         let last = votes.last().map_or(Slot::ZERO, |vote| vote.slot);
-        let sensible = part < parts && last < from.max(settled_upto).plus(MAX_OPEN_SLOTS);
-        if !sensible || votes.windows(2).any(|pair| pair[0].slot >= pair[1].slot) {
+        let bounded = last < from.max(settled_upto).plus(MAX_OPEN_SLOTS) && u64::from(parts) <= MAX_OPEN_SLOTS;
+        if !configuration.contains(node)
+            || part >= parts
+            || !bounded
+            || votes.windows(2).any(|pair| pair[0].slot >= pair[1].slot)
+        {
             return Counted::Absurd;
         }
         if self.tally.contains(node) {
             return Counted::Not;
         }
-        // Votes count before their promise is whole: they are true, and more votes never mislead.
+        let partial = self.partial.entry(node).or_default();
+        if (partial.settled_upto, partial.parts) != (settled_upto, parts) {
+            *partial = Partial { settled_upto, parts, ..Partial::default() };
+        }
+        if partial.arrived.insert(part) {
+            partial.votes.extend(votes);
+        }
+        if partial.arrived.len() < parts as usize {
+            return Counted::Not;
+        }
+        // Votes count with their whole promise: they lie within bounds of its settled watermark only.
+        let votes = self.partial.remove(&node).map(|partial| partial.votes).unwrap_or_default();
         for vote in votes {
             let merged = self.votes.entry(vote.slot).or_insert_with(|| (vote.ballot, vote.value.clone()));
             if vote.ballot > merged.0 {
                 *merged = (vote.ballot, vote.value);
             }
         }
-        let arrived = self.parts.entry(node).or_default();
-        arrived.insert(part);
-        if arrived.len() < parts as usize {
-            return Counted::Not;
-        }
-        self.parts.remove(&node);
         self.settled = self.settled.max((settled_upto, node));
         if self.tally.count(node, configuration) { Counted::Quorum } else { Counted::Not }
     }

@@ -110,21 +110,33 @@ impl<M: StateMachine> Replica<M> {
         let executed = self.executor.executed_upto();
         let chosen = self.learner.chosen_upto();
         let settled = self.acceptor.settled_upto();
-        let holds = |holds: bool, what: &str| {
-            let values = format!(
-                "trimmed {trimmed}, snapshot {snapshot}, executed {executed}, chosen {chosen}, settled {settled}"
-            );
-            if holds { Ok(()) } else { Err(format!("{what} does not hold: {values}")) }
+        let broken = |what: &str| {
+            Err(format!(
+                "{what} does not hold: trimmed {trimmed}, snapshot {snapshot}, executed {executed}, chosen {chosen}, \
+                 settled {settled}"
+            ))
         };
-        holds(trimmed <= snapshot, "trimmed_upto <= snapshot_upto")?;
-        holds(snapshot <= executed, "snapshot_upto <= executed_upto")?;
+        if trimmed > snapshot {
+            return broken("trimmed_upto <= snapshot_upto");
+        }
+        if snapshot > executed {
+            return broken("snapshot_upto <= executed_upto");
+        }
         // While a snapshot is installed the executor is ahead of its learner's mailbox.
-        holds(executed <= chosen.max(snapshot), "executed_upto <= chosen_upto")?;
-        holds(settled <= chosen, "settled_upto <= chosen_upto")?;
+        if executed > chosen.max(snapshot) {
+            return broken("executed_upto <= chosen_upto");
+        }
+        if settled > chosen {
+            return broken("settled_upto <= chosen_upto");
+        }
         let promised = self.acceptor.promised();
         for (slot, (ballot, _)) in self.acceptor.votes() {
-            holds(*ballot <= promised, &format!("the vote of ballot {ballot} in slot {slot} <= promise {promised}"))?;
-            holds(*slot > settled, &format!("the vote in slot {slot} > settled_upto"))?;
+            if *ballot > promised {
+                return broken(&format!("the vote of ballot {ballot} in slot {slot} <= promise {promised}"));
+            }
+            if *slot <= settled {
+                return broken(&format!("the vote in slot {slot} > settled_upto"));
+            }
         }
         Ok(())
     }

@@ -30,7 +30,7 @@ use super::election::{Canvass, Preparing};
 use super::message::{AcceptorMessage, ExecutorMessage, LearnerMessage, ProposerMessage, Refusal};
 use super::quorum::Tally;
 use super::record::Record;
-use super::settings::{MAX_BATCH_BYTES, MAX_MESSAGE_BYTES, MAX_OPERATION_BYTES, MAX_QUEUE_BYTES, Settings};
+use super::settings::{MAX_BATCH_BYTES, MAX_MESSAGE_BYTES, MAX_OPERATION_BYTES, MAX_QUEUE_BYTES, MAX_WINDOW, Settings};
 use super::slot::Slot;
 use super::value::{Command, Stamp, Value};
 
@@ -232,7 +232,7 @@ impl Proposer {
     /// The end of a lot: opens slots, begins a round for the reads that came, announces what is chosen.
     pub fn on_lot_end(&mut self, fx: &mut Effects) {
         let Phase::Leading(leading) = &mut self.phase else { return };
-        let window = self.settings.window.max(1) as usize;
+        let window = self.settings.window.clamp(1, MAX_WINDOW) as usize;
         let mut proposals = Vec::new();
         while !self.queue.commands.is_empty() && leading.in_flight.len() < window {
             let commands = self.queue.take_batch(self.settings.batch.max(1) as usize);
@@ -332,7 +332,9 @@ impl Proposer {
     /// A read index is asked for, by this node's executor or through a follower.
     fn on_read_index(&mut self, from: NodeId, batch: u64, fx: &mut Effects) {
         match &mut self.phase {
-            Phase::Leading(leading) => leading.beat.reads.push((from, batch)),
+            Phase::Leading(leading) if leading.beat.reads.len() < MAX_WAITING_READS => {
+                leading.beat.reads.push((from, batch));
+            }
             Phase::Following { leader: Some(ballot), .. } if from == self.own && ballot.node != self.own => {
                 fx.send(ballot.node, ProposerMessage::ReadIndex { batch });
             }
@@ -608,5 +610,7 @@ fn forward(leader: NodeId, commands: Vec<Command>, fx: &mut Effects) {
     }
 }
 
+/// How many questions for a read index wait for the next round at most. Each stands for a whole lot of reads.
+const MAX_WAITING_READS: usize = 1 << 16;
 /// The longest wait between two sendings of one Accept.
 const RESEND_MOST_MS: u64 = 2000;

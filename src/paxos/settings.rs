@@ -55,9 +55,12 @@ pub const SESSION_WINDOW: u64 = 4096;
 pub const MAX_SESSIONS: usize = 100_000;
 /// How many slots may be open between what a candidate knows and the highest vote it is told of.
 pub const MAX_OPEN_SLOTS: u64 = 1 << 20;
+/// The most slots that a leader drives at once.
+pub const MAX_WINDOW: u32 = 1 << 16;
 /// The largest snapshot that is taken from a peer, in bytes.
 pub const MAX_SNAPSHOT_BYTES: u64 = 4 << 30;
 
 const _: () = assert!(MAX_OPERATION_BYTES < MAX_BATCH_BYTES);
 const _: () = assert!(MAX_BATCH_BYTES < MAX_MESSAGE_BYTES);
+const _: () = assert!((MAX_WINDOW as u64) < MAX_OPEN_SLOTS);
 const _: () = assert!(MAX_MESSAGE_BYTES < MAX_QUEUE_BYTES);

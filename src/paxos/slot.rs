@@ -14,9 +14,9 @@ impl Slot {
     /// Before the first slot: the watermark of an empty log.
     pub const ZERO: Slot = Slot(0);
 
-    /// The slot after this one.
+    /// The slot after this one. Saturates: a slot may come from a peer, and must not wrap round to the first.
     pub fn next(self) -> Slot {
-        Slot(self.0 + 1)
+        self.plus(1)
     }
 
     /// The slot before this one; [`Slot::ZERO`] stays.
@@ -31,7 +31,8 @@ impl Slot {
 
     /// Every slot above `self` up to and including `upto`.
     pub fn above(self, upto: Slot) -> impl DoubleEndedIterator<Item = Slot> {
-        (self.0.saturating_add(1)..=upto.0).map(Slot)
+        // Counted from below, so that nothing is above the last slot.
+        (self.0..upto.0).map(|below| Slot(below + 1))
     }
 }
 

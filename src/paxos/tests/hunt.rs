@@ -20,8 +20,8 @@ pub fn plan(seed: u64) -> Plan {
         window: if pick(1) { 4 } else { 1 },
         batch: if pick(2) { 4 } else { 1 },
         snapshot_slots: if pick(3) { 5 } else { 0 },
-        calm: if pick(5) { 1 } else { 4 },
-        haste: if pick(4) { 10 } else { 40 },
+        calm: if pick(5) { 1 } else { 8 },
+        haste: if pick(4) { 8 } else { 40 },
         steps: 10_000,
     }
 }

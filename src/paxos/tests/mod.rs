@@ -1,7 +1,16 @@
 //! Tests of the protocol: a deterministic world that hunts for runs nobody thought of, and one test per rule.
 
+mod acceptor;
+mod clients;
+mod election;
+mod executor;
 mod hunt;
 mod journal;
+mod learner;
 mod ledger;
+mod node;
+mod partitions;
+mod proposer;
+mod terse;
 mod witness;
 mod world;

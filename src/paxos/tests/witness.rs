@@ -65,6 +65,11 @@ impl Witness {
         assert_eq!(held, value, "{node}: two values are chosen in slot {slot}");
     }
 
+    /// A node's disk was tampered with: what it forgot is no fault of the protocol.
+    pub fn excuse(&mut self, node: NodeId) {
+        self.told.remove(&node);
+    }
+
     /// A node has come back.
     pub fn on_restart(&self, node: NodeId, replica: &Replica<Ledger>) {
         let told = self.told.get(&node).copied().unwrap_or_default();

@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::clients::Client;
 use super::journal::{Journal, Pending, Saving};
-use super::ledger::{Ledger, length};
+use super::ledger::Ledger;
 use super::witness::Witness;
 use crate::paxos::dice::Dice;
 use crate::paxos::*;
@@ -29,16 +30,16 @@ pub struct Plan {
 
 pub struct World {
     plan: Plan,
-    dice: Dice,
+    pub dice: Dice,
     configuration: Configuration,
     settings: Settings,
-    hosts: BTreeMap<NodeId, Host>,
+    pub hosts: BTreeMap<NodeId, Host>,
     network: Vec<Packet>,
     /// Pairs whose link is up: a handshake succeeded since both started.
     greeted: BTreeSet<(NodeId, NodeId)>,
     /// From, to: nothing arrives.
     cut: BTreeSet<(NodeId, NodeId)>,
-    clients: Vec<Client>,
+    pub clients: Vec<Client>,
     pub now_ms: u64,
     healed: bool,
     pub witness: Witness,
@@ -60,18 +61,6 @@ struct Packet {
     message: Message,
 }
 
-#[derive(Default)]
-struct Client {
-    id: u64,
-    session: Option<SessionId>,
-    next: u64,
-    open: BTreeSet<u64>,
-    reads: BTreeMap<u64, u64>,
-    next_read: u64,
-    /// The longest ledger that this world's clients knew of when they last looked.
-    known: u64,
-}
-
 const PROPOSER: usize = 0;
 const ACCEPTOR: usize = 1;
 const LEARNER: usize = 2;
@@ -88,7 +77,7 @@ impl World {
         };
         let host = |id| Host { id, replica: None, mailboxes: Default::default(), journal: Journal::default() };
         let hosts = configuration.nodes().map(|id| (id, host(id))).collect();
-        let clients = (0..3).map(|id| Client { id, next: 1, ..Client::default() }).collect();
+        let clients = (0..3).map(Client::new).collect();
         let mut world = World {
             dice: Dice::new(plan.seed),
             configuration,
@@ -119,23 +108,20 @@ impl World {
         let node = self.any_node();
         match self.dice.below(1000) {
             0..330 => self.deliver_some(),
-            330..700 => {
-                let role = self.dice.below(4) as usize;
-                self.act(node, role);
-            }
-            700..850 => self.disk(node),
+            330..750 => self.act_somewhere(),
+            750..850 => self.disk(node),
             850..860 => self.save(node),
             860..865 => self.trim(node),
             865..920 => {
                 self.now_ms += self.dice.below(self.plan.haste);
                 self.tick(node);
             }
-            920..950 => {
+            920..940 => {
                 let peer = self.any_node();
                 self.greet(node, peer);
             }
-            950..990 => self.client_acts(node),
-            990..993 => self.start(node),
+            940..985 => self.client_acts(node),
+            985..996 => self.start(node),
             _ if self.dice.below(self.plan.calm) == 0 => self.fault(node),
             _ => {}
         }
@@ -143,8 +129,8 @@ impl World {
 
     fn fault(&mut self, node: NodeId) {
         match self.dice.below(8) {
-            0..4 => self.crash(node),
-            4 => {
+            0..3 => self.crash(node),
+            3 => {
                 let peer = self.any_node();
                 self.note(|| format!("cut {node} -> {peer}"));
                 self.cut.insert((node, peer));
@@ -152,7 +138,7 @@ impl World {
                     self.cut.insert((peer, node));
                 }
             }
-            5 => {
+            4 => {
                 self.note(|| format!("isolate {node}"));
                 for peer in self.nodes() {
                     self.cut.insert((node, peer));
@@ -175,11 +161,8 @@ impl World {
             self.start(id);
         }
         self.run_until("quiet after the faults", World::is_quiet);
-        let before = self.witness.acknowledged.len();
-        self.client_sends(0);
-        self.run_until("a new command is served", |world| {
-            world.witness.acknowledged.len() > before && world.is_quiet()
-        });
+        self.serve("a new command is served");
+        self.run_until("quiet after it", World::is_quiet);
         for host in self.hosts.values() {
             if let Some(replica) = &host.replica {
                 self.witness.on_end(host.id, &replica.executor);
@@ -187,7 +170,7 @@ impl World {
         }
     }
 
-    fn is_quiet(&self) -> bool {
+    pub fn is_quiet(&self) -> bool {
         let replicas: Vec<&Replica<Ledger>> = self.hosts.values().filter_map(|host| host.replica.as_ref()).collect();
         let upto = replicas[0].executor.executed_upto();
         let leaders = replicas.iter().filter(|replica| matches!(replica.proposer.phase(), proposer::Phase::Leading(_)));
@@ -196,7 +179,36 @@ impl World {
             && self.clients.iter().all(|client| client.session.is_some() && client.open.is_empty())
     }
 
-    fn run_until(&mut self, what: &str, done: impl Fn(&World) -> bool) {
+    /// No more chance: from now on messages arrive, but over cut links.
+    pub fn calm_down(&mut self) {
+        self.healed = true;
+    }
+
+    /// Whoever leads with the highest ballot.
+    pub fn leader(&self) -> Option<NodeId> {
+        let replicas = self.hosts.values().filter_map(|host| host.replica.as_ref());
+        let leading = replicas.filter(|replica| matches!(replica.proposer.phase(), proposer::Phase::Leading(_)));
+        leading.filter_map(|replica| replica.proposer.leader()).max().map(|ballot| ballot.node)
+    }
+
+    pub fn heal_links(&mut self) {
+        self.cut.clear();
+    }
+
+    pub fn cut(&mut self, one: NodeId, other: NodeId) {
+        self.cut.extend([(one, other), (other, one)]);
+        // Both ends notice, as sockets do.
+        self.greeted.remove(&(one.min(other), one.max(other)));
+    }
+
+    /// A client has something new to say, and in the end it is done.
+    pub fn serve(&mut self, what: &str) {
+        let before = self.witness.acknowledged.len();
+        self.client_sends(0);
+        self.run_until(what, |world| world.witness.acknowledged.len() > before);
+    }
+
+    pub fn run_until(&mut self, what: &str, done: impl Fn(&World) -> bool) {
         let deadline_ms = self.now_ms + 30_000;
         while !done(self) {
             if self.now_ms >= deadline_ms {
@@ -320,7 +332,7 @@ impl World {
         self.post(to, from, message);
     }
 
-    fn post(&mut self, to: NodeId, from: NodeId, message: Message) {
+    pub fn post(&mut self, to: NodeId, from: NodeId, message: Message) {
         let role = match &message {
             Message::Proposer(_) => PROPOSER,
             Message::Acceptor(_) => ACCEPTOR,
@@ -328,6 +340,24 @@ impl World {
             Message::Executor(_) => EXECUTOR,
         };
         self.hosts.get_mut(&to).expect("a node").mailboxes[role].push_back((from, message));
+    }
+
+    /// Some role that has a message takes it.
+    fn act_somewhere(&mut self) {
+        let roles = |host: &Host| (PROPOSER..=EXECUTOR).filter(|role| !host.mailboxes[*role].is_empty()).count();
+        let ready: usize = self.hosts.values().map(roles).sum();
+        let mut chosen = self.dice.below(ready as u64) as usize;
+        for id in self.nodes() {
+            for role in PROPOSER..=EXECUTOR {
+                if self.hosts[&id].mailboxes[role].is_empty() {
+                    continue;
+                }
+                if chosen == 0 {
+                    return self.act(id, role);
+                }
+                chosen -= 1;
+            }
+        }
     }
 
     /// A role takes the next message of its mailbox.
@@ -477,104 +507,7 @@ impl World {
         self.send(id, to, part.into());
     }
 
-    fn client_acts(&mut self, node: NodeId) {
-        let client = self.dice.below(self.clients.len() as u64) as usize;
-        match self.dice.below(4) {
-            0 => self.retry(client, node),
-            1 => self.client_reads(client, node),
-            _ => {
-                self.client_sends(client);
-                self.retry(client, node);
-            }
-        }
-    }
-
-    /// The client has something new to say.
-    fn client_sends(&mut self, client: usize) {
-        let client = &mut self.clients[client];
-        if client.session.is_some() && client.open.len() < 2 {
-            client.open.insert(client.next);
-            client.next += 1;
-        }
-    }
-
-    /// The client says everything unanswered again, to some node.
-    fn retry(&mut self, client: usize, node: NodeId) {
-        if self.hosts[&node].replica.is_none() {
-            return;
-        }
-        let Client { id, session, open, next, .. } = &self.clients[client];
-        let (id, token) = (ClientId(*id), Token(u128::from(*id)));
-        let (attach, commands) = match session {
-            None => (ExecutorMessage::AttachToken { token, client: id }, vec![Command::Open { token }]),
-            Some(session) => {
-                let done_below = Sequence(open.first().copied().unwrap_or(*next));
-                let command = |sequence: &u64| Command::Apply {
-                    session: *session,
-                    sequence: Sequence(*sequence),
-                    done_below,
-                    operation: operation(*session, Sequence(*sequence)),
-                };
-                (ExecutorMessage::Attach { session: *session, client: id }, open.iter().map(command).collect())
-            }
-        };
-        if !commands.is_empty() {
-            self.post(node, node, attach.into());
-            self.post(node, node, ProposerMessage::Submit { commands }.into());
-        }
-    }
-
-    fn client_reads(&mut self, client: usize, node: NodeId) {
-        if self.hosts[&node].replica.is_none() {
-            return;
-        }
-        let floor = self.clients.iter().map(|client| client.known).max().unwrap_or(0);
-        let client = &mut self.clients[client];
-        client.next_read += 1;
-        client.reads.insert(client.next_read, floor);
-        let read = ExecutorMessage::Read {
-            client: ClientId(client.id),
-            queries: vec![(client.next_read, Bytes::default())],
-            local: false,
-        };
-        self.post(node, node, read.into());
-    }
-
-    fn hear(&mut self, client: ClientId, reply: Reply) {
-        self.note(|| format!("client {}: {reply:?}", client.0));
-        let client = &mut self.clients[client.0 as usize];
-        match reply {
-            Reply::Opened { session, .. } => {
-                client.session.get_or_insert(session);
-            }
-            Reply::Done { session, sequence, place, result, .. } => {
-                client.open.remove(&sequence.0);
-                client.known = client.known.max(length(&result));
-                self.witness.on_done(
-                    (session, sequence),
-                    place,
-                    length(&result),
-                    operation(session, sequence).to_vec(),
-                );
-            }
-            Reply::Read { id, result } => {
-                let floor = client.reads.remove(&id).expect("a read is answered once");
-                let found = length(&result);
-                assert!(found >= floor, "a read finds {found} entries where {floor} were known before it began");
-                client.known = client.known.max(found);
-            }
-            Reply::ReadRefused { id, .. } => {
-                client.reads.remove(&id).expect("a read is answered once");
-            }
-            Reply::OutOfWindow { sequence, .. } => {
-                assert!(!client.open.contains(&sequence.0), "an unanswered command lies in the window");
-            }
-            Reply::SessionExpired { .. } => panic!("no session expires in this world"),
-            Reply::Refused { .. } | Reply::LeaderChanged {} => {}
-        }
-    }
-
-    fn note(&mut self, line: impl FnOnce() -> String) {
+    pub fn note(&mut self, line: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
             trace.push(format!("{:6} {}", self.now_ms, line()));
         }
@@ -585,11 +518,6 @@ impl World {
             eprintln!("{line}");
         }
     }
-}
-
-/// What a client asks for: different in every command.
-fn operation(session: SessionId, sequence: Sequence) -> Bytes {
-    format!("{}/{}", session.0, sequence.0).into_bytes().into()
 }
 
 impl Drop for World {

@@ -1,0 +1,246 @@
+//! The executor's rules: exactly once, linearizable reads, snapshots.
+
+use super::ledger::{Ledger, length};
+use super::terse::*;
+use crate::paxos::message::CommandName;
+use crate::paxos::settings::SESSION_WINDOW;
+use crate::paxos::*;
+
+const ME: ClientId = ClientId(5);
+
+fn executor_with(settings: Settings) -> Executor<Ledger> {
+    let mut executor = Executor::new(n(1), settings, Ledger::default(), 7);
+    let attach = ExecutorMessage::AttachToken { token: Token(9), client: ME };
+    executor.on_message(n(1), attach, &mut Effects::new());
+    executor
+}
+
+/// Slot 1 opens session 1 for client 5.
+fn executor() -> Executor<Ledger> {
+    let mut executor = executor_with(Settings::default());
+    let told = execute(&mut executor, 1, &[Command::Open { token: Token(9) }]);
+    assert_eq!(told, [Reply::Opened { token: Token(9), session: SessionId(1) }]);
+    executor
+}
+
+fn chosen(slot: u64, time_ms: u64, commands: &[Command]) -> Vec<(Slot, Ballot, Value)> {
+    vec![(s(slot), b(1, 1), Value::batch(Stamp { time_ms, seed: 3 }, commands))]
+}
+
+fn replies(told: Vec<Effect>) -> Vec<Reply> {
+    let reply = |effect| match effect {
+        Effect::Reply { client: ME, reply } => Some(reply),
+        _ => None,
+    };
+    told.into_iter().filter_map(reply).collect()
+}
+
+fn execute(executor: &mut Executor<Ledger>, slot: u64, commands: &[Command]) -> Vec<Reply> {
+    replies(effects(|fx| executor.on_chosen(chosen(slot, 0, commands), fx)))
+}
+
+fn done(sequence: u64, slot: u64, index: u32, ballot: Option<Ballot>, entries: u64) -> Reply {
+    let result = Bytes::from(&entries.to_le_bytes()[..]);
+    let place = Place { slot: s(slot), index };
+    Reply::Done { session: SessionId(1), sequence: Sequence(sequence), place, ballot, result }
+}
+
+#[test]
+fn rule_7_a_command_that_the_log_holds_twice_is_executed_once_and_answered_alike() {
+    let mut executor = executor();
+    let x = command(1, 1, "x");
+    assert_eq!(execute(&mut executor, 2, std::slice::from_ref(&x)), [done(1, 2, 1, Some(b(1, 1)), 1)]);
+    assert_eq!(
+        execute(&mut executor, 3, &[command(1, 2, "y"), x]),
+        [done(2, 3, 1, Some(b(1, 1)), 2), done(1, 2, 1, None, 1)]
+    );
+    assert_eq!(executor.machine().entries, [b"x", b"y"]);
+}
+
+#[test]
+fn rule_7_every_node_answers_retries_of_what_it_executed_under_another_leader() {
+    let mut other = Executor::new(n(2), Settings::default(), Ledger::default(), 8);
+    let silent = effects(|fx| {
+        other.on_chosen(chosen(1, 0, &[Command::Open { token: Token(9) }]), fx);
+        other.on_chosen(chosen(2, 0, &[command(1, 1, "x")]), fx);
+    });
+    assert_eq!(replies(silent), []);
+    other.on_message(n(2), ExecutorMessage::Attach { session: SessionId(1), client: ME }, &mut Effects::new());
+    assert_eq!(execute(&mut other, 3, &[command(1, 1, "x")]), [done(1, 2, 1, None, 1)]);
+}
+
+#[test]
+fn rule_7_a_command_of_an_unknown_session_does_nothing() {
+    let mut executor = executor();
+    executor.on_message(n(1), ExecutorMessage::Attach { session: SessionId(2), client: ME }, &mut Effects::new());
+    let expired = Reply::SessionExpired { session: SessionId(2), sequence: Sequence(1) };
+    assert_eq!(execute(&mut executor, 2, &[command(2, 1, "x")]), [expired]);
+    assert!(executor.machine().entries.is_empty());
+}
+
+#[test]
+fn rule_7_a_session_expires_by_the_logs_time() {
+    let mut executor = executor_with(Settings { session_idle_ms: 100, ..Settings::default() });
+    executor.on_chosen(chosen(1, 1000, &[Command::Open { token: Token(9) }]), &mut Effects::new());
+    executor.on_chosen(chosen(2, 10, &[]), &mut Effects::new()); // a leader's clock that goes back
+    let expired = Reply::SessionExpired { session: SessionId(1), sequence: Sequence(1) };
+    let told = effects(|fx| executor.on_chosen(chosen(3, 1101, &[command(1, 1, "x")]), fx));
+    assert_eq!(replies(told), [expired]);
+}
+
+#[test]
+fn rule_7_what_lies_outside_the_sessions_window_never_executes() {
+    let mut executor = executor();
+    let far = SESSION_WINDOW + 1;
+    let outside = |sequence| Reply::OutOfWindow { session: SessionId(1), sequence: Sequence(sequence) };
+    assert_eq!(
+        execute(&mut executor, 2, &[command(1, far, "x"), command(1, u64::MAX, "y")]),
+        [outside(far), outside(u64::MAX)]
+    );
+    let done_below = |below| Command::Apply {
+        session: SessionId(1),
+        sequence: Sequence(3),
+        done_below: Sequence(below),
+        operation: b"z".as_slice().into(),
+    };
+    assert_eq!(execute(&mut executor, 3, &[done_below(3)]), [done(3, 3, 1, Some(b(1, 1)), 1)]);
+    assert_eq!(execute(&mut executor, 4, &[command(1, 2, "late")]), [outside(2)]);
+}
+
+#[test]
+fn a_no_op_changes_nothing_but_the_watermark() {
+    let mut executor = executor();
+    let before = executor.machine().clone();
+    let told = effects(|fx| executor.on_chosen(vec![(s(2), b(1, 1), Value::no_op())], fx));
+    assert_eq!(told, [Effect::Note(Event::Executed { upto: s(2), commands: 0 })]);
+    assert_eq!((executor.executed_upto(), executor.machine()), (s(2), &before));
+}
+
+fn read(executor: &mut Executor<Ledger>, id: u64, local: bool) -> Vec<Effect> {
+    let read = ExecutorMessage::Read { client: ME, queries: vec![(id, Bytes::default())], local };
+    effects(|fx| {
+        executor.on_message(n(1), read, fx);
+        executor.on_lot_end(fx);
+    })
+}
+
+fn batch_of(told: &[Effect]) -> u64 {
+    match told {
+        [Effect::Send { to: NodeId(1), message: Message::Proposer(ProposerMessage::ReadIndex { batch }) }] => *batch,
+        other => panic!("no question: {other:?}"),
+    }
+}
+
+fn answer(entries: u64, id: u64) -> Effect {
+    Effect::Reply { client: ME, reply: Reply::Read { id, result: Bytes::from(&entries.to_le_bytes()[..]) } }
+}
+
+#[test]
+fn rule_3_a_read_waits_until_its_index_is_executed() {
+    let mut executor = executor();
+    let batch = batch_of(&read(&mut executor, 1, false));
+    let indexed = ExecutorMessage::ReadIndexed { batch, index: s(2) };
+    assert_eq!(effects(|fx| executor.on_message(n(2), indexed, fx)), []);
+    let told = effects(|fx| executor.on_chosen(chosen(2, 0, &[command(1, 1, "x")]), fx));
+    assert!(told.contains(&answer(1, 1)));
+}
+
+#[test]
+fn a_local_read_is_answered_from_what_is_executed_here() {
+    assert_eq!(read(&mut executor(), 1, true), [answer(0, 1)]);
+}
+
+/// Before a restart n1 asked for an index; the answer comes late, and names a slot from before other clients' writes.
+#[test]
+fn rule_3_an_answer_to_a_question_from_before_a_restart_is_ignored() {
+    let mut before = executor();
+    let stale = batch_of(&read(&mut before, 1, false));
+    let mut after = Executor::new(n(1), Settings::default(), Ledger::default(), 8);
+    let batch = batch_of(&read(&mut after, 1, false));
+    assert_ne!(batch, stale);
+    let indexed = ExecutorMessage::ReadIndexed { batch: stale, index: s(0) };
+    assert_eq!(ignored(|fx| after.on_message(n(2), indexed, fx)), "no such reads wait");
+}
+
+#[test]
+fn all_reads_of_a_lot_share_one_question_and_a_new_leader_is_asked_again() {
+    let mut executor = executor();
+    let queries = vec![(1, Bytes::default()), (2, Bytes::default())];
+    let first = ExecutorMessage::Read { client: ME, queries, local: false };
+    executor.on_message(n(1), first, &mut Effects::new());
+    let told = read(&mut executor, 3, false);
+    let batch = batch_of(&told);
+    let again = effects(|fx| executor.on_message(n(1), ExecutorMessage::LeaderChanged {}, fx));
+    assert_eq!(again, [told[0].clone(), Effect::Reply { client: ME, reply: Reply::LeaderChanged {} }]);
+    let refused = effects(|fx| executor.on_message(n(2), ExecutorMessage::ReadRefused { batch }, fx));
+    assert_eq!(refused.len(), 3);
+    assert_eq!(effects(|fx| executor.on_tick(1_000_000, fx)), [], "refused once");
+}
+
+#[test]
+fn an_unanswered_question_is_asked_again_and_given_up_in_the_end() {
+    let mut executor = executor();
+    let told = read(&mut executor, 1, false);
+    let after = Settings::default().resend_ms * 2;
+    assert_eq!(effects(|fx| executor.on_tick(after - 1, fx)), []);
+    assert_eq!(effects(|fx| executor.on_tick(after, fx)), told);
+    let refused = Reply::ReadRefused { id: 1, reason: Refusal::NoLeader };
+    let told = effects(|fx| executor.on_tick(60_000, fx));
+    assert_eq!(told, [Effect::Reply { client: ME, reply: refused }]);
+}
+
+#[test]
+fn a_refusal_reaches_the_client_that_sent_the_command() {
+    let mut executor = executor();
+    let name = CommandName::Apply(SessionId(1), Sequence(4));
+    let stranger = CommandName::Apply(SessionId(2), Sequence(1));
+    let refused = ExecutorMessage::Refused { commands: vec![name, stranger], reason: Refusal::Busy };
+    let reply = Reply::Refused { command: name, reason: Refusal::Busy };
+    assert_eq!(effects(|fx| executor.on_message(n(3), refused, fx)), [Effect::Reply { client: ME, reply }]);
+}
+
+#[test]
+fn a_client_that_left_hears_nothing() {
+    let mut executor = executor();
+    read(&mut executor, 1, false);
+    executor.on_message(n(1), ExecutorMessage::Detach { client: ME }, &mut Effects::new());
+    assert_eq!(execute(&mut executor, 2, &[command(1, 1, "x")]), []);
+    assert_eq!(effects(|fx| executor.on_tick(1_000_000, fx)), []);
+}
+
+#[test]
+fn a_snapshot_is_taken_when_due_and_one_at_a_time() {
+    let mut executor = executor_with(Settings { snapshot_slots: 2, ..Settings::default() });
+    let no_op = |slot| vec![(s(slot), b(1, 1), Value::no_op())];
+    let taken = |executor: &mut Executor<Ledger>, slot| deeds(|fx| executor.on_chosen(no_op(slot), fx));
+    assert_eq!(taken(&mut executor, 1), []);
+    assert_eq!(taken(&mut executor, 2), [Effect::TakeSnapshot { upto: s(2) }]);
+    assert_eq!(taken(&mut executor, 3), []);
+    assert_eq!(taken(&mut executor, 4), [], "the one before is not saved yet");
+    executor.on_message(n(1), ExecutorMessage::SnapshotSaved { upto: s(2) }, &mut Effects::new());
+    assert_eq!(taken(&mut executor, 5), [Effect::TakeSnapshot { upto: s(5) }]);
+}
+
+#[test]
+fn an_installed_snapshot_carries_the_session_table() {
+    let mut ahead = executor();
+    execute(&mut ahead, 2, &[command(1, 1, "x")]);
+    let mut executor = Executor::new(n(2), Settings::default(), Ledger::default(), 8);
+    let told = effects(|fx| executor.install(ahead.snapshot(), fx).expect("well formed"));
+    assert_eq!(told, [Effect::Send { to: n(2), message: LearnerMessage::Installed { upto: s(2) }.into() }]);
+    executor.on_message(n(2), ExecutorMessage::Attach { session: SessionId(1), client: ME }, &mut Effects::new());
+    assert_eq!(execute(&mut executor, 3, &[command(1, 1, "x")]), [done(1, 2, 1, None, 1)]);
+    assert_eq!(length(&executor.machine().query(b"")), 1);
+}
+
+/// A snapshot up to 1 is being saved; meanwhile slots 1 and 2 are executed. The learner hears `Installed` and counts
+/// the journal as trimmed up to 1, so the snapshot must count as well. (Found as seed 586.)
+#[test]
+fn a_snapshot_that_the_log_overtook_counts_as_durable_and_changes_no_state() {
+    let snapshot = executor().snapshot();
+    let mut executor = executor();
+    execute(&mut executor, 2, &[command(1, 1, "x")]);
+    executor.install(snapshot, &mut Effects::new()).expect("well formed");
+    assert_eq!((executor.executed_upto(), executor.snapshot_upto()), (s(2), s(1)));
+    assert_eq!(executor.machine().entries, [b"x"]);
+}

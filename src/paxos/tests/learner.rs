@@ -1,0 +1,221 @@
+//! The learner's rules: what may be taken for chosen, and what must be asked for.
+
+use super::terse::*;
+use crate::paxos::message::Accepted;
+use crate::paxos::settings::MAX_OPEN_SLOTS;
+use crate::paxos::*;
+
+fn learner() -> Learner {
+    Learner::new(n(1), three(), &Settings::default(), Slot::ZERO)
+}
+
+fn voting(learner: &mut Learner, ballot: Ballot, slot: u64, name: &str) -> Vec<Effect> {
+    effects(|fx| learner.on_voting(ballot, vec![(s(slot), v(name))], fx))
+}
+
+fn accepted(learner: &mut Learner, from: u32, ballot: Ballot, slot: u64) -> Vec<Effect> {
+    effects(|fx| learner.on_accepted(n(from), &Accepted { ballot, slots: vec![s(slot)] }, fx))
+}
+
+/// All that follows when slots become known as chosen: a lazy record, and word to each role, the proposer first.
+fn chosen(ballot: Ballot, upto: u64, entries: &[(u64, &str)]) -> Vec<Effect> {
+    let entries = entries.iter().map(|(slot, name)| (s(*slot), ballot, v(name))).collect();
+    vec![
+        Effect::Append { records: vec![Record::ChosenUpto { ballot, upto: s(upto) }] },
+        send(1, ProposerMessage::Advanced { chosen_upto: s(upto), ballot: Some(ballot) }),
+        send(1, AcceptorMessage::Learned { chosen_upto: s(upto) }),
+        send(1, ExecutorMessage::Chosen { entries }),
+    ]
+}
+
+fn ask(to: u32, first: u64) -> Effect {
+    send(to, LearnerMessage::CatchUp { first: s(first) })
+}
+
+#[test]
+fn a_value_is_chosen_when_a_quorum_voted_for_it_in_one_ballot() {
+    let mut learner = learner();
+    assert_eq!(voting(&mut learner, b(1, 1), 1, "x"), []);
+    assert_eq!(accepted(&mut learner, 1, b(1, 1), 1), []);
+    assert_eq!(accepted(&mut learner, 1, b(1, 1), 1), [], "a node counts once");
+    assert_eq!(accepted(&mut learner, 9, b(1, 1), 1), [], "who is no member does not count");
+    assert_eq!(accepted(&mut learner, 2, b(1, 1), 1), chosen(b(1, 1), 1, &[(1, "x")]));
+    assert_eq!(accepted(&mut learner, 3, b(1, 1), 1), [], "and fires once");
+    assert_eq!(learner.chosen_upto(), s(1));
+}
+
+#[test]
+fn votes_in_different_ballots_are_never_added_up() {
+    let mut learner = learner();
+    voting(&mut learner, b(1, 1), 1, "x");
+    assert_eq!(accepted(&mut learner, 2, b(1, 1), 1), []);
+    voting(&mut learner, b(2, 1), 1, "y");
+    assert_eq!(accepted(&mut learner, 1, b(2, 1), 1), []);
+    assert_eq!(accepted(&mut learner, 3, b(1, 1), 1), [], "late, and of the ballot before");
+    assert_eq!(accepted(&mut learner, 3, b(2, 1), 1), chosen(b(2, 1), 1, &[(1, "y")]));
+}
+
+#[test]
+fn the_distinguished_learner_counts_votes_in_its_own_nodes_ballots_only() {
+    let accepted = Accepted { ballot: b(1, 2), slots: vec![s(1)] };
+    assert_eq!(ignored(|fx| learner().on_accepted(n(2), &accepted, fx)), "of another node's ballot");
+}
+
+#[test]
+fn a_quorum_of_others_waits_for_our_own_vote_to_tell_the_value() {
+    let mut learner = learner();
+    accepted(&mut learner, 2, b(1, 1), 1);
+    assert_eq!(accepted(&mut learner, 3, b(1, 1), 1), []);
+    assert_eq!(voting(&mut learner, b(1, 1), 1, "x"), chosen(b(1, 1), 1, &[(1, "x")]));
+}
+
+#[test]
+fn what_is_chosen_out_of_order_waits_and_goes_on_in_order() {
+    let mut learner = learner();
+    for (slot, name) in [(1, "x"), (2, "y")] {
+        voting(&mut learner, b(1, 1), slot, name);
+        accepted(&mut learner, 1, b(1, 1), slot);
+    }
+    assert_eq!(accepted(&mut learner, 2, b(1, 1), 2), []);
+    assert_eq!(learner.ahead().len(), 1);
+    assert_eq!(accepted(&mut learner, 2, b(1, 1), 1), chosen(b(1, 1), 2, &[(1, "x"), (2, "y")]));
+}
+
+#[test]
+fn rule_2_an_announcement_is_believed_where_our_own_vote_has_that_very_ballot() {
+    let mut learner = learner();
+    voting(&mut learner, b(2, 2), 1, "x");
+    assert_eq!(effects(|fx| learner.on_announced(b(2, 2), s(1), fx)), chosen(b(2, 2), 1, &[(1, "x")]));
+}
+
+#[test]
+fn rule_2_a_vote_in_another_ballot_tells_nothing_and_the_slot_is_asked_for() {
+    for other in [b(1, 1), b(3, 3)] {
+        let mut learner = learner();
+        voting(&mut learner, other, 1, "x");
+        assert_eq!(effects(|fx| learner.on_announced(b(2, 2), s(1), fx)), [ask(2, 1)]);
+        assert_eq!(learner.chosen_upto(), s(0));
+    }
+}
+
+#[test]
+fn rule_2_what_our_vote_does_not_tell_is_journaled_as_chosen_before_the_watermark() {
+    let mut learner = learner();
+    voting(&mut learner, b(1, 1), 1, "x");
+    let entries = vec![(s(1), b(2, 2), v("y"))];
+    let told = effects(|fx| learner.on_chosen(n(2), entries, s(1), fx));
+    let record = Record::Chosen { slot: s(1), ballot: b(2, 2), value: v("y") };
+    assert_eq!(told[0], Effect::Append { records: vec![record.clone()] });
+    assert_eq!(told[1..], chosen(b(2, 2), 1, &[(1, "y")]));
+    // And so it comes back, although the vote stands in the journal as well.
+    let mut again = self::learner();
+    again.apply_record(&Record::Vote { slot: s(1), ballot: b(1, 1), value: v("x") });
+    again.apply_record(&record);
+    again.apply_record(&Record::ChosenUpto { ballot: b(2, 2), upto: s(1) });
+    assert_eq!(effects(|fx| again.resume(s(0), fx)), chosen(b(2, 2), 1, &[(1, "y")])[1..]);
+}
+
+#[test]
+fn rule_2_replay_never_takes_a_vote_for_chosen_because_a_watermark_passed_it() {
+    let mut learner = learner();
+    learner.apply_record(&Record::Vote { slot: s(1), ballot: b(1, 1), value: v("x") });
+    learner.apply_record(&Record::ChosenUpto { ballot: b(2, 2), upto: s(1) });
+    assert_eq!(effects(|fx| learner.resume(s(0), fx)), []);
+    assert_eq!(learner.chosen_upto(), s(0));
+}
+
+#[test]
+fn a_supplied_value_that_our_later_vote_contradicts_is_not_believed() {
+    let mut learner = learner();
+    voting(&mut learner, b(3, 3), 1, "x");
+    let entries = vec![(s(1), b(2, 2), v("y"))];
+    let why = "contradicts a vote of the same or a later ballot";
+    assert_eq!(ignored(|fx| learner.on_chosen(n(2), entries, s(1), fx)), why);
+    assert_eq!(learner.chosen_upto(), s(0));
+}
+
+#[test]
+fn a_supply_with_a_hole_is_taken_up_to_the_hole() {
+    let mut learner = learner();
+    let entries = vec![(s(1), b(1, 2), v("x")), (s(3), b(1, 2), v("z"))];
+    learner.on_chosen(n(2), entries, s(3), &mut Effects::new());
+    assert_eq!((learner.chosen_upto(), learner.ahead().len()), (s(1), 0));
+}
+
+#[test]
+fn catch_up_is_served_from_the_journal_or_by_a_snapshot() {
+    let mut learner = learner();
+    let entries = (1..=5).map(|slot| (s(slot), b(1, 2), v("x"))).collect();
+    learner.on_chosen(n(2), entries, s(5), &mut Effects::new());
+    learner.on_message(n(1), LearnerMessage::Trimmed { upto: s(3) }, &mut Effects::new());
+    let supply = Effect::SupplySlots { to: n(3), first: s(4), upto: s(5) };
+    assert_eq!(effects(|fx| learner.on_catch_up(n(3), s(4), fx)), [supply]);
+    let supply = Effect::SupplySnapshot { to: n(3), upto: s(0), offset: 0 };
+    assert_eq!(effects(|fx| learner.on_catch_up(n(3), s(3), fx)), [supply]);
+    assert_eq!(ignored(|fx| learner.on_catch_up(n(3), s(6), fx)), "nothing is chosen there");
+}
+
+#[test]
+fn whoever_does_not_answer_is_given_up_for_the_next() {
+    let mut learner = learner();
+    assert_eq!(effects(|fx| learner.on_behind(s(4), n(2), fx)), [ask(2, 1)]);
+    assert_eq!(effects(|fx| learner.on_behind(s(5), n(3), fx)), [], "one is asked at a time");
+    let patience = Settings::default().resend_ms * 4;
+    assert_eq!(effects(|fx| learner.on_tick(patience - 1, fx)), []);
+    assert_eq!(effects(|fx| learner.on_tick(patience, fx)), [ask(3, 1)]);
+}
+
+fn part(upto: u64, total: u64, offset: u64, bytes: &str) -> LearnerMessage {
+    LearnerMessage::SnapshotPart { upto: s(upto), total, offset, bytes: bytes.as_bytes().into() }
+}
+
+#[test]
+fn a_snapshot_comes_part_by_part_and_is_installed_whole() {
+    let mut learner = learner();
+    learner.on_behind(s(9), n(2), &mut Effects::new());
+    let fetch = send(2, LearnerMessage::FetchSnapshot { upto: s(9), offset: 3 });
+    assert_eq!(effects(|fx| learner.on_message(n(2), part(9, 5, 0, "abc"), fx)), [fetch]);
+    let why = ignored(|fx| learner.on_message(n(2), part(9, 5, 0, "abc"), fx));
+    assert_eq!(why, "not the part asked for", "a repetition");
+    let install = Effect::InstallSnapshot { upto: s(9), bytes: b"abcde".to_vec() };
+    assert_eq!(effects(|fx| learner.on_message(n(2), part(9, 5, 3, "de"), fx)), [install]);
+}
+
+/// n1 fetches a snapshot up to 9; meanwhile a delayed answer supplies slots 1 to 9; then it hears of slot 10.
+/// Asking on for the old snapshot would be answered with parts that it ignores, for ever.
+#[test]
+fn a_half_fetched_snapshot_that_the_log_overtook_is_forgotten() {
+    let mut learner = learner();
+    learner.on_behind(s(9), n(2), &mut Effects::new());
+    learner.on_message(n(2), part(9, 5, 0, "abc"), &mut Effects::new());
+    let entries = (1..=9).map(|slot| (s(slot), b(1, 2), v("x"))).collect();
+    learner.on_chosen(n(2), entries, s(9), &mut Effects::new());
+    assert_eq!(effects(|fx| learner.on_behind(s(10), n(2), fx)), [ask(2, 10)]);
+}
+
+#[test]
+fn an_installed_snapshot_takes_the_place_of_every_slot_that_it_covers() {
+    let mut learner = learner();
+    voting(&mut learner, b(1, 2), 3, "x");
+    voting(&mut learner, b(1, 2), 5, "y");
+    let told = deeds(|fx| learner.on_installed(s(4), fx));
+    let advanced = send(1, ProposerMessage::Advanced { chosen_upto: s(4), ballot: None });
+    assert_eq!(told, [send(1, AcceptorMessage::Learned { chosen_upto: s(4) }), advanced]);
+    assert_eq!(learner.votes().keys().collect::<Vec<_>>(), [&s(5)], "a vote above it stays");
+    assert_eq!((learner.chosen_upto(), learner.trimmed_upto()), (s(4), s(4)));
+}
+
+#[test]
+fn votes_claimed_for_slots_that_nobody_can_have_opened_take_no_memory() {
+    let mut learner = learner();
+    let before = learner.clone();
+    for slot in [MAX_OPEN_SLOTS + 1, u64::MAX] {
+        assert_eq!(accepted(&mut learner, 2, b(1, 1), slot), []);
+    }
+    assert_eq!(learner, before);
+    // Nor do the ends of the number range do harm.
+    let absurd = vec![(s(u64::MAX), b(1, 2), v("x")), (s(0), b(1, 2), v("x"))];
+    learner.on_chosen(n(2), absurd, s(u64::MAX), &mut Effects::new());
+    learner.on_announced(b(1, 2), s(u64::MAX), &mut Effects::new());
+    assert_eq!(learner.chosen_upto(), s(0));
+}

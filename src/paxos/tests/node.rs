@@ -1,0 +1,80 @@
+//! What concerns the roles of a node together.
+
+use super::ledger::Ledger;
+use super::terse::*;
+use super::world::{Plan, World};
+use crate::paxos::message::{Accepted, Prepare};
+use crate::paxos::*;
+
+#[test]
+fn a_singleton_group_leads_at_once_and_serves() {
+    let plan = Plan { seed: 1, nodes: 1, window: 1, batch: 1, snapshot_slots: 0, calm: 1, haste: 1, steps: 0 };
+    let mut world = World::new(plan);
+    world.heal_and_finish();
+    assert!(world.now_ms < 2000, "{} ms", world.now_ms);
+}
+
+#[test]
+fn a_node_that_starts_from_nothing_is_whole_and_says_nothing_to_peers() {
+    let recovered = Recovered { snapshot: None, records: vec![], trimmed_upto: s(0), last_batch: BatchNumber(0) };
+    let mut fx = Effects::new();
+    let (configuration, settings) = (Configuration::numbered(3), Settings::default());
+    let replica = Replica::recover(n(1), configuration, &settings, Ledger::default(), 1, recovered, &mut fx);
+    replica.expect("no snapshot to refuse").check().expect("whole");
+    assert!(fx.is_empty());
+}
+
+#[test]
+fn what_a_peer_may_say_and_what_only_a_nodes_own_roles_may() {
+    let ballot = b(1, 2);
+    let may: Vec<Message> = vec![
+        ProposerMessage::Forward { commands: vec![] }.into(),
+        ProposerMessage::Canvass { number: 1, chosen_upto: s(0) }.into(),
+        ProposerMessage::Canvassed { number: 1, hears_leader: false, chosen_upto: s(0), highest: ballot }.into(),
+        ProposerMessage::Promise(message::Durable::after_sync(promise(ballot, 0, vec![]))).into(),
+        ProposerMessage::Nack { refused: ballot, promised: ballot }.into(),
+        ProposerMessage::Settled { ballot, upto: s(1) }.into(),
+        ProposerMessage::HeartbeatAck { ballot, round: 1, settled_upto: s(0) }.into(),
+        ProposerMessage::ReadIndex { batch: 1 }.into(),
+        AcceptorMessage::Prepare(Prepare { ballot, from: s(1) }).into(),
+        AcceptorMessage::Accept { ballot, proposals: vec![], chosen_upto: s(0) }.into(),
+        AcceptorMessage::Heartbeat { ballot, round: 1, chosen_upto: s(0) }.into(),
+        AcceptorMessage::Announce { ballot, chosen_upto: s(0) }.into(),
+        LearnerMessage::Accepted(message::Durable::after_sync(Accepted { ballot, slots: vec![] })).into(),
+        LearnerMessage::CatchUp { first: s(1) }.into(),
+        LearnerMessage::Chosen { entries: vec![], chosen_upto: s(0) }.into(),
+        LearnerMessage::FetchSnapshot { upto: s(1), offset: 0 }.into(),
+        LearnerMessage::SnapshotPart { upto: s(1), total: 1, offset: 0, bytes: Bytes::default() }.into(),
+        ExecutorMessage::ReadIndexed { batch: 1, index: s(0) }.into(),
+        ExecutorMessage::ReadRefused { batch: 1 }.into(),
+        ExecutorMessage::Refused { commands: vec![], reason: Refusal::Busy }.into(),
+    ];
+    let may_not: Vec<Message> = vec![
+        ProposerMessage::Submit { commands: vec![] }.into(),
+        ProposerMessage::Heard { ballot }.into(),
+        ProposerMessage::Advanced { chosen_upto: s(1), ballot: None }.into(),
+        ProposerMessage::Fenced { number: 1 }.into(),
+        ProposerMessage::Standing { admitted: true }.into(),
+        AcceptorMessage::Learned { chosen_upto: s(1) }.into(),
+        AcceptorMessage::Witnessed { peer: n(2), batch: BatchNumber(1) }.into(),
+        AcceptorMessage::Greeted { peer: n(2), witnessed: BatchNumber(0), durable: BatchNumber(0) }.into(),
+        LearnerMessage::Voting { ballot, proposals: vec![] }.into(),
+        LearnerMessage::Announced { ballot, chosen_upto: s(1) }.into(),
+        LearnerMessage::Behind { chosen_upto: s(1), supplier: n(2) }.into(),
+        LearnerMessage::Installed { upto: s(1) }.into(),
+        LearnerMessage::Trimmed { upto: s(1) }.into(),
+        ExecutorMessage::Chosen { entries: vec![] }.into(),
+        ExecutorMessage::Attach { session: SessionId(1), client: ClientId(1) }.into(),
+        ExecutorMessage::AttachToken { token: Token(1), client: ClientId(1) }.into(),
+        ExecutorMessage::Detach { client: ClientId(1) }.into(),
+        ExecutorMessage::Read { client: ClientId(1), queries: vec![], local: true }.into(),
+        ExecutorMessage::LeaderChanged {}.into(),
+        ExecutorMessage::SnapshotSaved { upto: s(1) }.into(),
+    ];
+    for message in may {
+        assert!(message.may_travel(), "{message:?}");
+    }
+    for message in may_not {
+        assert!(!message.may_travel(), "{message:?}");
+    }
+}
