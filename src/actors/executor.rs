@@ -31,9 +31,10 @@ impl<M: StateMachine + Unpin> Handler<SnapshotWork> for ExecutorActor<M> {
                     let upto = snapshot.upto;
                     match snapshots.save(upto, &codec::encode(&snapshot)) {
                         Ok(()) => {
-                            disk.send(vec![DiskCommand::Trim { upto: snapshots.safe_upto().unwrap_or(Slot::ZERO) }]);
                             let saved = ExecutorMessage::SnapshotSaved { upto };
                             here.do_send(Lot(vec![(own, saved)]));
+                            // Behind it, so that the learner never trims what its executor does not know to be saved.
+                            disk.send(vec![DiskCommand::Trim { upto: snapshots.safe_upto().unwrap_or(Slot::ZERO) }]);
                         }
                         Err(error) => fail(error.to_string()),
                     }

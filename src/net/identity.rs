@@ -308,7 +308,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn every_founder_computes_the_same_cluster() {
+    fn rule_5_every_founder_computes_the_same_cluster() {
         let all = [hello("n1", 11), hello("n2", 12), hello("n3", 13)];
         let founded: Vec<Founded> = all
             .iter()
@@ -346,7 +346,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_second_data_folder_under_a_voters_name_is_refused() {
+    fn rule_5_a_second_data_folder_under_a_voters_name_is_refused() {
         let mut founding = founding("n1", 11);
         assert_eq!(founding.learned(&hello("n2", 12)), Ok(None));
         let refused = RefusedBecause::UnknownIncarnation { name: "n2".into() };
@@ -356,7 +356,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_founding_that_contradicts_a_founded_voter_is_refused() {
+    fn rule_5_a_founding_that_contradicts_a_founded_voter_is_refused() {
         let mut founding = founding("n1", 11);
         let elsewhere = Identity { cluster_id: ClusterId([7; 32]), node: NodeId(2) };
         let founded = NodeHello { identity: Some(elsewhere), ..hello("n2", 12) };
@@ -391,7 +391,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_recorded_configuration_admits_its_members_only() {
+    fn rule_5_the_recorded_configuration_admits_its_members_only() {
         let configuration = Configuration::numbered(3);
         let founded = Founded::of("synod", "n1", configuration).expect("n1 is a member");
         assert_eq!(founded.admits(&hello("n2", 2)), Ok(()), "an unfounded member catches up");

@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_node_waits_for_a_quorum_of_handshakes_before_its_first_vote() {
+    fn rule_4_a_node_waits_for_a_quorum_of_handshakes_before_its_first_vote() {
         let five = Configuration::numbered(5);
         let mut admission = Admission::new(NodeId(1), BatchNumber(7));
         assert_eq!(admission.greet(NodeId(2), BatchNumber(7), BatchNumber(7), &five), None);
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_that_ends_below_what_a_peer_witnessed_neither_votes_nor_proposes() {
+    fn rule_4_a_journal_that_ends_below_what_a_peer_witnessed_neither_votes_nor_proposes() {
         let three = Configuration::numbered(3);
         let mut admission = Admission::new(NodeId(1), BatchNumber(7));
         let event = admission.greet(NodeId(2), BatchNumber(8), BatchNumber(9), &three);
@@ -185,5 +185,24 @@ mod tests {
         let mut recovered = Admission::new(NodeId(1), BatchNumber(0));
         recovered.apply_record(&record);
         assert_eq!(recovered.witnessed(), admission.witnessed());
+    }
+
+    #[test]
+    fn rule_5_the_first_vote_waits_until_every_founder_has_recorded_the_founding() {
+        let three = Configuration::numbered(3);
+        let none = BatchNumber(0);
+        let founded = Record::Founded { cluster: "c".into(), node: NodeId(1), configuration: three.clone() };
+        let mut admission = Admission::new(NodeId(1), none);
+        admission.apply_record(&founded);
+        assert_eq!(admission.greet(NodeId(2), none, none, &three), None, "a quorum is not enough the first time");
+        assert_eq!(admission.confirm(), None);
+        assert_eq!(admission.greet(NodeId(3), none, none, &three), Some(Event::Admitted {}));
+        assert_eq!(admission.confirm(), Some(Record::Confirmed {}));
+        assert_eq!(admission.confirm(), None, "once");
+
+        let mut restarted = Admission::new(NodeId(1), none);
+        restarted.apply_record(&founded);
+        restarted.apply_record(&Record::Confirmed {});
+        assert_eq!(restarted.greet(NodeId(2), none, none, &three), Some(Event::Admitted {}), "a quorum is enough");
     }
 }

@@ -2,6 +2,7 @@
 
 mod acceptor;
 mod clients;
+mod delays;
 mod election;
 mod executor;
 mod hunt;

@@ -78,3 +78,63 @@ fn what_a_peer_may_say_and_what_only_a_nodes_own_roles_may() {
         assert!(!message.may_travel(), "{message:?}");
     }
 }
+
+#[test]
+fn rule_8_a_snapshot_never_lowers_a_promise_nor_drops_a_vote_above_it() {
+    let ballot = b(3, 2);
+    let records = vec![
+        Record::Promise { ballot: b(5, 3) },
+        Record::Vote { slot: s(3), ballot, value: v("below") },
+        Record::Vote { slot: s(8), ballot, value: v("above") },
+    ];
+    let mut executor = Executor::new(n(2), Settings::default(), Ledger::default(), 1);
+    executor.on_chosen((1..=5).map(|slot| (s(slot), ballot, v("x"))).collect(), &mut Effects::new());
+    let snapshot = executor.snapshot();
+    let recover = |snapshot| {
+        let recovered =
+            Recovered { snapshot, records: records.clone(), trimmed_upto: s(0), last_batch: BatchNumber(1) };
+        let (configuration, settings) = (Configuration::numbered(3), Settings::default());
+        let mut fx = Effects::new();
+        Replica::recover(n(1), configuration, &settings, Ledger::default(), 1, recovered, &mut fx).expect("a snapshot")
+    };
+
+    let restarted = recover(Some(snapshot.clone()));
+    assert_eq!(restarted.acceptor.promised(), b(5, 3));
+    assert_eq!(restarted.acceptor.votes().keys().copied().collect::<Vec<_>>(), [s(8)]);
+    assert_eq!(restarted.executor.executed_upto(), s(5));
+
+    let mut installed = recover(None);
+    let mut fx = Effects::new();
+    installed.executor.install(snapshot, &mut fx).expect("a ledger's snapshot");
+    loop {
+        let local: Vec<Message> = fx.drain().filter_map(to_itself).collect();
+        if local.is_empty() {
+            break;
+        }
+        local.into_iter().for_each(|message| installed.on_message(n(1), message, &mut fx));
+    }
+    assert_eq!(installed.acceptor.promised(), b(5, 3));
+    assert!(installed.acceptor.votes().contains_key(&s(8)));
+    assert!(installed.learner.votes().contains_key(&s(8)));
+    installed.check().expect("whole");
+}
+
+fn to_itself(effect: Effect) -> Option<Message> {
+    match effect {
+        Effect::Send { to, message } if to == n(1) => Some(message),
+        _ => None,
+    }
+}
+
+#[test]
+fn rule_6_only_members_of_the_slots_configuration_count() {
+    let mut learner = Learner::new(n(1), three(), &Settings::default(), s(0));
+    let mut fx = Effects::new();
+    learner.on_voting(b(1, 1), vec![(s(1), v("x"))], &mut fx);
+    let accepted = Accepted { ballot: b(1, 1), slots: vec![s(1)] };
+    learner.on_accepted(n(9), &accepted, &mut fx);
+    learner.on_accepted(n(1), &accepted, &mut fx);
+    assert_eq!(learner.chosen_upto(), s(0), "a stranger's vote and one member's");
+    learner.on_accepted(n(3), &accepted, &mut fx);
+    assert_eq!(learner.chosen_upto(), s(1));
+}
