@@ -18,7 +18,7 @@ use tokio::sync::{mpsc::UnboundedSender, oneshot};
 use super::router::Outgoing;
 use crate::paxos::effect::SNAPSHOT_PART_BYTES;
 use crate::paxos::settings::MAX_MESSAGE_BYTES;
-use crate::paxos::{Ballot, BatchNumber, Bytes, LearnerMessage, Message, NodeId, Record, Slot, Then, Value};
+use crate::paxos::{BatchNumber, Bytes, Choice, LearnerMessage, Message, NodeId, Record, Slot, Then};
 use crate::storage::{Disk, Journal, Snapshots, Spare};
 
 /// Something for the disk to do.
@@ -61,7 +61,7 @@ pub enum DiskCommand {
         /// The last slot.
         upto: Slot,
         /// Gets an unbroken run, or the error.
-        answer: oneshot::Sender<Result<Vec<(Slot, Ballot, Value)>, String>>,
+        answer: oneshot::Sender<Result<Vec<Choice>, String>>,
     },
     /// A durable snapshot covers every slot up to here.
     Trim {

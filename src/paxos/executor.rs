@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::ballot::{Ballot, NodeId};
 use super::dice::mix;
 use super::effect::{Effect, Effects, Event};
-use super::message::{ClientId, CommandName, ExecutorMessage, LearnerMessage, ProposerMessage, Refusal, Reply};
+use super::message::{Choice, ClientId, CommandName, ExecutorMessage, LearnerMessage, ProposerMessage, Refusal, Reply};
 use super::sessions::{Sessions, Verdict};
 use super::settings::Settings;
 use super::slot::{Place, Slot};
@@ -131,7 +131,7 @@ impl<M: StateMachine> Executor<M> {
     }
 
     /// Executes the next slots.
-    pub fn on_chosen(&mut self, entries: Vec<(Slot, Ballot, Value)>, fx: &mut Effects) {
+    pub fn on_chosen(&mut self, entries: Vec<Choice>, fx: &mut Effects) {
         let mut commands = 0;
         for (slot, ballot, value) in entries {
             if slot <= self.executed_upto {

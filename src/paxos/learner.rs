@@ -23,15 +23,12 @@ use serde::{Deserialize, Serialize};
 use super::ballot::{Ballot, NodeId};
 use super::configuration::Configurations;
 use super::effect::{Effect, Effects, Event};
-use super::message::{Accepted, AcceptorMessage, ExecutorMessage, LearnerMessage, ProposerMessage};
+use super::message::{Accepted, AcceptorMessage, Choice, ExecutorMessage, LearnerMessage, ProposerMessage};
 use super::quorum::Tally;
 use super::record::Record;
 use super::settings::{MAX_OPEN_SLOTS, MAX_SNAPSHOT_BYTES, Settings};
 use super::slot::Slot;
 use super::value::{Bytes, Value};
-
-/// A chosen slot: a ballot in which it is known to be chosen, and the value.
-type Choice = (Slot, Ballot, Value);
 
 /// One node's learner.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

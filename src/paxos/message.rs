@@ -148,6 +148,9 @@ impl<T> std::ops::Deref for Durable<T> {
     }
 }
 
+/// A chosen slot: where, a ballot in which it is known to be chosen, and what.
+pub type Choice = (Slot, Ballot, Value);
+
 /// One vote, as a promise reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Vote {
@@ -343,7 +346,7 @@ pub enum LearnerMessage {
     /// Chosen slots, consecutive.
     Chosen {
         /// Slot, a ballot in which it is known to be chosen, value; ascending.
-        entries: Vec<(Slot, Ballot, Value)>,
+        entries: Vec<Choice>,
         /// How far the sender's log is chosen.
         chosen_upto: Slot,
     },
@@ -404,7 +407,7 @@ pub enum ExecutorMessage {
     /// Local, from the learner: the next slots, consecutive.
     Chosen {
         /// Slot, a ballot in which it is known to be chosen, value; ascending.
-        entries: Vec<(Slot, Ballot, Value)>,
+        entries: Vec<Choice>,
     },
     /// Local, from a door: replies to this session go to this client from now on.
     Attach {

@@ -50,8 +50,8 @@ pub use effect::{Effect, Effects, Event, Then};
 pub use executor::{Executor, Snapshot};
 pub use learner::Learner;
 pub use message::{
-    AcceptorMessage, ClientId, Durable, Envelope, ExecutorMessage, GroupId, LearnerMessage, Message, ProposerMessage,
-    Refusal, Reply,
+    AcceptorMessage, Choice, ClientId, Durable, Envelope, ExecutorMessage, GroupId, LearnerMessage, Message,
+    ProposerMessage, Refusal, Reply,
 };
 pub use node::{Recovered, Replica};
 pub use proposer::Proposer;
