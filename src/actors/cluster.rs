@@ -63,11 +63,21 @@ impl Cluster {
                 options.peers.push((known.name.clone(), address.to_owned()));
             }
             let node = Node::start(options.clone(), machine())?;
-            // From now on it is found at this port, restarts included.
+            // It comes back to this port, or tells the others where else it went.
             options.listen = node.address().to_owned();
+            options.or_free_port = true;
             cluster.nodes.push((options, Some(node)));
         }
         Ok(cluster)
+    }
+
+    /// A client that knows every node which runs.
+    ///
+    /// # Errors
+    /// No node answers.
+    pub async fn client(&self) -> Result<Client, ClientError> {
+        let cluster = self.nodes.first().map(|(options, _)| options.cluster.clone()).unwrap_or_default();
+        Client::connect(ConnectOptions::new(self.addresses(), cluster, self.cookie.clone())).await
     }
 
     /// The nodes' addresses, of those that run.
@@ -105,7 +115,8 @@ impl Cluster {
         }
     }
 
-    /// Starts a node again from its folder, at its old address. Nothing happens if it runs.
+    /// Starts a node again from its folder, at its old address unless that was taken meanwhile. Nothing
+    /// happens if it runs.
     ///
     /// # Errors
     /// Why it does not start.

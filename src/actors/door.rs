@@ -1,6 +1,9 @@
 //! One client's connection: frames in, sorted into lots for the roles; replies out, many in one write.
 
+use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::time::Duration;
 
 use actix::Addr;
 use futures_util::StreamExt;
@@ -15,7 +18,7 @@ use crate::net::codec::append;
 use crate::net::link::Connection;
 use crate::net::report::Report;
 use crate::net::wire::{ClientFrame, NodeFrame};
-use crate::paxos::{ClientId, Command, ExecutorMessage, NodeId, ProposerMessage, Refusal, Reply};
+use crate::paxos::{ClientId, Command, ExecutorMessage, NodeId, ProposerMessage, Refusal, Reply, SessionId, Token};
 
 /// What a client's connection needs of its node. Cheap to clone.
 #[derive(Clone)]
@@ -34,7 +37,8 @@ pub struct Lobby {
 pub async fn serve(connection: Connection, lobby: Lobby) {
     let (frames, writing) = connection.split::<ClientFrame>();
     let (client, outbox) = lobby.doors.open();
-    let mut door = Door { client, lobby: lobby.clone(), executor: Vec::new(), commands: Vec::new() };
+    let cut = outbox.cut();
+    let mut door = Door::new(client, lobby.clone());
     let read = async {
         let mut lots = frames.ready_chunks(MOST_FRAMES);
         while let Some(lot) = lots.next().await {
@@ -45,11 +49,15 @@ pub async fn serve(connection: Connection, lobby: Lobby) {
                 }
             }
             door.flush();
+            if door.attached.len() > MOST_SESSIONS {
+                return log::warn!("client {} is cut off: it holds more than {MOST_SESSIONS} sessions", client.0);
+            }
         }
     };
     tokio::select! {
         () = read => {}
         () = write_all(writing, outbox) => {}
+        () = cut.notified() => {}
     }
     lobby.doors.close(client);
     if let Staged::Serving(serving) = &*lobby.stage.borrow() {
@@ -63,31 +71,63 @@ struct Door {
     /// Gathered in this lot.
     executor: Vec<ExecutorMessage>,
     commands: Vec<Command>,
+    /// What the client attached to: the node remembers each until the connection ends.
+    attached: BTreeSet<Attached>,
+    /// Questions that are being answered.
+    questions: Rc<Cell<usize>>,
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Attached {
+    Session(SessionId),
+    Token(Token),
 }
 
 impl Door {
+    fn new(client: ClientId, lobby: Lobby) -> Door {
+        let (executor, commands) = (Vec::new(), Vec::new());
+        Door { client, lobby, executor, commands, attached: BTreeSet::new(), questions: Rc::default() }
+    }
+
+    /// Answers a question beside the lots; too many at once are refused.
+    fn answer(&self, id: u64, answer: impl Future<Output = Result<Report, String>> + 'static) {
+        let (doors, client, questions) = (self.lobby.doors.clone(), self.client, self.questions.clone());
+        if questions.get() >= MOST_QUESTIONS {
+            let report = Err(format!("more than {MOST_QUESTIONS} questions at once: wait for an answer"));
+            return doors.send(client, NodeFrame::Report { id, report });
+        }
+        questions.set(questions.get() + 1);
+        actix::spawn(async move {
+            let report = answer.await;
+            questions.set(questions.get() - 1);
+            doors.send(client, NodeFrame::Report { id, report });
+        });
+    }
+
     fn gather(&mut self, frame: ClientFrame) {
         let client = self.client;
         match frame {
-            ClientFrame::Attach(session) => self.executor.push(ExecutorMessage::Attach { session, client }),
-            ClientFrame::AttachToken(token) => self.executor.push(ExecutorMessage::AttachToken { token, client }),
+            ClientFrame::Attach(session) => {
+                self.attached.insert(Attached::Session(session));
+                self.executor.push(ExecutorMessage::Attach { session, client });
+            }
+            ClientFrame::AttachToken(token) => {
+                self.attached.insert(Attached::Token(token));
+                self.executor.push(ExecutorMessage::AttachToken { token, client });
+            }
             ClientFrame::Commands(commands) => self.commands.extend(commands),
             ClientFrame::Reads { queries, local } => {
                 self.executor.push(ExecutorMessage::Read { client, queries, local });
             }
             ClientFrame::Inspect { id, inspection } => {
-                let Lobby { stage, about, doors, .. } = self.lobby.clone();
-                actix::spawn(async move {
-                    let report = inspect(inspection, &stage, &about).await;
-                    doors.send(client, NodeFrame::Report { id, report });
-                });
+                let Lobby { stage, about, .. } = self.lobby.clone();
+                self.answer(id, async move { inspect(inspection, &stage, &about).await });
             }
             ClientFrame::Connect { id, name, address } => {
-                let Lobby { doors, host, .. } = self.lobby.clone();
-                actix::spawn(async move {
+                let host = self.lobby.host.clone();
+                self.answer(id, async move {
                     let dialled = host.send(Dial { name, address }).await;
-                    let report = dialled.unwrap_or_else(|_| Err("the node is stopping".into()));
-                    doors.send(client, NodeFrame::Report { id, report: report.map(Report::Connected) });
+                    dialled.unwrap_or_else(|_| Err("the node is stopping".into())).map(Report::Connected)
                 });
             }
         }
@@ -132,16 +172,42 @@ async fn write_all(mut writing: tokio::net::tcp::OwnedWriteHalf, mut outbox: Out
     let mut bytes = Vec::new();
     while outbox.take(&mut frames).await > 0 {
         for frame in frames.drain(..) {
-            if let Err(error) = append(&mut bytes, &frame) {
-                log::warn!("a reply is too large to be sent: {error}");
+            encode(&mut bytes, frame);
+            if bytes.len() >= WRITE_BYTES && !write(&mut writing, &mut bytes).await {
+                return;
             }
         }
-        if writing.write_all(&bytes).await.is_err() {
+        if !write(&mut writing, &mut bytes).await {
             return;
         }
-        bytes.clear();
     }
+}
+
+/// Nothing is lost in silence: a report that no frame can hold is answered by a sentence. Replies were measured before.
+fn encode(bytes: &mut Vec<u8>, frame: NodeFrame) {
+    let Err(error) = append(bytes, &frame) else { return };
+    log::warn!("an answer to a client is too large to be sent: {error}");
+    if let NodeFrame::Report { id, .. } = frame {
+        let report = Err("the answer is too large for one frame: ask for fewer slots".to_owned());
+        append(bytes, &NodeFrame::Report { id, report }).expect("a sentence fits in a frame");
+    }
+}
+
+/// Whether the client took the bytes.
+async fn write(writing: &mut tokio::net::tcp::OwnedWriteHalf, bytes: &mut Vec<u8>) -> bool {
+    let written = tokio::time::timeout(PATIENCE, writing.write_all(bytes)).await;
+    bytes.clear();
+    bytes.shrink_to(WRITE_BYTES);
+    matches!(written, Ok(Ok(())))
 }
 
 /// How many frames make one lot at most.
 const MOST_FRAMES: usize = 256;
+/// So much is gathered for one write.
+const WRITE_BYTES: usize = 1 << 20;
+/// How long a client may take for one write.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How many sessions one connection may hold.
+const MOST_SESSIONS: usize = 1024;
+/// How many questions of one connection are answered at once.
+const MOST_QUESTIONS: usize = 64;

@@ -7,10 +7,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use crate::net::frame::FRAME_LIMIT;
+use crate::net::report::{EntryReport, LogReport, Report};
 use crate::net::wire::NodeFrame;
-use crate::paxos::{ClientId, Reply};
+use crate::paxos::{ClientId, Refusal, Reply};
 
 /// All clients of a node. Cheap to clone; lives on the node's thread.
 #[derive(Clone, Default)]
@@ -25,12 +28,14 @@ struct Table {
 struct Door {
     frames: UnboundedSender<NodeFrame>,
     bytes: Rc<Cell<usize>>,
+    cut: Rc<Notify>,
 }
 
 /// The receiving half of a client's door.
 pub struct Outbox {
     frames: UnboundedReceiver<NodeFrame>,
     bytes: Rc<Cell<usize>>,
+    cut: Rc<Notify>,
 }
 
 impl Doors {
@@ -41,8 +46,9 @@ impl Doors {
         let client = ClientId(table.last);
         let (sender, frames) = unbounded_channel();
         let bytes = Rc::new(Cell::new(0));
-        table.clients.insert(client, Door { frames: sender, bytes: bytes.clone() });
-        (client, Outbox { frames, bytes })
+        let cut = Rc::new(Notify::new());
+        table.clients.insert(client, Door { frames: sender, bytes: bytes.clone(), cut: cut.clone() });
+        (client, Outbox { frames, bytes, cut })
     }
 
     /// A client is gone.
@@ -50,9 +56,21 @@ impl Doors {
         self.0.borrow_mut().clients.remove(&client);
     }
 
-    /// Sends replies to a client, if it is still there.
+    /// Sends replies to a client, if it is still there, in as many frames as they need.
     pub fn reply(&self, client: ClientId, replies: Vec<Reply>) {
-        self.send(client, NodeFrame::Replies(replies));
+        let (mut lot, mut bytes) = (Vec::new(), 0);
+        for reply in replies.into_iter().map(fitting) {
+            let more = reply_weight(&reply);
+            if bytes + more > LOT_BYTES && !lot.is_empty() {
+                self.send(client, NodeFrame::Replies(std::mem::take(&mut lot)));
+                bytes = 0;
+            }
+            bytes += more;
+            lot.push(reply);
+        }
+        if !lot.is_empty() {
+            self.send(client, NodeFrame::Replies(lot));
+        }
     }
 
     /// Sends a frame to a client, if it is still there.
@@ -63,12 +81,18 @@ impl Doors {
         door.bytes.set(bytes);
         if bytes > MAX_OUTBOX_BYTES || door.frames.send(frame).is_err() {
             log::warn!("client {} does not read its replies and is cut off", client.0);
+            door.cut.notify_one();
             table.clients.remove(&client);
         }
     }
 }
 
 impl Outbox {
+    /// Fires when the client was cut off, even while a write to it is stuck.
+    pub fn cut(&self) -> Rc<Notify> {
+        self.cut.clone()
+    }
+
     /// Waits for frames and takes all that are there; none when the client was cut off.
     pub async fn take(&mut self, into: &mut Vec<NodeFrame>) -> usize {
         let count = self.frames.recv_many(into, MOST_FRAMES).await;
@@ -78,19 +102,54 @@ impl Outbox {
     }
 }
 
+/// The reply, or what stands for it if no frame can hold it.
+fn fitting(reply: Reply) -> Reply {
+    if reply_weight(&reply) <= LARGEST_REPLY {
+        return reply;
+    }
+    match reply {
+        Reply::Read { id, .. } => Reply::ReadRefused { id, reason: Refusal::TooLarge { limit: LARGEST_REPLY as u64 } },
+        // It was executed, so it must not be called refused: the client is told that it can't know.
+        Reply::Done { session, sequence, .. } => {
+            log::warn!("the result of {session:?} {sequence:?} is over {LARGEST_REPLY} bytes and cannot be sent");
+            Reply::OutOfWindow { session, sequence }
+        }
+        small => small,
+    }
+}
+
 /// About how many bytes a frame holds.
 fn weight(frame: &NodeFrame) -> usize {
     match frame {
-        NodeFrame::Replies(replies) => replies
-            .iter()
-            .map(|reply| match reply {
-                Reply::Done { result, .. } | Reply::Read { result, .. } => 64 + result.len(),
-                _ => 64,
-            })
-            .sum(),
-        NodeFrame::Report { .. } => 4096,
+        NodeFrame::Replies(replies) => replies.iter().map(reply_weight).sum(),
+        NodeFrame::Report { report: Ok(Report::Log(log)), .. } => REPORT_BYTES + log_weight(log),
+        NodeFrame::Report { .. } => REPORT_BYTES,
     }
+}
+
+fn reply_weight(reply: &Reply) -> usize {
+    match reply {
+        Reply::Done { result, .. } | Reply::Read { result, .. } => REPLY_BYTES + result.len(),
+        _ => REPLY_BYTES,
+    }
+}
+
+fn log_weight(log: &LogReport) -> usize {
+    let entry = |entry: &EntryReport| match entry {
+        EntryReport::Open { .. } => REPLY_BYTES,
+        EntryReport::Apply { operation, .. } => REPLY_BYTES + operation.len(),
+    };
+    log.slots.iter().map(|slot| REPLY_BYTES + slot.entries.iter().map(entry).sum::<usize>()).sum()
 }
 
 const MAX_OUTBOX_BYTES: usize = 64 << 20;
 const MOST_FRAMES: usize = 256;
+/// A frame of replies is closed before it grows beyond this.
+const LOT_BYTES: usize = 1 << 20;
+const LARGEST_REPLY: usize = FRAME_LIMIT - 1024;
+/// What a reply takes beside its result.
+const REPLY_BYTES: usize = 64;
+/// What a report takes, roughly.
+const REPORT_BYTES: usize = 4096;
+
+const _: () = assert!(LARGEST_REPLY + LOT_BYTES < MAX_OUTBOX_BYTES);

@@ -29,7 +29,7 @@ use super::router::{Route, Router};
 use super::stage::{About, Serving, Stage, Staged};
 use crate::net::address_file;
 use crate::net::identity::{Founded, NodeHello};
-use crate::net::link::{Arrival, Connection, LinkContext, LinkLimits, Listening};
+use crate::net::link::{Arrival, Connection, LinkContext, LinkError, LinkLimits, Listening};
 use crate::paxos::{
     AcceptorMessage, BatchNumber, Effects, NodeId, Record, Recovered, Replica, Settings, Snapshot, StateMachine,
 };
@@ -77,7 +77,7 @@ pub struct Host {
     context: LinkContext,
     peers: BTreeMap<String, Addr<Peer>>,
     /// Connections that peers dialled.
-    inbound: Vec<JoinHandle<()>>,
+    inbound: BTreeMap<String, JoinHandle<()>>,
     router: Option<Addr<Router>>,
     disk: Option<DiskHandle>,
     disk_thread: Option<std::thread::JoinHandle<()>>,
@@ -113,7 +113,7 @@ impl Host {
             founded,
             context,
             peers: BTreeMap::new(),
-            inbound: Vec::new(),
+            inbound: BTreeMap::new(),
             router: None,
             disk: None,
             disk_thread: None,
@@ -135,7 +135,7 @@ impl Host {
             for (_, peer) in std::mem::take(&mut self.peers) {
                 peer.do_send(Stop);
             }
-            self.inbound.drain(..).for_each(|task| task.abort());
+            std::mem::take(&mut self.inbound).into_values().for_each(|task| task.abort());
             self.setup.about.links.borrow_mut().clear();
             self.founded = Some(founded);
             self.serve(ctx);
@@ -265,9 +265,10 @@ impl Handler<Listen> for Host {
     fn handle(&mut self, Listen(listening): Listen, ctx: &mut Context<Host>) {
         let host = ctx.address();
         let context = self.context();
+        let (name, mut turned_away) = (self.setup.about.name.clone(), TurnedAway::default());
         actix::spawn(listening.serve(context, move |arrival| match arrival {
             Arrival::Connected(connection) => host.do_send(Arrived(connection)),
-            Arrival::Failed { remote, error } => log::warn!("{remote} was not let in: {error}"),
+            Arrival::Failed { remote, error } => turned_away.log(&name, remote, &error),
         }));
     }
 }
@@ -294,20 +295,36 @@ impl Handler<Arrived> for Host {
         let lots = self.router.clone().map(Addr::recipient);
         let addresses = ctx.address().recipient();
         let context = self.context.clone();
-        self.inbound.retain(|task| !task.is_finished());
         // Before the founding a peer's messages would have no sender's number: only addresses matter then.
         let lots = lots.unwrap_or_else(|| Unrouted.start().recipient());
-        self.inbound.push(actix::spawn(async move {
-            let name = hello_name(&connection);
+        let name = hello.name.clone();
+        let reading = actix::spawn(async move {
             let why = receive(connection, context, lots, addresses).await;
             log::debug!("the link from {name} ended: {why}");
-        }));
+        });
+        // A peer talks on one connection: a new one means that it has given up the one before.
+        if let Some(older) = self.inbound.insert(hello.name.clone(), reading) {
+            older.abort();
+        }
         self.meet(&hello, witnessed, ctx);
     }
 }
 
-fn hello_name(connection: &Connection) -> String {
-    connection.established.peer.node().map(|node| node.name.clone()).unwrap_or_default()
+/// Who was not let in, and why: said aloud once in a while, however often it comes back.
+#[derive(Default)]
+struct TurnedAway(BTreeMap<(std::net::IpAddr, String), tokio::time::Instant>);
+
+impl TurnedAway {
+    fn log(&mut self, node: &str, remote: std::net::SocketAddr, error: &LinkError) {
+        let now = tokio::time::Instant::now();
+        self.0.retain(|_, said| now - *said < SAY_AGAIN);
+        let known = (remote.ip(), error.to_string());
+        if self.0.contains_key(&known) || self.0.len() >= MOST_STRANGERS {
+            return log::debug!("{node}: {remote} was not let in: {error}");
+        }
+        log::warn!("{node}: {remote} was not let in: {error}");
+        self.0.insert(known, now);
+    }
 }
 
 /// Takes messages that arrive before there are roles; there can be none from an honest peer.
@@ -546,3 +563,7 @@ async fn tick(roles: Vec<Recipient<Tick>>) {
 const TICK: Duration = Duration::from_millis(10);
 /// How long a person waits for a node to be dialled.
 const DIAL_PATIENCE: Duration = Duration::from_secs(3);
+/// How long a stranger's repeated failure goes without another warning.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
+/// How many strangers are told apart in warnings.
+const MOST_STRANGERS: usize = 64;

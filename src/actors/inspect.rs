@@ -129,7 +129,12 @@ async fn log(serving: &Serving, first: Slot, upto: Slot) -> Result<LogReport, St
     let last = tops.into_iter().fold(chosen_upto, Slot::max);
     let first = if first == Slot::ZERO { Slot((last.0 + 1).saturating_sub(LAST_FEW).max(1)) } else { first };
     let upto = upto.min(last).min(first.plus(MOST_SLOTS - 1));
-    let values = read(serving, first.max(trimmed_upto.next()), upto.min(chosen_upto)).await?;
+    let chosen = upto.min(chosen_upto);
+    let values = read(serving, first.max(trimmed_upto.next()), chosen).await?;
+    // What was read is a whole answer: the rest is had by asking again from there.
+    let is_cut = bytes_of(&values) >= MOST_BYTES;
+    let upto =
+        values.last_key_value().filter(|(last, _)| is_cut && **last < chosen).map_or(upto, |(last, _)| upto.min(*last));
     let report = |slot| {
         let (state, at): (SlotState, Option<&(Ballot, Value)>) = if let Some(at) = values.get(&slot) {
             (if slot <= executed_upto { SlotState::Executed } else { SlotState::Chosen }, Some(at))
@@ -151,11 +156,11 @@ async fn log(serving: &Serving, first: Slot, upto: Slot) -> Result<LogReport, St
     })
 }
 
-/// Chosen slots, read back from the journal.
+/// Chosen slots, read back from the journal; not all of them if they hold more than one answer should.
 async fn read(serving: &Serving, first: Slot, upto: Slot) -> Result<BTreeMap<Slot, (Ballot, Value)>, String> {
     let mut values = BTreeMap::new();
     let mut next = first;
-    while next <= upto {
+    while next <= upto && bytes_of(&values) < MOST_BYTES {
         let (answer, answered) = tokio::sync::oneshot::channel();
         serving.disk.send(vec![DiskCommand::Look { first: next, upto, answer }]);
         let run = answered.await.map_err(|_| GONE)??;
@@ -164,6 +169,10 @@ async fn read(serving: &Serving, first: Slot, upto: Slot) -> Result<BTreeMap<Slo
         values.extend(run.into_iter().map(|(slot, ballot, value)| (slot, (ballot, value))));
     }
     Ok(values)
+}
+
+fn bytes_of(values: &BTreeMap<Slot, (Ballot, Value)>) -> usize {
+    values.values().map(|(_, value)| value.as_bytes().len()).sum()
 }
 
 fn entry_report(entry: Entry<'_>) -> EntryReport {
@@ -187,3 +196,5 @@ const GONE: &str = "the node is stopping";
 const LAST_FEW: u64 = 20;
 /// How much of an operation is shown.
 const SHOWN_BYTES: usize = 1024;
+/// An answer ends with the run of slots in which it reaches this size.
+const MOST_BYTES: usize = 2 << 20;

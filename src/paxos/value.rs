@@ -34,6 +34,18 @@ impl From<Vec<u8>> for Bytes {
     }
 }
 
+impl From<&str> for Bytes {
+    fn from(text: &str) -> Bytes {
+        text.as_bytes().into()
+    }
+}
+
+impl From<String> for Bytes {
+    fn from(text: String) -> Bytes {
+        text.into_bytes().into()
+    }
+}
+
 impl From<&[u8]> for Bytes {
     fn from(bytes: &[u8]) -> Bytes {
         Bytes(bytes.into())

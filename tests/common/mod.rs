@@ -1,0 +1,210 @@
+//! Stage directions for tests with real nodes: real sockets, real folders, and everything bounded in time.
+#![allow(dead_code)] // each test file uses a part of it
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use synod::actors::{Node, NodeError, NodeOptions};
+use synod::client::{Client, ClientError, ConnectOptions};
+use synod::machine::Composite;
+use synod::net::cookie::Cookie;
+use synod::net::report::{EntryReport, Inspection, Report, Status};
+use synod::paxos::{Place, Slot};
+use tempfile::TempDir;
+
+/// Within this everything that must happen has happened, on a slow machine too.
+pub const SOON: Duration = Duration::from_secs(20);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// Looks until there is something to see; panics when it does not come.
+pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(seen) = look().await {
+            return seen;
+        }
+        assert!(start.elapsed() < SOON, "did not happen within {SOON:?}: {what}");
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// A test must end, whatever it waits for.
+pub async fn bounded<T>(test: impl Future<Output = T>) -> T {
+    tokio::time::timeout(4 * SOON, test).await.expect("the test ends in time")
+}
+
+/// Nodes n1, n2, … with their folders.
+pub struct Theatre {
+    folder: TempDir,
+    pub cookie: Cookie,
+    pub options: BTreeMap<String, NodeOptions>,
+    pub nodes: BTreeMap<String, Node>,
+}
+
+impl Theatre {
+    /// So many nodes, none started.
+    pub fn empty(size: usize) -> Theatre {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cookie = Cookie::new("for this test only").expect("a cookie");
+        let names: Vec<String> = (1..=size).map(|number| format!("n{number}")).collect();
+        let options = names.iter().map(|name| {
+            let options = NodeOptions::new(name, folder.path().join(name), cookie.clone());
+            (name.clone(), options.voters(names.clone()))
+        });
+        let options = options.collect();
+        Theatre { cookie, options, nodes: BTreeMap::new(), folder }
+    }
+
+    /// So many nodes that know one another, started.
+    pub fn of(size: usize) -> Theatre {
+        Theatre::with(size, |options| options)
+    }
+
+    /// The same, with options adjusted.
+    pub fn with(size: usize, adjust: impl Fn(NodeOptions) -> NodeOptions) -> Theatre {
+        let mut theatre = Theatre::empty(size);
+        for name in theatre.names() {
+            let known: Vec<_> = theatre.nodes.values().map(|n| (n.name().to_owned(), n.address().to_owned())).collect();
+            let options = theatre.options.get_mut(&name).expect("an actor of this name");
+            options.peers = known;
+            *options = adjust(options.clone());
+            theatre.start(&name);
+        }
+        theatre
+    }
+
+    pub fn names(&self) -> Vec<String> {
+        self.options.keys().cloned().collect()
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn data(&self, name: &str) -> PathBuf {
+        self.options[name].data.clone()
+    }
+
+    /// Starts a node; from now on it comes back to its port, or to another if that is taken.
+    pub fn start(&mut self, name: &str) {
+        self.try_start(name).unwrap_or_else(|error| panic!("{name} does not start: {error}"));
+    }
+
+    pub fn try_start(&mut self, name: &str) -> Result<(), NodeError> {
+        let options = self.options.get_mut(name).expect("an actor of this name");
+        let node = Node::start(options.clone(), Composite::default())?;
+        options.listen = node.address().to_owned();
+        options.or_free_port = true;
+        self.nodes.insert(name.to_owned(), node);
+        Ok(())
+    }
+
+    /// As a crash would.
+    pub fn halt(&mut self, name: &str) {
+        self.nodes.remove(name).expect("it runs").halt().unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+
+    /// The polite way.
+    pub fn stop(&mut self, name: &str) {
+        self.nodes.remove(name).expect("it runs").stop().unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+
+    pub fn running(&self) -> Vec<String> {
+        self.nodes.keys().cloned().collect()
+    }
+
+    pub fn address(&self, name: &str) -> String {
+        self.nodes[name].address().to_owned()
+    }
+
+    fn connect_options(&self, addresses: Vec<String>) -> ConnectOptions {
+        let cluster = self.options.values().next().expect("there are nodes").cluster.clone();
+        ConnectOptions::new(addresses, cluster, self.cookie.clone())
+    }
+
+    /// A client that goes from node to node.
+    pub async fn client(&self) -> Client {
+        let addresses = self.nodes.values().map(|node| node.address().to_owned()).collect();
+        let mut options = self.connect_options(addresses);
+        options.deadline = SOON;
+        Client::connect(options).await.expect("a node answers")
+    }
+
+    /// A client that stays with one node.
+    pub async fn client_on(&self, name: &str) -> Client {
+        let mut options = self.connect_options(vec![self.address(name)]);
+        options.deadline = SOON;
+        let client = Client::connect(options).await.expect("the node answers");
+        client.on_node(name).await.expect("the node answers")
+    }
+
+    pub async fn status(&self, name: &str) -> Status {
+        self.client_on(name).await.status().await.expect("a status")
+    }
+
+    /// The leader that a running node follows or is, once it leads by its own account.
+    pub async fn leader(&self) -> String {
+        until("there is a leader", async || {
+            for name in self.running() {
+                if self.status(&name).await.phase == "leading" {
+                    return Some(name);
+                }
+            }
+            None
+        })
+        .await
+    }
+
+    /// Waits until all running nodes have executed the same and hold the same; returns their common digest.
+    pub async fn settled(&self) -> String {
+        let mut clients = Vec::new();
+        for name in self.running() {
+            clients.push(self.client_on(&name).await);
+        }
+        until("all nodes have executed the same", async || {
+            let mut seen = Vec::new();
+            for client in &clients {
+                let status = client.status().await.ok()?;
+                seen.push((status.executed_upto, status.chosen_upto, status.digest));
+            }
+            let same = seen.windows(2).all(|pair| pair[0].0 == pair[1].0);
+            if same {
+                assert!(seen.windows(2).all(|pair| pair[0].2 == pair[1].2), "same slots, other content: {seen:?}");
+            }
+            (same && seen.iter().all(|(executed, chosen, _)| executed == chosen)).then(|| seen[0].2.clone())
+        })
+        .await
+    }
+
+    /// Every node's log as far as it is not cleared: place to command.
+    pub async fn log(&self, name: &str) -> BTreeMap<Place, EntryReport> {
+        log_of(&self.client_on(name).await).await
+    }
+}
+
+/// The connected node's log as far as it is not cleared.
+pub async fn log_of(client: &Client) -> BTreeMap<Place, EntryReport> {
+    let mut places = BTreeMap::new();
+    let mut first = Slot(1);
+    loop {
+        let report = client.inspect(Inspection::Log { first, upto: Slot(u64::MAX) }).await.expect("a log");
+        let Report::Log(log) = report else { panic!("another report") };
+        let Some(last) = log.slots.last().map(|slot| slot.slot) else { return places };
+        for slot in log.slots {
+            for (index, entry) in (1..).zip(slot.entries) {
+                places.insert(Place { slot: slot.slot, index }, entry);
+            }
+        }
+        first = last.next();
+    }
+}
+
+pub fn is_not_done<T: std::fmt::Debug>(outcome: &Result<T, ClientError>) -> bool {
+    matches!(outcome, Err(ClientError::NotDone { .. }))
+}
+
+/// `found`, told apart from nothing.
+pub fn text(found: Option<synod::paxos::Bytes>) -> Option<String> {
+    found.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
