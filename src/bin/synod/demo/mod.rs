@@ -23,7 +23,7 @@ use signals::Signals;
 use crate::answer::{Answer, Failure, Leader};
 use crate::backend::{self, Backend};
 use crate::cookie;
-use crate::execute;
+use crate::execute::{self, Leading};
 use crate::grammar::{ConnectArgs, DEFAULT_CLUSTER, deadline};
 use crate::output::{self, Printer, Style};
 use crate::repl::{self, ScriptArgs};
@@ -101,12 +101,12 @@ fn wait_for_leader(backend: &mut dyn Backend, nodes: &mut Nodes) -> Result<Leade
     loop {
         nodes.check()?;
         spinner.tick();
-        let why = match execute::leader(backend) {
-            Ok(Some(leader)) => {
+        let why = match execute::leader_now(backend) {
+            Ok(Leading::Known(leader)) => {
                 spinner.finish_and_clear();
                 return Ok(leader);
             }
-            Ok(None) => "nobody leads".to_owned(),
+            Ok(_) => "nobody leads".to_owned(),
             Err(failure) => failure.to_string(),
         };
         if began.elapsed() > LEADER_WITHIN {
@@ -152,4 +152,4 @@ impl crate::shell::Stage for Nodes {
 const READY_WITHIN: Duration = Duration::from_secs(20);
 /// For somebody to lead.
 const LEADER_WITHIN: Duration = Duration::from_secs(20);
-const ASK_EVERY: Duration = Duration::from_millis(50);
+const ASK_EVERY: Duration = Duration::from_millis(20);
