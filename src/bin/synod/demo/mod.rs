@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use folder::Folder;
 use leash::Leashes;
@@ -96,6 +96,7 @@ fn introduce(nodes: &Nodes, backend: &mut dyn Backend) -> Result<(), Failure> {
 fn wait_for_leader(backend: &mut dyn Backend, nodes: &mut Nodes) -> Result<Leader, Failure> {
     // Drawn on a terminal only.
     let spinner = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    spinner.set_style(ProgressStyle::default_spinner());
     spinner.set_message("waiting for a leader");
     let began = Instant::now();
     loop {
