@@ -85,15 +85,6 @@ impl Cluster {
         self.nodes.iter().filter_map(|(_, node)| node.as_ref()).map(|node| node.address().to_owned()).collect()
     }
 
-    /// A client of the cluster, which finds another node when the one that it talks to fails.
-    ///
-    /// # Errors
-    /// No node runs, or none answers within the default deadline.
-    pub async fn client(&self) -> Result<Client, ClientError> {
-        let cluster = self.nodes.first().map_or("synod", |(options, _)| options.cluster.as_str());
-        Client::connect(ConnectOptions::new(self.addresses(), cluster, self.cookie.clone())).await
-    }
-
     /// The secret that its nodes share.
     pub fn cookie(&self) -> &Cookie {
         &self.cookie

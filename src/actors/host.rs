@@ -322,7 +322,12 @@ impl TurnedAway {
         if self.0.contains_key(&known) || self.0.len() >= MOST_STRANGERS {
             return log::debug!("{node}: {remote} was not let in: {error}");
         }
-        log::warn!("{node}: {remote} was not let in: {error}");
+        // Whoever dials and leaves again has been told nothing, and did no harm.
+        let refused = matches!(error, LinkError::Refused(_));
+        log::log!(
+            if refused { log::Level::Warn } else { log::Level::Info },
+            "{node}: {remote} was not let in: {error}"
+        );
         self.0.insert(known, now);
     }
 }

@@ -3,6 +3,8 @@
 //! Every call blocks, for the command's deadline at most: the prompt has nothing else to do, and whoever implements this
 //! keeps the client's tasks running on a thread of its own meanwhile.
 
+use std::time::Duration;
+
 use synod::net::cookie::Cookie;
 use synod::net::report::{Inspection, Report};
 use synod::paxos::{Ballot, Bytes, Place};
@@ -51,6 +53,9 @@ pub trait Backend {
 
     /// The names of the nodes as far as they are known without asking anybody.
     fn node_names(&self) -> Vec<String>;
+
+    /// How long a command may take.
+    fn deadline(&self) -> Duration;
 }
 
 /// Every node that was asked, in the order of names, and what it said.

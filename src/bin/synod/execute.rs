@@ -1,7 +1,9 @@
 //! One command, against a [`Backend`], to its [`Answer`].
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
+use synod::machine::kv::{KvError, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use synod::net::report::{Inspection, LogReport, Report, SlotReport, SlotState, Status};
 use synod::paxos::{Bytes, Slot};
 
@@ -11,6 +13,7 @@ use crate::grammar::{Command, NodeName, SlotOrPlace};
 
 /// Executes a command.
 pub fn execute(command: &Command, backend: &mut dyn Backend) -> Result<Answer, Failure> {
+    check_sizes(command)?;
     match command {
         Command::Propose(args) => {
             let (through, value) = args.parts()?;
@@ -71,8 +74,34 @@ pub fn execute(command: &Command, backend: &mut dyn Backend) -> Result<Answer, F
     }
 }
 
-/// Who leads: whoever leads in the highest ballot, by its own account; else whom the highest ballot is followed for.
+/// Who leads. Asks until somebody does, within the deadline of a command.
 pub fn leader(backend: &mut dyn Backend) -> Result<Option<Leader>, Failure> {
+    let until = Instant::now() + backend.deadline();
+    loop {
+        match leader_now(backend)? {
+            Leading::Known(leader) => return Ok(Some(leader)),
+            _ if Instant::now() < until => std::thread::sleep(ASK_EVERY),
+            Leading::Nobody => return Ok(None),
+            Leading::Silent(name) => {
+                return Err(Failure::not_done(format!("nobody leads: {name}, whom others follow, does not answer")));
+            }
+        }
+    }
+}
+
+/// What the nodes say of who leads.
+#[derive(Debug, PartialEq)]
+pub enum Leading {
+    /// It says so itself, and nobody follows a higher ballot.
+    Known(Leader),
+    /// Others follow it, but it does not say that it leads: it is gone, or has not answered.
+    Silent(String),
+    /// Nobody leads or follows.
+    Nobody,
+}
+
+/// Who leads at this moment.
+pub fn leader_now(backend: &mut dyn Backend) -> Result<Leading, Failure> {
     let statuses = statuses(None, backend)?;
     if statuses.iter().all(|node| node.part.is_err()) {
         return Err(Failure::not_done("no node answers"));
@@ -83,7 +112,36 @@ pub fn leader(backend: &mut dyn Backend) -> Result<Option<Leader>, Failure> {
         let name = if of_its_own { Some(status.name.clone()) } else { status.leader.clone() };
         name.map(|name| (status.ballot, of_its_own, name))
     });
-    Ok(followed.max().map(|(ballot, _, name)| Leader { name, ballot }))
+    Ok(match followed.max() {
+        Some((ballot, true, name)) => Leading::Known(Leader { name, ballot }),
+        Some((_, false, name)) => Leading::Silent(name),
+        None => Leading::Nobody,
+    })
+}
+
+/// What the nodes would refuse for its size need not travel.
+fn check_sizes(command: &Command) -> Result<(), Failure> {
+    let (key, values) = match command {
+        Command::Propose(args) => (None, vec![args.parts()?.1]),
+        Command::Cas(args) => {
+            let (key, expected, new) = args.parts()?;
+            (Some(key), expected.into_iter().chain([new]).collect())
+        }
+        Command::Put { key, value } | Command::Append { key, value } | Command::Paxos { key, value } => {
+            (Some(key), vec![value])
+        }
+        Command::Get { key, .. } | Command::Delete { key } => (Some(key), Vec::new()),
+        _ => return Ok(()),
+    };
+    let refused = |error: KvError| Err(Failure::not_done(format!("refused: {error}")));
+    match key.map(|key| key.bytes().len()) {
+        Some(length) if length > MAX_KEY_BYTES => return refused(KvError::KeyTooLarge { length: length as u64 }),
+        _ => {}
+    }
+    match values.iter().map(|value| value.bytes().len()).max() {
+        Some(length) if length > MAX_VALUE_BYTES => refused(KvError::ValueTooLarge { length: length as u64 }),
+        _ => Ok(()),
+    }
 }
 
 fn chosen(place: &SlotOrPlace, backend: &mut dyn Backend) -> Result<Answer, Failure> {
@@ -164,7 +222,7 @@ fn node_rows(statuses: Vec<PerNode<Box<Status>>>) -> Vec<NodeRow> {
                 address: String::new(),
                 voter: Some(peer.voter),
                 process_id: None,
-                state: Err("no answer".to_owned()),
+                state: Err("nobody knows its address yet: `connect NAME@HOST:PORT` tells it".to_owned()),
             });
             if row.address.is_empty() {
                 row.address.clone_from(&peer.address);
@@ -207,6 +265,8 @@ fn name(node: Option<&NodeName>) -> Option<&str> {
     node.map(|node| node.0.as_str())
 }
 
+/// Between two questions for the leader.
+const ASK_EVERY: Duration = Duration::from_millis(20);
 /// The phase of a leader, as its status names it.
 const LEADING: &str = "leading";
 /// "Up to the end", in an [`Inspection::Log`].

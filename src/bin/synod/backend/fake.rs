@@ -1,7 +1,10 @@
 //! A cluster without nodes, for tests: it remembers keys, and says of its nodes what the test told it to.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use synod::machine::MachineId;
+use synod::machine::kv::Operation;
 use synod::net::report::{
     EntryReport, Inspection, LogReport, PeerStatus, Report, SlotReport, SlotState, Status, ViewChange,
 };
@@ -169,6 +172,10 @@ impl Backend for Fake {
     fn node_names(&self) -> Vec<String> {
         ["n1", "n2", "n3"].map(str::to_owned).to_vec()
     }
+
+    fn deadline(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// Slot 1 is cleared, 2 and 3 are executed, 4 is a no-op, and in 5 the votes of the two nodes differ.
@@ -179,6 +186,7 @@ fn log(first: bool) -> LogReport {
         operation: Bytes::from(text),
         length: text.len() as u64,
     };
+    let put = || MachineId::Kv.encode(&Operation::Put { key: Bytes::from(&b"k"[..]), value: Bytes::from(&b"v"[..]) });
     let slot = |slot: u64, state, round, entries| SlotReport {
         slot: Slot(slot),
         state,
@@ -190,7 +198,7 @@ fn log(first: bool) -> LogReport {
         first_not_cleared: Slot(2),
         last_not_empty: Slot(5),
         slots: vec![
-            slot(2, SlotState::Executed, 1, vec![EntryReport::Open { token: Token(7) }, apply(b"put k v")]),
+            slot(2, SlotState::Executed, 1, vec![EntryReport::Open { token: Token(7) }, apply(&put())]),
             slot(3, SlotState::Executed, 3, vec![apply(&[0xff, b'a'])]),
             slot(4, SlotState::Chosen, 3, vec![]),
             slot(5, SlotState::Accepted, vote.0, vec![apply(vote.1)]),

@@ -1,5 +1,7 @@
 //! The backend of every day: a client of a running cluster.
 
+use std::time::Duration;
+
 use synod::client::{Client, ClientError, ConnectOptions};
 use synod::machine::kv::Scan;
 use synod::net::cookie::Cookie;
@@ -15,6 +17,7 @@ use crate::grammar::{Address, ConnectArgs};
 pub struct Remote {
     runtime: Runtime,
     client: Client,
+    deadline: Duration,
 }
 
 impl Remote {
@@ -26,13 +29,16 @@ impl Remote {
         let mut options = ConnectOptions::new(addresses, args.cluster.clone(), cookie.clone());
         options.deadline = args.deadline;
         let client = runtime.block_on(Client::connect(options)).map_err(failure)?;
-        Ok(Remote { runtime, client })
+        Ok(Remote { runtime, client, deadline: args.deadline })
     }
 
     /// The client itself, or one that talks to the named node only.
     fn through(&self, node: Option<&str>) -> Result<Client, Failure> {
         match node {
-            Some(name) => self.runtime.block_on(self.client.on_node(name)).map_err(failure),
+            Some(name) => self.runtime.block_on(self.client.on_node(name)).map_err(|error| match error {
+                ClientError::Connection { reason } => Failure::not_done(format!("{name} is down: {}", plain(&reason))),
+                error => failure(error),
+            }),
             None => Ok(self.client.clone()),
         }
     }
@@ -86,11 +92,13 @@ impl Backend for Remote {
             let client = self.through(node)?;
             return Ok(vec![(name.to_owned(), self.run(pages(&client, prefix, limit, true)))]);
         }
-        // Whoever is not reachable now is still listed, by the names that are known after this.
+        // Whoever does not say how it stands is listed, and not asked again.
         let known = self.runtime.block_on(self.client.statuses());
-        let ask = |(name, _): (String, _)| {
-            let prefix = prefix.clone();
-            let pairs = self.through(Some(&name)).and_then(|client| self.run(pages(&client, prefix, limit, true)));
+        let ask = |(name, status): (String, Result<_, ClientError>)| {
+            let pairs = status.map_err(silent).and_then(|_| {
+                let client = self.through(Some(&name))?;
+                self.run(pages(&client, prefix.clone(), limit, true))
+            });
             (name, pairs)
         };
         Ok(known.into_iter().map(ask).collect())
@@ -102,7 +110,7 @@ impl Backend for Remote {
             return Ok(vec![(name.to_owned(), self.run(client.inspect(inspection)))]);
         }
         let all = self.runtime.block_on(self.client.inspect_all(inspection));
-        Ok(all.into_iter().map(|(name, report)| (name, report.map_err(failure))).collect())
+        Ok(all.into_iter().map(|(name, report)| (name, report.map_err(silent))).collect())
     }
 
     fn connect_node(&mut self, name: &str, address: &Address) -> Result<String, Failure> {
@@ -111,6 +119,10 @@ impl Backend for Remote {
 
     fn node_names(&self) -> Vec<String> {
         self.client.node_names()
+    }
+
+    fn deadline(&self) -> Duration {
+        self.deadline
     }
 }
 
@@ -131,11 +143,47 @@ async fn pages(client: &Client, prefix: Bytes, limit: usize, local: bool) -> Res
     Ok(pairs)
 }
 
+/// Why one node of several says nothing.
+fn silent(error: ClientError) -> Failure {
+    match error {
+        ClientError::Connection { reason } => Failure::not_done(plain(&reason)),
+        error => failure(error),
+    }
+}
+
+/// Without the numbers that systems give their errors.
+fn plain(reason: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = reason;
+    while let Some((before, behind)) = rest.split_once(OS_ERROR) {
+        plain.push_str(before);
+        rest = behind.split_once(')').map_or("", |(_, rest)| rest);
+    }
+    plain + rest
+}
+
 fn failure(error: ClientError) -> Failure {
-    let message = error.to_string();
+    let message = plain(&error.to_string());
     match error.exit_code() {
         2 => Failure::usage(message),
         3 => Failure::unknown(message),
         _ => Failure::not_done(message),
+    }
+}
+
+/// How the standard library introduces such a number.
+const OS_ERROR: &str = " (os error ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_errors_are_left_out() {
+        assert_eq!(
+            plain("a:1: Connection refused (os error 111); b:2: no answer"),
+            "a:1: Connection refused; b:2: no answer"
+        );
+        assert_eq!(plain("as it is (all of it)"), "as it is (all of it)");
     }
 }

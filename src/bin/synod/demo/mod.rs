@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use folder::Folder;
 use leash::Leashes;
@@ -23,7 +23,7 @@ use signals::Signals;
 use crate::answer::{Answer, Failure, Leader};
 use crate::backend::{self, Backend};
 use crate::cookie;
-use crate::execute;
+use crate::execute::{self, Leading};
 use crate::grammar::{ConnectArgs, DEFAULT_CLUSTER, deadline};
 use crate::output::{self, Printer, Style};
 use crate::repl::{self, ScriptArgs};
@@ -96,17 +96,18 @@ fn introduce(nodes: &Nodes, backend: &mut dyn Backend) -> Result<(), Failure> {
 fn wait_for_leader(backend: &mut dyn Backend, nodes: &mut Nodes) -> Result<Leader, Failure> {
     // Drawn on a terminal only.
     let spinner = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    spinner.set_style(ProgressStyle::default_spinner());
     spinner.set_message("waiting for a leader");
     let began = Instant::now();
     loop {
         nodes.check()?;
         spinner.tick();
-        let why = match execute::leader(backend) {
-            Ok(Some(leader)) => {
+        let why = match execute::leader_now(backend) {
+            Ok(Leading::Known(leader)) => {
                 spinner.finish_and_clear();
                 return Ok(leader);
             }
-            Ok(None) => "nobody leads".to_owned(),
+            Ok(_) => "nobody leads".to_owned(),
             Err(failure) => failure.to_string(),
         };
         if began.elapsed() > LEADER_WITHIN {
@@ -152,4 +153,4 @@ impl crate::shell::Stage for Nodes {
 const READY_WITHIN: Duration = Duration::from_secs(20);
 /// For somebody to lead.
 const LEADER_WITHIN: Duration = Duration::from_secs(20);
-const ASK_EVERY: Duration = Duration::from_millis(50);
+const ASK_EVERY: Duration = Duration::from_millis(20);

@@ -106,7 +106,7 @@ impl Nodes {
     fn place(&self, name: &NodeName) -> Result<usize, Failure> {
         self.nodes.iter().position(|node| node.name == *name).ok_or_else(|| {
             let names: Vec<&str> = self.nodes.iter().map(|node| node.name.0.as_str()).collect();
-            Failure::not_done(format!("there is no node {name}: the nodes are {}", names.join(", ")))
+            Failure::usage(format!("there is no node {name}: the nodes are {}", names.join(", ")))
         })
     }
 }

@@ -1,14 +1,16 @@
 //! Answers as JSON. Field names are stable: scripts rely on them; new fields may come.
 //!
 //! Bytes are a string if they are UTF-8, else `{"hex": "…"}`. What is absent is `null`. A node that did not answer has
-//! `"error"` in place of its part.
+//! `"error"` in place of its part. An operation in the log is `{"command": "put", "key": …}`; a long argument of one is
+//! `{"first": "…", "length": …}`.
 
 use serde_json::{Value, json};
 
 use synod::net::report::{EntryReport, LogReport, SlotReport, Status, ViewChange};
 use synod::paxos::{Ballot, Slot};
 
-use super::operation;
+use super::is_no_op;
+use super::operation::{self, Operation, Part};
 use crate::answer::{Answer, Failure, Leader, NodeRow, Pairs, PerNode};
 
 /// An answer as one object.
@@ -113,6 +115,7 @@ fn slot_report(report: &SlotReport, only: Option<u32>) -> Value {
         "slot": report.slot.0,
         "state": report.state.to_string(),
         "ballot": report.ballot.map(text),
+        "no_op": is_no_op(report),
         "commands": numbered.map(|(index, entry)| command(report.slot, index, entry)).collect::<Vec<_>>(),
     })
 }
@@ -126,10 +129,28 @@ fn command(slot: Slot, index: u32, entry: &EntryReport) -> Value {
             "kind": "apply",
             "session": session.0,
             "sequence": sequence.0,
-            "operation": operation::operation(encoded),
+            "operation": match operation::operation(encoded) {
+                Some(found) => operation(&found),
+                None => part(&Part { bytes: encoded, length: *length }),
+            },
             "length": length,
         }),
     }
+}
+
+/// `{"command": "put", "key": "k", "value": "v"}`.
+fn operation(operation: &Operation<'_>) -> Value {
+    let mut object = json!({"command": operation.command});
+    for (name, argument) in &operation.arguments {
+        object[*name] = argument.as_ref().map_or(Value::Null, part);
+    }
+    object
+}
+
+/// As [`bytes`]; if the end is missing, an object of what is there and the whole length.
+fn part(part: &Part<'_>) -> Value {
+    let shown = part.text().map_or_else(|| bytes(part.bytes), |text| json!(text));
+    if part.is_cut() { json!({"first": shown, "length": part.length}) } else { shown }
 }
 
 fn change(change: &ViewChange) -> Value {

@@ -13,6 +13,8 @@ pub use text::{finished, table};
 
 use std::io::{IsTerminal, Write};
 
+use synod::net::report::{SlotReport, SlotState};
+
 use crate::answer::{Answer, Failure};
 
 /// How to show things.
@@ -83,6 +85,11 @@ impl Printer {
     pub fn line(&mut self, text: &str) -> Result<(), Closed> {
         writeln!(self.out, "{}", text.trim_end_matches('\n')).and_then(|()| self.out.flush()).map_err(|_| Closed)
     }
+}
+
+/// Whether the slot holds the command that does nothing.
+fn is_no_op(report: &SlotReport) -> bool {
+    report.entries.is_empty() && !matches!(report.state, SlotState::Empty | SlotState::Cleared)
 }
 
 #[cfg(test)]

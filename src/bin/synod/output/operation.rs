@@ -1,6 +1,13 @@
 //! Bytes, and the operations in the log, in a form that a person can read.
+//!
+//! A node reports the first kilobyte of an operation only, so that what is decoded here may be cut ([`Part`]). What is no
+//! operation of the key-value machine is shown as the bytes that it is.
 
+use synod::machine::MachineId;
+use synod::machine::composite::untag;
 use synod::net::report::EntryReport;
+
+use crate::words;
 
 /// Bytes as text if they are printable UTF-8, else escaped and in quotes.
 pub fn printable(bytes: &[u8]) -> String {
@@ -16,18 +23,133 @@ pub fn brief(bytes: &[u8]) -> String {
     shortened(printable(bytes))
 }
 
-/// What an operation of the log does.
-pub fn operation(bytes: &[u8]) -> String {
-    printable(bytes)
+/// What an operation of the key-value machine does, as far as it is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operation<'a> {
+    /// The command of the REPL that makes it.
+    pub command: &'static str,
+    /// What the command was given: its name and what it is, none if it is said to be absent.
+    pub arguments: Vec<(&'static str, Option<Part<'a>>)>,
 }
 
-/// What a command in the log is.
+/// A run of bytes whose end may be cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part<'a> {
+    /// What is there of it.
+    pub bytes: &'a [u8],
+    /// Its whole length.
+    pub length: u64,
+}
+
+impl Part<'_> {
+    /// Whether its end is missing.
+    pub fn is_cut(&self) -> bool {
+        (self.bytes.len() as u64) < self.length
+    }
+
+    /// The text that it is; of one whose end is missing, without the character that the cut went through.
+    pub fn text(&self) -> Option<&str> {
+        match std::str::from_utf8(self.bytes) {
+            Ok(text) => Some(text),
+            Err(error) if self.is_cut() && error.error_len().is_none() => {
+                std::str::from_utf8(&self.bytes[..error.valid_up_to()]).ok()
+            }
+            Err(_) => None,
+        }
+    }
+}
+
+/// Reads an operation as the log holds it. The form is that of `machine::kv::Operation`, which journals hold: the
+/// variant as a `u32`, then each field; a run of bytes is its length as a `u64` and itself; integers are little-endian.
+pub fn operation(bytes: &[u8]) -> Option<Operation<'_>> {
+    let Some((MachineId::Kv, rest)) = untag(bytes) else { return None };
+    let mut rest = Cut(rest);
+    let (command, names): (_, &[&str]) = match u32::from_le_bytes(rest.take()?) {
+        0 => ("put", &["key", "value"]),
+        1 => ("append", &["key", "value"]),
+        2 => ("delete", &["key"]),
+        3 => ("cas", &["key", "expected", "value"]),
+        4 => ("paxos", &["key", "value"]),
+        5 => ("propose", &["value"]),
+        _ => return None,
+    };
+    let mut arguments = Vec::new();
+    for name in names {
+        let part = if *name != "expected" {
+            rest.run().map(Some)
+        } else {
+            match rest.take() {
+                Some([0]) => Some(None),
+                Some([1]) => rest.run().map(Some),
+                _ => None,
+            }
+        };
+        // What is beyond the cut is nothing of which not even the length is known.
+        let Some(part) = part else { break };
+        arguments.push((*name, part));
+    }
+    Some(Operation { command, arguments })
+}
+
+/// What is left to read.
+struct Cut<'a>(&'a [u8]);
+
+impl<'a> Cut<'a> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*taken)
+    }
+
+    fn run(&mut self) -> Option<Part<'a>> {
+        let length = u64::from_le_bytes(self.take()?);
+        let there = usize::try_from(length).unwrap_or(usize::MAX).min(self.0.len());
+        let (bytes, rest) = self.0.split_at(there);
+        self.0 = rest;
+        Some(Part { bytes, length })
+    }
+}
+
+/// As one would type it.
+fn typed(operation: &Operation<'_>) -> String {
+    let mut line = operation.command.to_owned();
+    for (_, part) in &operation.arguments {
+        line.push(' ');
+        match part {
+            None => line.push_str("--absent"),
+            Some(part) => line.push_str(&word(part)),
+        }
+    }
+    line
+}
+
+fn word(part: &Part<'_>) -> String {
+    let Some(text) = part.text().filter(|text| !text.chars().any(char::is_control)) else {
+        let escaped = printable(part.text().map_or(part.bytes, str::as_bytes));
+        return ended(&escaped, part, str::to_owned);
+    };
+    ended(text, part, words::quote)
+}
+
+/// No longer than a word may be in the log; and if that, or the node, cut something off, how long the whole is.
+fn ended(text: &str, part: &Part<'_>, show: impl Fn(&str) -> String) -> String {
+    match text.char_indices().nth(MOST_IN_A_WORD) {
+        Some((end, _)) => format!("{}… ({} bytes)", show(&text[..end]), part.length),
+        None if part.is_cut() => format!("{}… ({} bytes)", show(text), part.length),
+        None => show(text),
+    }
+}
+
+/// What a command in the log is: `s3#9 put k v` is the ninth command of session 3.
 pub fn entry(entry: &EntryReport) -> String {
     match entry {
         EntryReport::Open { .. } => "open session".to_owned(),
-        EntryReport::Apply { operation: bytes, length, .. } => {
-            let cut = if *length > bytes.len() as u64 { format!(" ({length} bytes)") } else { String::new() };
-            format!("{}{cut}", operation(bytes))
+        EntryReport::Apply { session, sequence, operation: bytes, length } => {
+            let shown = match operation(bytes) {
+                Some(operation) => typed(&operation),
+                None => word(&Part { bytes, length: *length }),
+            };
+            format!("s{}#{} {shown}", session.0, sequence.0)
         }
     }
 }
@@ -42,3 +164,67 @@ pub fn shortened(text: String) -> String {
 
 /// Characters.
 const MOST_IN_A_CELL: usize = 60;
+/// Characters, of one argument in the log.
+const MOST_IN_A_WORD: usize = 24;
+
+#[cfg(test)]
+mod tests {
+    use synod::machine::kv;
+    use synod::paxos::{Bytes, Sequence, SessionId};
+
+    use super::*;
+
+    fn shown(encoded: &[u8], cut: usize) -> String {
+        entry(&EntryReport::Apply {
+            session: SessionId(1),
+            sequence: Sequence(2),
+            operation: Bytes::from(&encoded[..cut.min(encoded.len())]),
+            length: encoded.len() as u64,
+        })
+    }
+
+    fn of(operation: &kv::Operation) -> String {
+        shown(&MachineId::Kv.encode(operation), usize::MAX)
+    }
+
+    fn bytes(text: &str) -> Bytes {
+        Bytes::from(text.as_bytes())
+    }
+
+    #[test]
+    fn every_operation_is_shown_as_it_is_typed() {
+        let (key, value) = (bytes("k"), bytes("dark blue"));
+        let (k, v) = (|| key.clone(), || value.clone());
+        assert_eq!(of(&kv::Operation::Put { key: k(), value: v() }), "s1#2 put k 'dark blue'");
+        assert_eq!(of(&kv::Operation::Append { key: k(), suffix: bytes("") }), "s1#2 append k ''");
+        assert_eq!(of(&kv::Operation::Delete { key: k() }), "s1#2 delete k");
+        assert_eq!(of(&kv::Operation::Cas { key: k(), expected: None, value: k() }), "s1#2 cas k --absent k");
+        let expected = Some(bytes("it's"));
+        assert_eq!(of(&kv::Operation::Cas { key: k(), expected, value: k() }), "s1#2 cas k \"it's\" k");
+        assert_eq!(of(&kv::Operation::Decide { key: k(), value: k() }), "s1#2 paxos k k");
+        assert_eq!(of(&kv::Operation::Propose { value: bytes("hello") }), "s1#2 propose hello");
+        assert_eq!(of(&kv::Operation::Propose { value: bytes("a\nb") }), "s1#2 propose \"a\\nb\"");
+    }
+
+    #[test]
+    fn what_is_cut_is_shown_as_far_as_it_goes() {
+        let long = bytes(&"ä".repeat(1000));
+        let encoded =
+            MachineId::Kv.encode(&kv::Operation::Cas { key: bytes("k"), expected: Some(long.clone()), value: long });
+        for cut in 0..encoded.len() {
+            let line = shown(&encoded, cut);
+            assert!(line.chars().count() < 140, "cut at {cut}: {line}");
+            if cut > 30 {
+                assert!(line.starts_with("s1#2 cas k 'ä"), "cut at {cut}: {line}");
+            }
+        }
+        assert!(shown(&encoded, 1024).ends_with("ä'… (2000 bytes)"));
+    }
+
+    #[test]
+    fn what_is_no_operation_is_shown_as_bytes() {
+        assert_eq!(shown(&[0xff, b'a'], usize::MAX), "s1#2 \"\\xffa\"");
+        assert_eq!(shown(b"\x01\x09\0\0\0", usize::MAX), "s1#2 \"\\u{1}\\t\\0\\0\\0\"");
+        assert_eq!(shown(b"", usize::MAX), "s1#2 ''");
+    }
+}

@@ -77,7 +77,7 @@ fn nodes_and_leader() {
             "NODE  ADDRESS         PROCESS  VOTER  STATE",
             "n1    127.0.0.1:7101  101      yes    leading",
             "n2    127.0.0.1:7102  102      yes    following",
-            "n3    127.0.0.1:7103  -        yes    connection refused",
+            "n3    127.0.0.1:7103  -        yes    down: connection refused",
         ]
     );
     assert_eq!(text("leader"), "n1 leads in ballot 3.1");
@@ -90,11 +90,11 @@ fn nodes_and_leader() {
 fn status_has_the_nodes_side_by_side() {
     let shown = lines(&text("status"));
     assert_eq!(shown[0].split_whitespace().collect::<Vec<_>>(), ["n1", "n2", "n3"]);
-    assert_eq!(shown[1], "phase          leading         following       -");
+    assert_eq!(shown[1], "phase          leading         following       down");
     assert!(shown.contains(&"executed_upto  4               4               -".to_owned()), "{shown:#?}");
     assert!(shown.contains(&"digest         dddddddddddd    dddddddddddd    -".to_owned()), "{shown:#?}");
-    assert!(shown.contains(&"n3: connection refused".to_owned()), "{shown:#?}");
-    assert!(shown.contains(&"n1: the link to n3 is not up: down".to_owned()), "{shown:#?}");
+    assert!(shown.contains(&"n3 is down: connection refused".to_owned()), "{shown:#?}");
+    assert!(shown.contains(&"n1 has no link to n3: down".to_owned()), "{shown:#?}");
     let nodes = json("status");
     assert_eq!(nodes["nodes"][0]["node"], "n1");
     assert_eq!(nodes["nodes"][0]["chosen_upto"], 4);
@@ -107,12 +107,12 @@ fn log_shows_every_slot_on_every_node() {
     assert_eq!(
         lines(&text("log")),
         [
-            "SLOT  n1            n2            n3  COMMANDS",
-            "2     Executed 1.1  Executed 1.1  -   open session; put k v",
-            "3     Executed 3.1  Executed 3.1  -   \"\\xffa\"",
-            "4     Chosen 3.1    Chosen 3.1    -   no-op",
-            "5     Accepted 4.1  Accepted 3.1  -   new (4.1) / old (3.1)",
-            "n3: connection refused",
+            "SLOT  n1            n2            n3    COMMANDS",
+            "2     Executed 1.1  Executed 1.1  down  open session; s3#9 put k v",
+            "3     Executed 3.1  Executed 3.1  down  s3#9 \"\\xffa\"",
+            "4     Chosen 3.1    Chosen 3.1    down  no-op",
+            "5     Accepted 4.1  Accepted 3.1  down  s3#9 new (4.1) / s3#9 old (3.1)",
+            "n3 is down: connection refused",
             "n1: first not cleared 2, last not empty 5",
             "n2: first not cleared 2, last not empty 5",
         ]
@@ -123,6 +123,8 @@ fn log_shows_every_slot_on_every_node() {
     assert_eq!(log["slots"][0]["state"], "Executed");
     assert_eq!(log["slots"][0]["commands"][0]["kind"], "open");
     assert_eq!(log["slots"][0]["commands"][1]["place"], "2.2");
+    let operation = &log["slots"][0]["commands"][1]["operation"];
+    assert_eq!(operation, &serde_json::json!({"command": "put", "key": "k", "value": "v"}));
 }
 
 #[test]
@@ -130,15 +132,16 @@ fn slot_and_chosen() {
     assert_eq!(
         lines(&text("slot 5")),
         [
-            "NODE  STATE               BALLOT  COMMANDS",
-            "n1    Accepted            4.1     new",
-            "n2    Accepted            3.1     old",
-            "n3    connection refused",
+            "NODE  STATE     BALLOT  COMMANDS",
+            "n1    Accepted  4.1     s3#9 new",
+            "n2    Accepted  3.1     s3#9 old",
+            "n3    down",
+            "n3 is down: connection refused",
         ]
     );
-    assert_eq!(lines(&text("slot 2.2 n1"))[1], "n1    Executed  1.1     put k v");
-    assert_eq!(text("chosen 2"), "2.1: open session\n2.2: put k v");
-    assert_eq!(text("chosen 2.2"), "2.2: put k v");
+    assert_eq!(lines(&text("slot 2.2 n1"))[1], "n1    Executed  1.1     s3#9 put k v");
+    assert_eq!(text("chosen 2"), "2.1: open session\n2.2: s3#9 put k v");
+    assert_eq!(text("chosen 2.2"), "2.2: s3#9 put k v");
     assert_eq!(text("chosen 4"), "4: no-op");
     assert_eq!(text("chosen 5"), "slot 5 is not known to be chosen");
     assert_eq!(text("chosen 1"), "slot 1 was chosen and is cleared: a snapshot covers it");
@@ -155,7 +158,7 @@ fn view_has_a_row_for_each_ballot() {
             "BALLOT  n1                       n2                       n3  LEADER  MERGED",
             "1.2     -                        2000-02-28 23:58:20.000  -   n2      -",
             "3.1     2000-02-29 00:00:00.123  2000-02-29 00:00:00.125  -   n1      from slot 4: 2 values, 1 no-ops",
-            "n3: connection refused",
+            "n3 is down: connection refused",
         ]
     );
     let changes = &json("view n1")["nodes"][0]["changes"];
@@ -171,7 +174,7 @@ fn db_has_a_row_for_each_key() {
             "colour  blue        -           -",
             "lines   \"a\\nb\"      \"a\\nb\"      -",
             "raw     \"\\xff\\x01\"  \"\\xff\\x01\"  -",
-            "n3: connection refused",
+            "n3 is down: connection refused",
         ]
     );
     assert_eq!(json("db n1")["nodes"][0]["pairs"][0], serde_json::json!({"key": "colour", "value": "blue"}));
@@ -200,5 +203,5 @@ fn nothing_to_show_is_said() {
     assert_eq!(TEXT.answer(&answer(&mut fake, "scan")), "(none)");
     assert_eq!(TEXT.answer(&answer(&mut fake, "db n1")), "(none)");
     fake.silent = true;
-    assert_eq!(TEXT.answer(&answer(&mut fake, "log n1")), "n1: connection refused");
+    assert_eq!(TEXT.answer(&answer(&mut fake, "log n1")), "n1 is down: connection refused");
 }

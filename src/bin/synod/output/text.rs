@@ -103,7 +103,7 @@ fn nodes(rows: &[NodeRow], terminal: bool) -> String {
         let state = match &row.state {
             Ok(phase) if phase == "leading" => Cell::new(phase).fg(Color::Green),
             Ok(phase) => Cell::new(phase),
-            Err(why) => Cell::new(why).fg(Color::Red),
+            Err(why) => Cell::new(format!("{DOWN}: {why}")).fg(Color::Red),
         };
         table.add_row([
             Cell::new(&row.name),
@@ -123,7 +123,6 @@ fn nodes(rows: &[NodeRow], terminal: bool) -> String {
 fn status(nodes: &[PerNode<Box<Status>>], terminal: bool) -> String {
     type Field = (&'static str, fn(&Status) -> String);
     let fields: &[Field] = &[
-        ("phase", |status| status.phase.clone()),
         ("leader", |status| status.leader.clone().unwrap_or_else(|| ABSENT.to_owned())),
         ("ballot", |status| status.ballot.to_string()),
         ("promised", |status| status.promised.to_string()),
@@ -144,6 +143,8 @@ fn status(nodes: &[PerNode<Box<Status>>], terminal: bool) -> String {
         ("cluster id", |status| status.cluster_id.chars().take(12).collect()),
     ];
     let mut table = side_by_side("", nodes, [], terminal);
+    let phases = nodes.iter().map(|node| node.part.as_ref().map_or(DOWN, |status| &status.phase).to_owned());
+    table.add_row(std::iter::once("phase".to_owned()).chain(phases));
     for (name, field) in fields {
         let cells =
             nodes.iter().map(|node| node.part.as_ref().map_or_else(|_| ABSENT.to_owned(), |found| field(found)));
@@ -154,7 +155,7 @@ fn status(nodes: &[PerNode<Box<Status>>], terminal: bool) -> String {
     for (name, status) in answered {
         notes.extend(status.trouble.iter().map(|trouble| format!("{name} does not vote: {trouble}")));
         let bad = status.peers.iter().filter(|peer| peer.link != "up");
-        notes.extend(bad.map(|peer| format!("{name}: the link to {} is not up: {}", peer.name, peer.link)));
+        notes.extend(bad.map(|peer| format!("{name} has no link to {}: {}", peer.name, peer.link)));
     }
     with_notes(&table, nodes, notes)
 }
@@ -174,23 +175,22 @@ fn log(nodes: &[PerNode<LogReport>], terminal: bool) -> String {
             (Some(Some(report)), _) => state(report),
             (_, Ok(log)) if *slot < log.first_not_cleared => SlotState::Cleared.to_string(),
             (_, Ok(_)) => SlotState::Empty.to_string(),
-            (_, Err(_)) => ABSENT.to_owned(),
+            (_, Err(_)) => DOWN.to_owned(),
         });
         let commands = commands(on_nodes.iter().flatten().flatten());
         table.add_row(std::iter::once(slot.to_string()).chain(states).chain([commands]));
     }
     let ends = nodes.iter().filter_map(|node| {
         let log = node.part.as_ref().ok()?;
-        Some(format!(
-            "{}: first not cleared {}, last not empty {}",
-            node.node, log.first_not_cleared, log.last_not_empty
-        ))
+        Some(match log.last_not_empty {
+            Slot::ZERO => format!("{}: the log is empty", node.node),
+            last => format!("{}: first not cleared {}, last not empty {last}", node.node, log.first_not_cleared),
+        })
     });
-    let notes = ends.collect();
     if slots.is_empty() {
-        return unanswered(nodes).into_iter().chain(notes).collect::<Vec<_>>().join("\n");
+        return unanswered(nodes).into_iter().chain(ends).collect::<Vec<_>>().join("\n");
     }
-    with_notes(&table, nodes, notes)
+    with_notes(&table, nodes, ends.collect())
 }
 
 /// What is in a slot, in one cell. Where votes differ, each with its ballot.
@@ -242,10 +242,10 @@ fn slot(nodes: &[PerNode<SlotReport>], only: Option<u32>, terminal: bool) -> Str
                 report.ballot.map_or_else(|| ABSENT.to_owned(), |ballot| ballot.to_string()),
                 content(report, only),
             ]),
-            Err(why) => table.add_row([Cell::new(&node.node), Cell::new(why).fg(Color::Red)]),
+            Err(_) => table.add_row([Cell::new(&node.node), Cell::new(DOWN).fg(Color::Red)]),
         };
     }
-    finished(&table)
+    with_notes(&table, nodes, Vec::new())
 }
 
 fn view(nodes: &[PerNode<Vec<ViewChange>>], terminal: bool) -> String {
@@ -311,13 +311,18 @@ fn with_notes<T>(table: &Table, nodes: &[PerNode<T>], notes: Vec<String>) -> Str
 }
 
 fn unanswered<T>(nodes: &[PerNode<T>]) -> Vec<String> {
-    nodes.iter().filter_map(|node| node.part.as_ref().err().map(|why| format!("{}: {why}", node.node))).collect()
+    nodes
+        .iter()
+        .filter_map(|node| node.part.as_ref().err().map(|why| format!("{} is down: {why}", node.node)))
+        .collect()
 }
 
 /// For a key or a value that is not there.
 const NONE: &str = "(none)";
 /// For a cell that has nothing to say.
 const ABSENT: &str = "-";
+/// For a node that does not answer; why is said below the table.
+const DOWN: &str = "down";
 /// For a slot that holds no commands.
 const NO_OP: &str = "no-op";
 /// Characters: in less, no table can be read.
