@@ -7,7 +7,7 @@
 //!
 //! Absent: journaling what was founded, and waiting for others before the first vote; both are the node's business.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -170,6 +170,8 @@ pub struct Founding {
     voters: Vec<String>,
     known: BTreeMap<String, Incarnation>,
     claimed: Option<ClusterId>,
+    /// The voters that have been founded already.
+    claimants: BTreeSet<String>,
 }
 
 impl Founding {
@@ -194,7 +196,14 @@ impl Founding {
             ));
         }
         let known = BTreeMap::from([(name.to_owned(), incarnation)]);
-        Ok(Founding { cluster: cluster.to_owned(), name: name.to_owned(), voters, known, claimed: None })
+        Ok(Founding {
+            cluster: cluster.to_owned(),
+            name: name.to_owned(),
+            voters,
+            known,
+            claimed: None,
+            claimants: BTreeSet::new(),
+        })
     }
 
     /// A voter has introduced itself. Who is not among the voters does not count. A voter that comes with another data
@@ -211,12 +220,24 @@ impl Founding {
             if ours != theirs {
                 return Err(RefusedBecause::DifferentClusterId { ours, theirs });
             }
+            self.claimants.insert(voter.name.clone());
         }
-        self.known.insert(voter.name.clone(), voter.incarnation);
+        let already = self.known.insert(voter.name.clone(), voter.incarnation);
         let founded = self.founded();
         match (&founded, self.claimed) {
             (Some(founded), Some(theirs)) if founded.cluster_id != theirs => {
-                Err(RefusedBecause::DifferentClusterId { ours: founded.cluster_id, theirs })
+                // It must not complete a founding that another voter knows to be a different one.
+                if already.is_none() {
+                    self.known.remove(&voter.name);
+                }
+                let ours = founded.cluster_id;
+                let all_others = self.voters.iter().all(|name| *name == self.name || self.claimants.contains(name));
+                Err(if all_others {
+                    // They founded it with one another and with our name, but not with our folder.
+                    RefusedBecause::UnknownIncarnation { name: self.name.clone() }
+                } else {
+                    RefusedBecause::DifferentClusterId { ours, theirs }
+                })
             }
             _ => Ok(founded),
         }
@@ -363,6 +384,20 @@ pub(super) mod tests {
         assert_eq!(founding.learned(&founded), Ok(None));
         let refused = founding.learned(&hello("n3", 13));
         assert!(matches!(refused, Err(RefusedBecause::DifferentClusterId { .. })), "{refused:?}");
+        assert_eq!(founding.founded(), None, "nothing is founded against a founded voter's word");
+        assert_eq!(founding.missing().collect::<Vec<_>>(), ["n3"]);
+    }
+
+    #[test]
+    fn a_voter_whom_all_others_founded_with_another_folder_is_told_so() {
+        let mut founding = founding("n1", 99);
+        let identity = |node| Some(Identity { cluster_id: ClusterId([7; 32]), node: NodeId(node) });
+        assert_eq!(founding.learned(&NodeHello { identity: identity(2), ..hello("n2", 12) }), Ok(None));
+        let refused = Err(RefusedBecause::UnknownIncarnation { name: "n1".into() });
+        for _ in 0..2 {
+            assert_eq!(founding.learned(&NodeHello { identity: identity(3), ..hello("n3", 13) }), refused);
+            assert_eq!(founding.founded(), None);
+        }
     }
 
     #[test]
