@@ -50,12 +50,11 @@ impl Nodes {
             return;
         }
         for peer in status.peers.iter().filter(|peer| !peer.address.is_empty()) {
+            let is_it = |known: &&mut Known| known.learnt && known.name.as_ref() == Some(&peer.name);
             if let Some(entry) = known.iter_mut().find(|known| known.address == peer.address) {
                 entry.name.get_or_insert_with(|| peer.name.clone());
-            } else if let Some(entry) = known.iter_mut().find(|known| known.name.as_ref() == Some(&peer.name)) {
-                if entry.learnt {
-                    entry.address.clone_from(&peer.address);
-                }
+            } else if let Some(entry) = known.iter_mut().find(is_it) {
+                entry.address.clone_from(&peer.address);
             } else if known.len() < MOST_KNOWN {
                 let (name, address) = (Some(peer.name.clone()), peer.address.clone());
                 known.push(Known { name, address, learnt: true });
@@ -84,7 +83,8 @@ impl Nodes {
 
     pub(super) fn addresses_of(&self, name: &str) -> Vec<String> {
         let known = self.lock();
-        known.iter().filter(|known| known.name.as_deref() == Some(name)).map(|known| known.address.clone()).collect()
+        let of_it = known.iter().filter(|known| known.name.as_deref() == Some(name));
+        newest_first(of_it.collect())
     }
 
     pub(super) fn names(&self) -> Vec<String> {
@@ -96,16 +96,23 @@ impl Nodes {
 
     /// Every node by its name, or by its address if its name is not known, with its addresses.
     pub(super) fn by_name(&self) -> Vec<(String, Vec<String>)> {
-        let mut nodes: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for Known { name, address, .. } in self.lock().iter() {
-            nodes.entry(name.as_ref().unwrap_or(address).clone()).or_default().push(address.clone());
+        let known = self.lock();
+        let mut nodes: BTreeMap<String, Vec<&Known>> = BTreeMap::new();
+        for node in known.iter() {
+            nodes.entry(node.name.as_ref().unwrap_or(&node.address).clone()).or_default().push(node);
         }
-        nodes.into_iter().collect()
+        nodes.into_iter().map(|(name, known)| (name, newest_first(known))).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Where a node is: what was learnt before what the user gave, which may be of old.
+fn newest_first(mut known: Vec<&Known>) -> Vec<String> {
+    known.sort_by_key(|known| !known.learnt);
+    known.into_iter().map(|known| known.address.clone()).collect()
 }
 
 /// Far more than a cluster has nodes.
@@ -138,7 +145,7 @@ mod tests {
         assert_eq!(nodes.names(), ["n1", "n2", "n3"]);
         assert_eq!(nodes.address(NodeIndex(2)), "c:1");
         nodes.learn(NodeIndex(0), &status("n1", &[("n2", "elsewhere:1"), ("n3", "c:2")]));
-        assert_eq!(nodes.addresses_of("n2"), ["b:1"], "what the user gave stays");
+        assert_eq!(nodes.addresses_of("n2"), ["elsewhere:1", "b:1"], "what the user gave stays, behind what is newer");
         assert_eq!(nodes.addresses_of("n3"), ["c:2"], "what was learnt moves");
     }
 
