@@ -29,7 +29,7 @@ use super::router::{Route, Router};
 use super::stage::{About, Serving, Stage, Staged};
 use crate::net::address_file;
 use crate::net::identity::{Founded, NodeHello};
-use crate::net::link::{Arrival, Connection, LinkContext, LinkLimits, Listening};
+use crate::net::link::{Arrival, Connection, LinkContext, LinkError, LinkLimits, Listening};
 use crate::paxos::{
     AcceptorMessage, BatchNumber, Effects, NodeId, Record, Recovered, Replica, Settings, Snapshot, StateMachine,
 };
@@ -267,7 +267,11 @@ impl Handler<Listen> for Host {
         let context = self.context();
         actix::spawn(listening.serve(context, move |arrival| match arrival {
             Arrival::Connected(connection) => host.do_send(Arrived(connection)),
-            Arrival::Failed { remote, error } => log::warn!("{remote} was not let in: {error}"),
+            Arrival::Failed { remote, error: error @ LinkError::Refused(_) } => {
+                log::warn!("{remote} was not let in: {error}");
+            }
+            // Whoever dials and leaves again has been told nothing, and did no harm.
+            Arrival::Failed { remote, error } => log::info!("{remote} did not come in: {error}"),
         }));
     }
 }
