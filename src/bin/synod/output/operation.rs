@@ -124,17 +124,20 @@ fn typed(operation: &Operation<'_>) -> String {
 }
 
 fn word(part: &Part<'_>) -> String {
-    let word = match part.text() {
-        Some(text) if !text.chars().any(char::is_control) => words::quote(text),
-        Some(text) => printable(text.as_bytes()),
-        None => printable(part.bytes),
+    let Some(text) = part.text().filter(|text| !text.chars().any(char::is_control)) else {
+        let escaped = printable(part.text().map_or(part.bytes, str::as_bytes));
+        return ended(&escaped, part, str::to_owned);
     };
-    let cut = part.is_cut() || word.chars().count() > MOST_IN_A_WORD;
-    let word = match word.char_indices().nth(MOST_IN_A_WORD) {
-        Some((end, _)) => word[..end].to_owned(),
-        None => word,
-    };
-    if cut { format!("{word}… ({} bytes)", part.length) } else { word }
+    ended(text, part, words::quote)
+}
+
+/// No longer than a word may be in the log; and if that, or the node, cut something off, how long the whole is.
+fn ended(text: &str, part: &Part<'_>, show: impl Fn(&str) -> String) -> String {
+    match text.char_indices().nth(MOST_IN_A_WORD) {
+        Some((end, _)) => format!("{}… ({} bytes)", show(&text[..end]), part.length),
+        None if part.is_cut() => format!("{}… ({} bytes)", show(text), part.length),
+        None => show(text),
+    }
 }
 
 /// What a command in the log is: `s3#9 put k v` is the ninth command of session 3.
@@ -162,7 +165,7 @@ pub fn shortened(text: String) -> String {
 /// Characters.
 const MOST_IN_A_CELL: usize = 60;
 /// Characters, of one argument in the log.
-const MOST_IN_A_WORD: usize = 40;
+const MOST_IN_A_WORD: usize = 24;
 
 #[cfg(test)]
 mod tests {
@@ -210,12 +213,12 @@ mod tests {
             MachineId::Kv.encode(&kv::Operation::Cas { key: bytes("k"), expected: Some(long.clone()), value: long });
         for cut in 0..encoded.len() {
             let line = shown(&encoded, cut);
-            assert!(line.chars().count() < 120, "cut at {cut}: {line}");
+            assert!(line.chars().count() < 140, "cut at {cut}: {line}");
             if cut > 30 {
-                assert!(line.starts_with("s1#2 cas k ä"), "cut at {cut}: {line}");
+                assert!(line.starts_with("s1#2 cas k 'ä"), "cut at {cut}: {line}");
             }
         }
-        assert!(shown(&encoded, 1024).ends_with("ä… (2000 bytes)"));
+        assert!(shown(&encoded, 1024).ends_with("ä'… (2000 bytes)"));
     }
 
     #[test]
