@@ -93,7 +93,14 @@ impl Completer for Completion {
     type Candidate = String;
 
     fn complete(&self, line: &str, pos: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
-        Ok(complete::candidates(&line[..pos], &self.names, self.staged))
+        let (start, mut candidates) = complete::candidates(&line[..pos], &self.names, self.staged);
+        // The only one is a whole word, unless an address follows.
+        if let [only] = candidates.as_mut_slice()
+            && !only.ends_with('@')
+        {
+            only.push(' ');
+        }
+        Ok((start, candidates))
     }
 }
 
