@@ -61,7 +61,7 @@ fn a_node_that_is_not_there_is_named_with_those_that_are() {
     let mut nodes = start(&folder, launch(NODE)).unwrap();
     let unknown = nodes.kill(&named("n9")).unwrap_err();
     assert_eq!(unknown.to_string(), "there is no node n9: the nodes are n1, n2");
-    assert_eq!(unknown.exit_code(), 1);
+    assert_eq!(unknown.exit_code(), 2);
 }
 
 #[test]
