@@ -1,0 +1,165 @@
+//! Nodes started one by one with `synod start`, and every command as a subcommand.
+#![cfg(feature = "runtime")]
+
+mod program;
+
+use std::time::{Duration, Instant};
+
+use program::{Home, NodeProcess, Ran, until};
+
+/// Three nodes that know one another's names only, introduced by `connect`.
+struct Three {
+    home: Home,
+    nodes: Vec<NodeProcess>,
+}
+
+impl Three {
+    fn start() -> Three {
+        let home = Home::new();
+        let nodes: Vec<_> = ["n1", "n2", "n3"]
+            .map(|name| home.start(&["--name", name, "--listen", "127.0.0.1:0", "--voters", "n1,n2,n3"]))
+            .into();
+        let three = Three { home, nodes };
+        for (name, node) in ["n2", "n3"].iter().zip(&three.nodes[1..]) {
+            let out = three.run(&["connect", &format!("{name}@{}", node.address)]).done();
+            assert_eq!(out, format!("connected to {name} at {}\n", node.address));
+        }
+        three
+    }
+
+    /// A command, given to the first node.
+    fn run(&self, words: &[&str]) -> Ran {
+        let connect = ["--connect", &self.nodes[0].address, "--deadline", "20"];
+        let (command, rest) = words.split_first().expect("a command");
+        self.home.run(&[&[*command], &connect[..], rest].concat())
+    }
+}
+
+#[test]
+fn every_command_works_as_a_subcommand() {
+    let three = Three::start();
+    let done = |words: &[&str]| three.run(words).done();
+    assert!(done(&["leader"]).contains(" leads in ballot "));
+    let chosen = done(&["propose", "@n2", "hello there"]);
+    let place = chosen.strip_prefix("chosen at ").and_then(|rest| rest.split(' ').next()).expect("a place").to_owned();
+    assert!(done(&["chosen", &place]).starts_with(&format!("{place}: s")));
+    assert!(done(&["chosen", &place]).ends_with(" propose 'hello there'\n"));
+    assert_eq!(done(&["chosen", "9999"]), "slot 9999 is not known to be chosen\n");
+    assert_eq!(done(&["paxos", "captain", "alice"]), "alice\n");
+    assert_eq!(done(&["paxos", "captain", "bob"]), "alice\n");
+    assert!(done(&["put", "k", "v"]).starts_with("done at "));
+    assert_eq!(done(&["get", "k"]), "v\n");
+    assert_eq!(done(&["append", "k", "w"]), "vw\n");
+    assert_eq!(done(&["cas", "k", "vw", "x"]), "swapped\n");
+    assert_eq!(done(&["cas", "new", "--absent", "y"]), "swapped\n");
+    assert_eq!(three.run(&["cas", "k", "v", "z"]).code, Some(1));
+    assert_eq!(done(&["scan"]), "KEY  VALUE\nk    x\nnew  y\n");
+    assert_eq!(done(&["delete", "new"]), "deleted\n");
+    assert_eq!(done(&["delete", "new"]), "(none)\n");
+    until(|| done(&["get", "k", "--local", "n3"]), |value| value == "x\n");
+    until(|| done(&["db"]), |db| db.contains("k    x   x   x\n"));
+    let slot = place.split('.').next().expect("a slot");
+    let states = until(|| done(&["slot", slot]), |states| states.matches(" Executed ").count() == 3);
+    assert_eq!(states.matches("propose 'hello there'").count(), 3, "{states}");
+    assert!(done(&["slot", "9999", "n1"]).contains("n1    Empty"));
+    let log = done(&["log", "n1"]);
+    for shown in ["put k v", "append k w", "cas k vw x", "cas new --absent y", "delete new", "paxos captain alice"] {
+        assert!(log.contains(shown), "{shown} is missing in:\n{log}");
+    }
+    assert!(done(&["view"]).starts_with("BALLOT"));
+    assert!(done(&["status"]).contains("\ndigest "));
+    assert_eq!(done(&["nodes"]).matches(" yes ").count(), 3);
+    three.run(&["status", "n9"]).failed(2, "n9");
+    three.run(&["get", "k", "--local", "n9"]).failed(2, "n9");
+    three.run(&["propose", "@n9", "x"]).failed(2, "n9");
+}
+
+#[test]
+fn a_minority_says_so_within_the_deadline_and_a_majority_serves_again() {
+    let mut three = Three::start();
+    three.run(&["put", "k", "v"]).done();
+    let address = three.nodes[2].address.clone();
+    for node in &mut three.nodes[1..] {
+        node.kill();
+    }
+    let began = Instant::now();
+    let connect = ["--connect", &three.nodes[0].address, "--deadline", "1.5"];
+    let put = three.home.run(&[&["put", "k", "w"], &connect[..]].concat());
+    match put.code {
+        Some(1) => put.failed(1, "not done: "),
+        _ => put.failed(3, "outcome unknown: "),
+    };
+    three.home.run(&[&["get", "k"], &connect[..]].concat()).failed(1, "not done: ");
+    let leader = three.home.run(&[&["leader"], &connect[..]].concat());
+    assert_eq!(leader.code, Some(1), "{leader:?}");
+    assert!(began.elapsed() < Duration::from_secs(15), "three deadlines of 1.5 s took {:?}", began.elapsed());
+    assert_eq!(three.home.run(&[&["get", "k", "--local"], &connect[..]].concat()).done(), "v\n");
+    let nodes = three.run(&["nodes"]).done();
+    assert_eq!(nodes.matches("  down: ").count(), 2, "{nodes}");
+    three.nodes[2] = three.home.start(&["--name", "n3", "--listen", &address]);
+    three.run(&["put", "k", "x"]).done();
+    assert_eq!(three.run(&["get", "k"]).done(), "x\n");
+    // Of several addresses one that answers is enough.
+    let both = format!("{},{}", three.nodes[1].address, three.nodes[2].address);
+    let ran = three.home.run_with(&["repl", "--connect", &both, "--deadline", "20"], "get k\nleader\n");
+    assert!(ran.done().starts_with("x\n"));
+}
+
+#[test]
+fn what_cannot_be_done_is_one_line_that_names_the_thing_and_nothing_is_lost() {
+    let home = Home::new();
+    let alone = ["--name", "n1", "--alone", "--data", "n1"];
+    let mut node = home.start(&[&alone[..], &["--listen", "127.0.0.1:0"]].concat());
+    let address = node.address.clone();
+    let connect = ["--connect", address.as_str(), "--deadline", "20"];
+    let run = |words: &[&str]| home.run(&[words, &connect].concat());
+    run(&["put", "k", "v"]).done();
+    let second = |words: &[&str]| home.run(&[&["start"], words].concat());
+    second(&[&alone[..], &["--listen", "127.0.0.1:0"]].concat()).failed(1, "n1");
+    let taken = ["--name", "n2", "--alone", "--data", "n2", "--listen", &address];
+    second(&taken).failed(1, &address);
+    std::fs::write(home.path("other-cookie"), "another secret").expect("a file");
+    #[cfg(unix)]
+    std::fs::set_permissions(home.path("other-cookie"), std::os::unix::fs::PermissionsExt::from_mode(0o600))
+        .expect("a mode");
+    run(&["get", "k", "--cookie-file", "other-cookie"]).failed(1, "the cookies differ");
+    run(&["get", "k", "--cluster", "another"]).failed(1, "another");
+    let script = format!("put k {}\nput {} v\nget k\n", "x".repeat(1_100_000), "k".repeat(5000));
+    let ran = home.run_with(&[&["repl"], &connect[..]].concat(), &script);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(1), "v\n"), "{}", ran.errors);
+    assert!(ran.errors.contains("the value has 1100000 bytes, the limit is 1048576"), "{}", ran.errors);
+    assert_eq!(ran.errors.lines().count(), 2, "{}", ran.errors);
+    let at_limit = format!("put big {}\nlog --json\nlog\n", "x".repeat(1 << 20));
+    let ran = home.run_with(&[&["repl"], &connect[..]].concat(), &at_limit);
+    assert!(ran.out.contains("put big xxxx") && ran.out.contains("… (1048576 bytes)"), "{}", ran.out);
+    node.kill();
+    std::fs::create_dir(home.path("thesis")).expect("a folder");
+    std::fs::write(home.path("thesis/chapter-1"), "Call me Ishmael.").expect("a file");
+    let not_ours = ["--name", "n1", "--alone", "--data", "thesis", "--listen", "127.0.0.1:0"];
+    second(&not_ours).failed(1, "thesis");
+    let node = home.start(&["--name", "n1", "--data", "n1", "--listen", "127.0.0.1:0"]);
+    let connect = ["--connect", node.address.as_str(), "--deadline", "20"];
+    assert_eq!(home.run(&[&["get", "k"], &connect[..]].concat()).done(), "v\n");
+}
+
+#[test]
+fn a_damaged_journal_is_named_and_the_node_stays_up_without_a_vote() {
+    let home = Home::new();
+    let words = ["--name", "n1", "--alone", "--data", "n1", "--listen", "127.0.0.1:0"];
+    let mut node = home.start(&words);
+    let script: String = (1..=50).map(|number| format!("put k{number} value\n")).collect();
+    home.run_with(&["repl", "--connect", &node.address, "--deadline", "20"], &script).done();
+    node.kill();
+    let journal = std::fs::read_dir(home.path("n1")).expect("a folder").map(|entry| entry.expect("a file").path());
+    let journal = journal.filter(|path| path.to_string_lossy().contains("journal")).min().expect("a journal");
+    let mut bytes = std::fs::read(&journal).expect("a journal");
+    let at = bytes.windows(5).position(|window| window == b"value").expect("a value");
+    bytes[at] ^= 0x40;
+    std::fs::write(&journal, bytes).expect("a journal");
+    let node = home.start(&words);
+    let connect = ["--connect", node.address.as_str(), "--deadline", "1"];
+    let status = home.run(&[&["status"], &connect[..]].concat()).done();
+    let name = journal.file_name().expect("a name").to_string_lossy().into_owned();
+    assert!(status.contains("n1 does not vote: ") && status.contains(&name), "{status}");
+    assert_eq!(home.run(&[&["put", "k", "v"], &connect[..]].concat()).code, Some(1));
+}

@@ -1,0 +1,187 @@
+//! The real binary, run as a user would, far from the user's own files. Shared by the tests of the command line.
+#![allow(dead_code)] // each test file uses a part of it
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// For whatever must happen: far beyond what it takes on a loaded machine.
+pub const SOON: Duration = Duration::from_secs(30);
+
+/// A user's home, with nothing in it.
+pub struct Home(tempfile::TempDir);
+
+impl Home {
+    pub fn new() -> Home {
+        Home(tempfile::tempdir().expect("a temporary folder"))
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// The program.
+    pub fn synod(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_synod"));
+        for variable in ["SYNOD_CONNECT", "RUST_LOG", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "NO_COLOR"] {
+            command.env_remove(variable);
+        }
+        command.env("HOME", self.0.path()).current_dir(self.0.path()).stdin(Stdio::null()).args(words);
+        command
+    }
+
+    /// Runs it to its end.
+    pub fn run(&self, words: &[&str]) -> Ran {
+        Ran::from(self.synod(words).output().expect("the program runs"))
+    }
+
+    /// Runs it with this on its standard input.
+    pub fn run_with(&self, words: &[&str], input: &str) -> Ran {
+        let mut command = self.synod(words);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program runs");
+        let mut stdin = child.stdin.take().expect("a pipe");
+        std::thread::scope(|scope| {
+            scope.spawn(move || drop(stdin.write_all(input.as_bytes())));
+            Ran::from(child.wait_with_output().expect("the program ends"))
+        })
+    }
+
+    /// A node of its own process, once it listens.
+    pub fn start(&self, words: &[&str]) -> NodeProcess {
+        let mut command = self.synod(&["start"]);
+        command.args(words).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let mut child = command.spawn().expect("the program runs");
+        let lines = lines_of(&mut child);
+        let ready = lines.recv_timeout(SOON).expect("the node says where it listens");
+        let address = ready.split(" listening on ").nth(1).and_then(|rest| rest.split(' ').next());
+        let address = address.unwrap_or_else(|| panic!("no address in `{ready}`")).to_owned();
+        NodeProcess { child, address }
+    }
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: Option<i32>,
+    pub out: String,
+    pub errors: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Ran {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("output is UTF-8");
+        Ran { code: output.status.code(), out: text(output.stdout), errors: text(output.stderr) }
+    }
+}
+
+impl Ran {
+    /// It was done, and nothing was complained about.
+    #[track_caller]
+    pub fn done(self) -> String {
+        assert_eq!((self.code, self.errors.as_str()), (Some(0), ""), "{}", self.out);
+        self.out
+    }
+
+    /// It ended with this code and one line that says this.
+    #[track_caller]
+    pub fn failed(self, code: i32, because: &str) -> String {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        assert_eq!(self.errors.lines().count(), 1, "{self:?}");
+        assert!(self.errors.starts_with("error: ") && self.errors.contains(because), "{self:?}");
+        self.errors
+    }
+
+    /// The objects it printed, one a line.
+    #[track_caller]
+    pub fn objects(&self) -> Vec<Value> {
+        self.out.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+    }
+}
+
+/// A node that is killed when the test is over.
+pub struct NodeProcess {
+    pub child: Child,
+    pub address: String,
+}
+
+impl NodeProcess {
+    /// As `kill -9` does.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it ends");
+    }
+}
+
+impl Drop for NodeProcess {
+    fn drop(&mut self) {
+        // It may have been killed already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A program that is told one line at a time and answers each with one JSON object.
+pub struct Conversation {
+    pub child: Child,
+    stdin: ChildStdin,
+    lines: Receiver<String>,
+}
+
+impl Conversation {
+    pub fn begin(home: &Home, words: &[&str]) -> Conversation {
+        let mut child = home.synod(words).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it runs");
+        let lines = lines_of(&mut child);
+        let stdin = child.stdin.take().expect("a pipe");
+        Conversation { child, stdin, lines }
+    }
+
+    /// Says a line, hears the answer.
+    pub fn ask(&mut self, line: &str) -> Value {
+        writeln!(self.stdin, "{line}").expect("it listens");
+        let answer = self.lines.recv_timeout(SOON).unwrap_or_else(|_| panic!("no answer to `{line}`"));
+        serde_json::from_str(&answer).expect(&answer)
+    }
+
+    /// Closes its standard input, and waits for its end.
+    pub fn end(mut self) -> Option<i32> {
+        drop(self.stdin);
+        self.child.wait().expect("it ends").code()
+    }
+}
+
+fn lines_of(child: &mut Child) -> Receiver<String> {
+    let output = child.stdout.take().expect("a pipe");
+    let (sender, lines) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            let _ = sender.send(line);
+        }
+    });
+    lines
+}
+
+/// Returns when no process holds the folder of a node any more.
+pub fn wait_until_let_go(data: &Path) {
+    let lock = std::fs::OpenOptions::new().write(true).open(data.join("lock")).expect("a node's lock");
+    let (sender, locked) = channel();
+    std::thread::spawn(move || sender.send(lock.lock().is_ok()));
+    assert_eq!(locked.recv_timeout(SOON), Ok(true), "a process still holds {}", data.display());
+}
+
+/// Asks again until the answer is right: for what a node comes to know by itself. Each question takes its time.
+#[track_caller]
+pub fn until<T: std::fmt::Debug>(mut ask: impl FnMut() -> T, right: impl Fn(&T) -> bool) -> T {
+    let began = Instant::now();
+    loop {
+        let answer = ask();
+        if right(&answer) {
+            return answer;
+        }
+        assert!(began.elapsed() < SOON, "still {answer:?}");
+    }
+}
