@@ -48,7 +48,18 @@ impl Outgoing {
             drop(known);
             self.address.mark_unchanged();
             let (local, patience) = (self.context.host.local().expecting(&self.name), self.context.limits.handshake);
-            match dial(&address, local, &*self.context.host, patience).await {
+            let dialled = tokio::select! {
+                dialled = dial(&address, local, &*self.context.host, patience) => dialled,
+                // Whoever is elsewhere now need not be waited for here.
+                changed = self.address.changed() => match changed {
+                    Ok(()) => {
+                        back_off = BackOff::new(self.context.limits);
+                        continue;
+                    }
+                    Err(_) => return,
+                },
+            };
+            match dialled {
                 Ok(connection) => {
                     back_off = BackOff::new(self.context.limits);
                     match self.link(connection).await {

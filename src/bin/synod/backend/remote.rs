@@ -28,7 +28,7 @@ impl Remote {
         let addresses = args.connect.iter().map(Address::to_string).collect();
         let mut options = ConnectOptions::new(addresses, args.cluster.clone(), cookie.clone());
         options.deadline = args.deadline;
-        let client = runtime.block_on(Client::connect(options)).map_err(failure)?;
+        let client = runtime.block_on(Client::connect(options)).map_err(unreachable)?;
         Ok(Remote { runtime, client, deadline: args.deadline })
     }
 
@@ -141,6 +141,18 @@ async fn pages(client: &Client, prefix: Bytes, limit: usize, local: bool) -> Res
         }
     }
     Ok(pairs)
+}
+
+/// Why there is no cluster to talk to. If nobody listens, what helps is to start a node or to name another.
+fn unreachable(error: ClientError) -> Failure {
+    let failure = failure(error);
+    let said = failure.to_string();
+    if said.split("; ").all(|reason| reason.ends_with("Connection refused")) {
+        return Failure::not_done(format!(
+            "{said}: start a node there, or name one that runs with --connect HOST:PORT"
+        ));
+    }
+    failure
 }
 
 /// Why one node of several says nothing.

@@ -72,7 +72,7 @@ pub fn run(args: &DemoArgs) -> Result<u8, Failure> {
     };
     let cookie = cookie::read(connect.cookie_file.as_deref())?;
     let mut backend = backend::connect(&connect, &cookie)?;
-    introduce(&nodes, backend.as_mut())?;
+    introduce(&mut nodes, backend.as_mut())?;
     let leader = wait_for_leader(backend.as_mut(), &mut nodes)?;
     let mut printer = Printer::standard(args.json);
     if args.script.is_interactive() {
@@ -84,10 +84,18 @@ pub fn run(args: &DemoArgs) -> Result<u8, Failure> {
     repl::serve(&mut shell, &args.script)
 }
 
-/// Tells the first node where the others are. Addresses travel: it tells them about one another.
-fn introduce(nodes: &Nodes, backend: &mut dyn Backend) -> Result<(), Failure> {
+/// Tells the first node where the others are. Addresses travel: it tells them about one another. A node that was found
+/// elsewhere the last time may first be looked for there, by whoever remembers it; so one failure is not the end.
+fn introduce(nodes: &mut Nodes, backend: &mut dyn Backend) -> Result<(), Failure> {
+    let until = Instant::now() + READY_WITHIN;
     for (name, address) in nodes.addresses().iter().skip(1) {
-        backend.connect_node(&name.0, address)?;
+        while let Err(failure) = backend.connect_node(&name.0, address) {
+            nodes.check()?;
+            if Instant::now() >= until {
+                return Err(failure);
+            }
+            std::thread::sleep(ASK_EVERY);
+        }
     }
     Ok(())
 }
