@@ -78,6 +78,7 @@ fn every_command_works_as_a_subcommand() {
 fn a_minority_says_so_within_the_deadline_and_a_majority_serves_again() {
     let mut three = Three::start();
     three.run(&["put", "k", "v"]).done();
+    until(|| three.run(&["get", "k", "--local", "n1"]).done(), |value| value == "v\n");
     let address = three.nodes[2].address.clone();
     for node in &mut three.nodes[1..] {
         node.kill();
