@@ -6,6 +6,7 @@
 //!
 //! An error of the disk is never a command's result: the node stops, and a failed sync is not tried again.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -68,10 +69,15 @@ pub enum DiskCommand {
         /// Inclusive.
         upto: Slot,
     },
+    /// A durable snapshot from a peer took the place of every slot up to here.
+    Forget {
+        /// Inclusive.
+        upto: Slot,
+    },
     /// This node was admitted: peers may hear the journal's numbers.
     Vouch,
-    /// A spare segment is ready.
-    Spare(Spare),
+    /// A spare segment is ready; or the disk failed.
+    Spare(Result<Spare, String>),
     /// Make everything durable and end.
     Stop,
     /// End as a crash would: nothing more is written.
@@ -138,12 +144,28 @@ pub fn start<D: Disk + Send + Sync + 'static>(
     let (sender, commands) = channel();
     let gauges = Arc::new(Gauges { durable, ..Gauges::default() });
     let handle = DiskHandle { commands: sender.clone(), gauges: gauges.clone() };
-    let mut thread = DiskThread { own, journal, snapshots, released, gauges, sender, saying: Vec::new() };
+    let mut thread = DiskThread {
+        own,
+        journal,
+        snapshots,
+        released,
+        gauges,
+        sender,
+        saying: Vec::new(),
+        unsealed: false,
+        spare: None,
+    };
     thread.publish();
     let run = move || {
-        if let Err(error) = thread.run(&commands) {
+        let ended = catch_unwind(AssertUnwindSafe(|| thread.run(&commands)));
+        if let Some(spare) = thread.spare.take() {
+            let _ = spare.join(); // it has said what went wrong, if anything
+        }
+        match ended {
+            Ok(Ok(())) => {}
             // Nobody listens only when the node is stopping anyway.
-            let _ = fatal.send(error);
+            Ok(Err(error)) => drop(fatal.send(error)),
+            Err(_) => drop(fatal.send("the journal broke an invariant of its own".into())),
         }
     };
     let join = std::thread::Builder::new().name(format!("{name} disk")).spawn(run)?;
@@ -159,6 +181,11 @@ struct DiskThread<D: Disk> {
     sender: Sender<Vec<DiskCommand>>,
     /// Messages that leave once this lot is durable.
     saying: Vec<(NodeId, Message)>,
+    /// Something was journaled since the last seal that is worth one. What peers said of their own journals is not, or
+    /// idle nodes would go on telling each other of their seals for ever.
+    unsealed: bool,
+    /// Makes a spare segment.
+    spare: Option<JoinHandle<()>>,
 }
 
 impl<D: Disk + Send + Sync + 'static> DiskThread<D> {
@@ -167,8 +194,10 @@ impl<D: Disk + Send + Sync + 'static> DiskThread<D> {
             let mut lot = match commands.recv_timeout(IDLE) {
                 Ok(lot) => lot,
                 Err(RecvTimeoutError::Timeout) => {
-                    self.journal.seal().map_err(|error| error.to_string())?;
-                    self.publish();
+                    if std::mem::take(&mut self.unsealed) {
+                        self.journal.seal().map_err(|error| error.to_string())?;
+                        self.publish();
+                    }
                     match commands.recv() {
                         Ok(lot) => lot,
                         Err(_) => return Ok(()),
@@ -190,18 +219,26 @@ impl<D: Disk + Send + Sync + 'static> DiskThread<D> {
         let mut syncing = false;
         let mut reading = Vec::new();
         let mut after = After::GoOn;
-        let mut trim = Slot::ZERO;
+        let (mut trim, mut forget) = (Slot::ZERO, Slot::ZERO);
         for command in lot {
             match command {
                 DiskCommand::Sync { records, then } => {
                     syncing |= !records.is_empty();
+                    self.unsealed |= !records.is_empty();
                     records.iter().for_each(|record| self.journal.append(record));
                     self.saying.extend(then.into_iter().flat_map(|then| then.release(self.own)));
                 }
-                DiskCommand::Append { records } => records.iter().for_each(|record| self.journal.append(record)),
+                DiskCommand::Append { records } => {
+                    let is_hearsay = |record: &Record| matches!(record, Record::Witnessed { .. });
+                    self.unsealed |= !records.iter().all(is_hearsay);
+                    records.iter().for_each(|record| self.journal.append(record));
+                    // Nothing waits for these, but they must not pile up while no sync comes.
+                    syncing |= self.journal.pending_bytes() > MOST_PENDING_BYTES;
+                }
+                DiskCommand::Forget { upto } => forget = forget.max(upto),
                 DiskCommand::Trim { upto } => trim = trim.max(upto),
                 DiskCommand::Vouch => self.journal.vouch(),
-                DiskCommand::Spare(spare) => self.journal.add_spare(spare),
+                DiskCommand::Spare(spare) => self.journal.add_spare(spare?),
                 DiskCommand::Stop => {
                     syncing = true;
                     after = After::End;
@@ -212,14 +249,18 @@ impl<D: Disk + Send + Sync + 'static> DiskThread<D> {
         }
         if syncing {
             self.journal.commit()?;
+            self.gauges.batches.fetch_add(1, Ordering::Relaxed);
         }
         // Durable before anybody hears of it: first the number that frames carry, then the messages.
         self.publish();
+        self.say();
         for command in reading {
-            self.read(command)?;
+            self.read(command);
         }
-        if !self.saying.is_empty() {
-            self.released.do_send(Outgoing(std::mem::take(&mut self.saying)));
+        self.say();
+        if forget > Slot::ZERO {
+            self.journal.forget(forget)?;
+            self.publish();
         }
         if trim > Slot::ZERO {
             let upto = self.journal.trim(trim)?;
@@ -231,27 +272,32 @@ impl<D: Disk + Send + Sync + 'static> DiskThread<D> {
             && let Some(task) = self.journal.spare_task()
         {
             let sender = self.sender.clone();
-            std::thread::spawn(move || match task.run() {
-                // Nobody listens only when the node is stopping.
-                Ok(spare) => drop(sender.send(vec![DiskCommand::Spare(spare)])),
-                // The journal makes one itself when it needs it, and meets the same error there.
-                Err(error) => log::warn!("no spare segment: {error}"),
-            });
+            let make = move || {
+                let spare = task.run().map_err(|error| error.to_string());
+                drop(sender.send(vec![DiskCommand::Spare(spare)])); // nobody listens only when the node is stopping
+            };
+            self.spare = Some(std::thread::Builder::new().name("spare segment".into()).spawn(make)?);
         }
         Ok(after)
     }
 
-    fn read(&mut self, command: DiskCommand) -> Result<(), Box<dyn std::error::Error>> {
+    fn say(&mut self) {
+        if !self.saying.is_empty() {
+            self.released.do_send(Outgoing(std::mem::take(&mut self.saying)));
+        }
+    }
+
+    fn read(&mut self, command: DiskCommand) {
         match command {
-            DiskCommand::SupplySlots { to, first, upto } => {
-                let entries = self.journal.read_slots(first, upto, MAX_MESSAGE_BYTES)?;
-                if !entries.is_empty() {
+            DiskCommand::SupplySlots { to, first, upto } => match self.journal.read_slots(first, upto, SUPPLY_BYTES) {
+                Ok(entries) if !entries.is_empty() => {
                     self.saying.push((to, LearnerMessage::Chosen { entries, chosen_upto: upto }.into()));
-                } else if let Some(part) = self.snapshot_part(Slot::ZERO, 0) {
-                    // A snapshot that was installed here took the place of these slots.
-                    self.saying.push((to, part.into()));
                 }
-            }
+                // A snapshot that was installed here took the place of these slots.
+                Ok(_) => self.saying.extend(self.snapshot_part(Slot::ZERO, 0).map(|part| (to, part.into()))),
+                // Another peer can supply them.
+                Err(error) => log::error!("cannot supply slot {first}: {error}"),
+            },
             DiskCommand::SupplySnapshot { to, upto, offset } => {
                 if let Some(part) = self.snapshot_part(upto, offset) {
                     self.saying.push((to, part.into()));
@@ -265,7 +311,6 @@ impl<D: Disk + Send + Sync + 'static> DiskThread<D> {
             }
             _ => {}
         }
-        Ok(())
     }
 
     /// The part asked for, or the first part of the newest snapshot if that one is gone.
@@ -282,7 +327,6 @@ impl<D: Disk + Send + Sync + 'static> DiskThread<D> {
     fn publish(&self) {
         let gauges = &self.gauges;
         gauges.durable.store(self.journal.last_batch().0, Ordering::SeqCst);
-        gauges.batches.fetch_add(1, Ordering::Relaxed);
         gauges.journal_bytes.store(self.journal.size_bytes(), Ordering::Relaxed);
         gauges.trimmed_upto.store(self.journal.trimmed_upto().0, Ordering::Relaxed);
     }
@@ -295,4 +339,8 @@ enum After {
 }
 
 /// After how long without work the last batch is sealed.
-const IDLE: Duration = Duration::from_millis(500);
+const IDLE: Duration = Duration::from_millis(200);
+/// How much may wait for a sync that nobody asks for.
+const MOST_PENDING_BYTES: usize = 8 << 20;
+/// How many bytes of values one answer to a node that catches up holds: reading them delays votes.
+const SUPPLY_BYTES: usize = 1 << 20;

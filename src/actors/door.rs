@@ -68,6 +68,8 @@ pub async fn serve(connection: Connection, lobby: Lobby) {
 struct Door {
     client: ClientId,
     lobby: Lobby,
+    /// What the client attached to before there was an executor.
+    early: Vec<ExecutorMessage>,
     /// Gathered in this lot.
     executor: Vec<ExecutorMessage>,
     commands: Vec<Command>,
@@ -86,7 +88,15 @@ enum Attached {
 impl Door {
     fn new(client: ClientId, lobby: Lobby) -> Door {
         let (executor, commands) = (Vec::new(), Vec::new());
-        Door { client, lobby, executor, commands, attached: BTreeSet::new(), questions: Rc::default() }
+        Door {
+            client,
+            lobby,
+            early: Vec::new(),
+            executor,
+            commands,
+            attached: BTreeSet::new(),
+            questions: Rc::default(),
+        }
     }
 
     /// Answers a question beside the lots; too many at once are refused.
@@ -138,9 +148,14 @@ impl Door {
         let executor = std::mem::take(&mut self.executor);
         let commands = std::mem::take(&mut self.commands);
         let stage = self.lobby.stage.borrow();
-        let Staged::Serving(serving) = &*stage else { return self.turn_away(executor, &commands) };
+        let Staged::Serving(serving) = &*stage else {
+            drop(stage);
+            return self.turn_away(executor, &commands);
+        };
         let own = serving.own;
         let from_here = |message| (own, message);
+        let early = std::mem::take(&mut self.early);
+        let executor: Vec<ExecutorMessage> = early.into_iter().chain(executor).collect();
         if !executor.is_empty() {
             serving.mailboxes.executor.do_send(Lot(executor.into_iter().map(from_here).collect()));
         }
@@ -151,14 +166,18 @@ impl Door {
     }
 
     /// Before the founding, or with a broken journal, nothing is taken.
-    fn turn_away(&self, executor: Vec<ExecutorMessage>, commands: &[Command]) {
+    fn turn_away(&mut self, executor: Vec<ExecutorMessage>, commands: &[Command]) {
         let reason = Refusal::NotAdmitted;
         let refused = commands.iter().map(|command| Reply::Refused { command: command.name(), reason: reason.clone() });
         let mut replies: Vec<Reply> = refused.collect();
         for message in executor {
-            if let ExecutorMessage::Read { queries, .. } = message {
-                let refused = |(id, _)| Reply::ReadRefused { id, reason: reason.clone() };
-                replies.extend(queries.into_iter().map(refused));
+            match message {
+                ExecutorMessage::Read { queries, .. } => {
+                    let refused = |(id, _)| Reply::ReadRefused { id, reason: reason.clone() };
+                    replies.extend(queries.into_iter().map(refused));
+                }
+                // The client does not say it again: it holds from the moment there is an executor.
+                attached => self.early.push(attached),
             }
         }
         if !replies.is_empty() {

@@ -1,14 +1,11 @@
-//! What the executor's actor does besides its role: snapshots, saved and installed on threads of their own.
+//! What the executor's actor does besides its role: snapshots, which the keeper checks and saves.
 
 use actix::prelude::*;
 
-use super::disk::DiskCommand;
+use super::keeper::Keep;
 use super::outlet::SnapshotWork;
-use super::role::{Lot, RoleActor};
-use crate::codec;
-use crate::paxos::settings::MAX_SNAPSHOT_BYTES;
-use crate::paxos::{Executor, ExecutorMessage, Slot, Snapshot, StateMachine};
-use crate::storage::Snapshots;
+use super::role::RoleActor;
+use crate::paxos::{Executor, Slot, StateMachine};
 
 /// Executors as actors.
 pub type ExecutorActor<M> = RoleActor<Executor<M>>;
@@ -17,46 +14,19 @@ impl<M: StateMachine + Unpin> Handler<SnapshotWork> for ExecutorActor<M> {
     type Result = ();
 
     fn handle(&mut self, work: SnapshotWork, ctx: &mut Self::Context) {
-        let outlet = self.outlet();
-        let fatal = outlet.fatal.clone();
-        // Nobody listens only when the node is stopping anyway.
-        let fail = move |error: String| drop(fatal.send(error));
-        let disk = outlet.disk.clone();
-        let snapshots = Snapshots::new(outlet.store.clone());
-        let (own, here) = (outlet.own, ctx.address());
+        let keeper = self.outlet().keeper.clone();
         match work {
-            SnapshotWork::Take => {
-                let snapshot = self.role().snapshot();
-                std::thread::spawn(move || {
-                    let upto = snapshot.upto;
-                    match snapshots.save(upto, &codec::encode(&snapshot)) {
-                        Ok(()) => {
-                            let saved = ExecutorMessage::SnapshotSaved { upto };
-                            here.do_send(Lot(vec![(own, saved)]));
-                            // Behind it, so that the learner never trims what its executor does not know to be saved.
-                            disk.send(vec![DiskCommand::Trim { upto: snapshots.safe_upto().unwrap_or(Slot::ZERO) }]);
-                        }
-                        Err(error) => fail(error.to_string()),
-                    }
-                });
-            }
-            SnapshotWork::Check { upto, bytes } => {
-                std::thread::spawn(move || match codec::decode::<Snapshot>(&bytes, MAX_SNAPSHOT_BYTES as usize) {
-                    Ok(snapshot) if snapshot.upto == upto => match snapshots.save(upto, &bytes) {
-                        Ok(()) => here.do_send(SnapshotWork::Install(Box::new(snapshot))),
-                        Err(error) => fail(error.to_string()),
-                    },
-                    _ => log::warn!("a snapshot from a peer is malformed and was dropped"),
-                });
-            }
-            SnapshotWork::Install(snapshot) => {
+            SnapshotWork::Take => keeper.send(Keep::Own(Box::new(self.role().snapshot()))),
+            SnapshotWork::Check { upto, bytes } => keeper.send(Keep::Check { upto, bytes }),
+            // The state first: a snapshot that the machine refuses must not take the place of anything on the disk.
+            SnapshotWork::Install { snapshot, bytes } => {
                 let upto = snapshot.upto;
-                self.step(ctx, |executor, fx| {
-                    if let Err(error) = executor.install(*snapshot, fx) {
-                        log::warn!("a snapshot from a peer was refused: {error}");
-                    }
-                });
-                disk.send(vec![DiskCommand::Trim { upto }]);
+                let mut installed = Ok(());
+                self.step(ctx, |executor, fx| installed = executor.install(*snapshot, fx));
+                match installed {
+                    Ok(()) => keeper.send(Keep::Installed { upto, bytes }),
+                    Err(error) => log::error!("a snapshot from a peer was refused: {error}"),
+                }
             }
         }
     }

@@ -21,6 +21,7 @@ use super::disk::{self, DiskCommand, DiskHandle};
 use super::door::{self, Lobby};
 use super::doors::Doors;
 use super::events::{Events, wall_ms};
+use super::keeper::{Keep, Keeper, KeeperHandle, Reports};
 use super::outlet::{Mailboxes, Outlet};
 use super::peer::{InboundAddresses, LinkChange, LinkEvent, Peer, SetAddress, Stop, TellAddresses, receive};
 use super::registry::Registry;
@@ -80,7 +81,8 @@ pub struct Host {
     inbound: BTreeMap<String, JoinHandle<()>>,
     router: Option<Addr<Router>>,
     disk: Option<DiskHandle>,
-    disk_thread: Option<std::thread::JoinHandle<()>>,
+    threads: Vec<Thread>,
+    keeper: Option<KeeperHandle>,
     waiting: Vec<(String, oneshot::Sender<Result<String, String>>)>,
     ticker: Option<JoinHandle<()>>,
 }
@@ -91,7 +93,8 @@ type StartRoles = Box<dyn FnOnce(&Setup, &Founded, Arc<AtomicU64>) -> Result<Sta
 struct Started {
     serving: Serving,
     router: Addr<Router>,
-    thread: std::thread::JoinHandle<()>,
+    threads: Vec<Thread>,
+    keeper: KeeperHandle,
     ticks: Vec<Recipient<Tick>>,
 }
 
@@ -116,7 +119,8 @@ impl Host {
             inbound: BTreeMap::new(),
             router: None,
             disk: None,
-            disk_thread: None,
+            threads: Vec::new(),
+            keeper: None,
             waiting: Vec::new(),
             ticker: None,
         }
@@ -131,7 +135,6 @@ impl Host {
     fn found_if_complete(&mut self, ctx: &mut Context<Host>) {
         if let (None, Some(founded)) = (&self.founded, self.setup.registry.complete()) {
             log::info!("{}: founded cluster {}", self.setup.about.name, founded.cluster_id.short());
-            self.setup.registry.found(founded.clone());
             for (_, peer) in std::mem::take(&mut self.peers) {
                 peer.do_send(Stop);
             }
@@ -151,9 +154,11 @@ impl Host {
         {
             match start(&self.setup, founded, self.context.durable.clone()) {
                 Ok(started) => {
+                    self.setup.registry.found(founded.clone());
                     self.router = Some(started.router);
                     self.disk = Some(started.serving.disk.clone());
-                    self.disk_thread = Some(started.thread);
+                    self.threads = started.threads;
+                    self.keeper = Some(started.keeper);
                     self.ticker = Some(actix::spawn(tick(started.ticks)));
                     let alone = founded.configuration.members().len() == 1;
                     let own = started.serving.own;
@@ -434,24 +439,39 @@ impl Handler<Dial> for Host {
 
 /// Stop the node: gracefully, or as a crash would.
 #[derive(Message)]
-#[rtype(result = "Option<DiskThread>")]
+#[rtype(result = "Threads")]
 pub struct Close {
     /// Make everything durable first.
     pub gracefully: bool,
 }
 
-/// The disk's thread, to be waited for.
-pub type DiskThread = std::thread::JoinHandle<()>;
+/// A thread to be waited for.
+type Thread = std::thread::JoinHandle<()>;
+
+/// The threads that may still write to the folder, to be waited for before its lock is given up.
+#[derive(Default, MessageResponse)]
+pub struct Threads(Vec<Thread>);
+
+impl Threads {
+    /// Waits until all have ended.
+    pub fn join(self) {
+        // What went wrong there, if anything, has been told.
+        self.0.into_iter().for_each(|thread| drop(thread.join()));
+    }
+}
 
 impl Handler<Close> for Host {
-    type Result = Option<DiskThread>;
+    type Result = Threads;
 
-    fn handle(&mut self, Close { gracefully }: Close, _: &mut Context<Host>) -> Self::Result {
+    fn handle(&mut self, Close { gracefully }: Close, _: &mut Context<Host>) -> Threads {
+        if let Some(keeper) = &self.keeper {
+            keeper.send(Keep::Stop);
+        }
         if let Some(disk) = &self.disk {
             disk.send(vec![if gracefully { DiskCommand::Stop } else { DiskCommand::Halt }]);
         }
         self.ticker.take().into_iter().for_each(|ticker| ticker.abort());
-        self.disk_thread.take()
+        Threads(std::mem::take(&mut self.threads))
     }
 }
 
@@ -471,7 +491,6 @@ fn start_roles<M: StateMachine + Unpin>(
             configuration: founded.configuration.clone(),
         };
         journal.append(&record);
-        journal.vouch(); // a new journal: nobody can have seen more of it
         journal.commit().map_err(|error| error.to_string())?;
         records.push(record);
     }
@@ -498,23 +517,23 @@ fn start_roles<M: StateMachine + Unpin>(
     let snapshots = Rc::new(OnceCell::new());
     let events = Events::new(name, &configuration);
     let router = Router::new(own, mailboxes.clone(), setup.registry.clone()).start();
-    let store = setup.store.clone();
-    let (disk, thread) = disk::start(
+    let (keeping, keeper) = Keeper::new(setup.store.clone());
+    let (disk, disk_thread) = disk::start(
         name,
         own,
         journal,
-        Snapshots::new(store.clone()),
+        Snapshots::new(setup.store.clone()),
         durable,
         router.clone().recipient(),
         setup.fatal.clone(),
     )
-    .map_err(|error| format!("cannot start a thread: {error}"))?;
+    .map_err(no_thread)?;
     let outlet = Outlet {
         own,
         mailboxes: mailboxes.clone(),
         router: router.clone(),
         disk: disk.clone(),
-        store,
+        keeper: keeper.clone(),
         snapshots: snapshots.clone(),
         doors: setup.doors.clone(),
         events: events.clone(),
@@ -533,6 +552,14 @@ fn start_roles<M: StateMachine + Unpin>(
     };
     let filled = mailboxes.set(boxes.clone()).is_ok() && snapshots.set(executor.clone().recipient()).is_ok();
     assert!(filled, "the cells were made above");
+    let reports = Reports {
+        own,
+        executor: executor.clone().recipient(),
+        install: executor.clone().recipient(),
+        disk: disk.clone(),
+        fatal: setup.fatal.clone(),
+    };
+    let keeper_thread = keeping.start(name, reports).map_err(no_thread)?;
     outlet.perform(&mut effects);
     let ticks = vec![proposer.clone().recipient(), learner.clone().recipient(), executor.clone().recipient()];
     let serving = Serving {
@@ -547,7 +574,11 @@ fn start_roles<M: StateMachine + Unpin>(
         disk,
         events,
     };
-    Ok(Started { serving, router, thread, ticks })
+    Ok(Started { serving, router, threads: vec![disk_thread, keeper_thread], keeper, ticks })
+}
+
+fn no_thread(error: std::io::Error) -> String {
+    format!("cannot start a thread: {error}")
 }
 
 /// Posts the time to the roles as an ordinary message: actix's own timers starve behind a busy mailbox.

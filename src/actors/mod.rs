@@ -18,7 +18,7 @@
 //! | [`host`] | the actor that founds, links and supervises |
 //! | [`role`] | the shell of the four role actors: mailbox, lots |
 //! | [`outlet`] | where a role's effects go |
-//! | [`executor`] | snapshots, beside the executor's role |
+//! | [`executor`], [`keeper`] | snapshots: beside the executor's role, and on their thread |
 //! | [`disk`] | the journal's only writer |
 //! | [`router`], [`peer`] | to and from other nodes |
 //! | [`door`], [`doors`] | clients |
@@ -35,6 +35,7 @@ pub mod events;
 pub mod executor;
 pub mod host;
 pub mod inspect;
+pub mod keeper;
 pub mod node;
 pub mod outlet;
 pub mod peer;

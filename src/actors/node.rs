@@ -151,6 +151,7 @@ impl Node {
     /// Names what is wrong with options, folder or address, and the mend. A damaged journal is not an error here: such a
     /// node runs, does not vote, and says why (`status`).
     pub fn start<M: StateMachine + Unpin>(options: NodeOptions, machine: M) -> Result<Node, NodeError> {
+        check(&options)?;
         let (ready, started): (Sender<String>, Receiver<String>) = channel();
         let (orders, ordered) = unbounded_channel();
         let name = options.name.clone();
@@ -283,7 +284,6 @@ async fn run<M: StateMachine + Unpin>(
     ready: Sender<String>,
     mut ordered: UnboundedReceiver<Order>,
 ) -> Result<(), NodeError> {
-    check(&options)?;
     let folder = DataFolder::open(&options.data, || Incarnation(rand::random())).map_err(folder_error)?;
     let disk = folder.disk().clone();
     let opened = open_journal(&disk, &options, machine);
@@ -366,8 +366,8 @@ async fn run<M: StateMachine + Unpin>(
         },
     };
     let gracefully = matches!(outcome, Ok(true));
-    if let Ok(Some(thread)) = host.send(Close { gracefully }).await {
-        let _ = thread.join(); // its error, if any, came through `failing`
+    if let Ok(threads) = host.send(Close { gracefully }).await {
+        threads.join();
     }
     drop(folder); // the lock goes last
     match (outcome, failing.try_recv()) {

@@ -13,13 +13,13 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::disk::{DiskCommand, DiskHandle};
 use super::doors::Doors;
 use super::events::Events;
+use super::keeper::KeeperHandle;
 use super::role::Lot;
 use super::router::{Outgoing, Router};
 use crate::paxos::{
     AcceptorMessage, ClientId, Effect, Effects, Event, ExecutorMessage, LearnerMessage, Message, NodeId,
     ProposerMessage, Reply, Slot, Snapshot,
 };
-use crate::storage::FileDisk;
 
 /// The mailboxes of a node's four roles.
 #[derive(Clone)]
@@ -85,8 +85,13 @@ pub enum SnapshotWork {
         /// Encoded.
         bytes: Vec<u8>,
     },
-    /// It is whole and durable: put it in place of the state.
-    Install(Box<Snapshot>),
+    /// It is whole: put it in place of the state.
+    Install {
+        /// Decoded.
+        snapshot: Box<Snapshot>,
+        /// Encoded.
+        bytes: Vec<u8>,
+    },
 }
 
 /// Where one role's effects go. Each role has a clone.
@@ -100,8 +105,8 @@ pub struct Outlet {
     pub router: Addr<Router>,
     /// The journal's only writer.
     pub disk: DiskHandle,
-    /// Where snapshots are kept.
-    pub store: FileDisk,
+    /// Who saves snapshots.
+    pub keeper: KeeperHandle,
     /// The executor's actor, which takes and installs them; filled in with the mailboxes.
     pub snapshots: std::rc::Rc<std::cell::OnceCell<Recipient<SnapshotWork>>>,
     /// The clients' connections.

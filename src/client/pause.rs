@@ -1,17 +1,19 @@
 //! Back-off after refusals: 20 ms, doubled at each refusal in a row up to 200 ms, of which a random part of up to half
 //! is taken off, so that many clients do not come back at the same moment.
 
+use crate::paxos::dice::Dice;
+
 /// When to send again.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Pause {
     refusals: u32,
     until_ms: u64,
-    seed: u64,
+    dice: Dice,
 }
 
 impl Pause {
     pub(super) fn new(seed: u64) -> Pause {
-        Pause { refusals: 0, until_ms: 0, seed }
+        Pause { refusals: 0, until_ms: 0, dice: Dice::new(seed) }
     }
 
     /// The node did something for us.
@@ -26,7 +28,7 @@ impl Pause {
         }
         self.refusals += 1;
         let whole = (FIRST_MS << (self.refusals - 1).min(4)).min(LONGEST_MS);
-        self.until_ms = now_ms + whole - self.random() % (whole / 2 + 1);
+        self.until_ms = now_ms + whole - self.dice.below(whole / 2 + 1);
         true
     }
 
@@ -37,14 +39,6 @@ impl Pause {
 
     pub(super) fn until_ms(&self) -> u64 {
         self.until_ms
-    }
-
-    /// SplitMix64 (Steele, Lea, Flood: "Fast Splittable Pseudorandom Number Generators", 2014).
-    fn random(&mut self) -> u64 {
-        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.seed ^ (self.seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
     }
 }
 

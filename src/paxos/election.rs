@@ -136,6 +136,7 @@ impl Proposer {
             fx.note(Event::Ignored { from: self.own, what: "election", why: "no higher ballot is left" });
             return self.step_down("no higher ballot is left", fx);
         }
+        self.attempts += 1;
         let record = Record::Reserved { ballot };
         self.apply_record(&record);
         let from = self.chosen_upto.next();
@@ -147,7 +148,8 @@ impl Proposer {
             from,
             promises: Promises::default(),
             again_ms: self.now_ms + self.settings.resend_ms,
-            deadline_ms: self.now_ms + self.settings.election_ms * 4,
+            // On a slow disk a deadline that never grows would never be met.
+            deadline_ms: self.now_ms + (self.settings.election_ms << (self.attempts.min(7) + 1)),
         });
     }
 

@@ -15,7 +15,7 @@ use super::dice::mix;
 use super::effect::{Effect, Effects, Event};
 use super::message::{Choice, ClientId, CommandName, ExecutorMessage, LearnerMessage, ProposerMessage, Refusal, Reply};
 use super::sessions::{Sessions, Verdict};
-use super::settings::Settings;
+use super::settings::{MAX_READS, SESSION_IDLE_MS, Settings};
 use super::slot::{Place, Slot};
 use super::state_machine::{Context, StateMachine};
 use super::value::{Bytes, Entry, SessionId, Token, Value};
@@ -157,7 +157,7 @@ impl<M: StateMachine> Executor<M> {
     fn execute(&mut self, slot: Slot, ballot: Ballot, value: &Value, fx: &mut Effects) {
         let Some(stamp) = value.stamp() else { return };
         self.clock_ms = self.clock_ms.max(stamp.time_ms);
-        self.sessions.expire(self.clock_ms, self.settings.session_idle_ms);
+        self.sessions.expire(self.clock_ms, SESSION_IDLE_MS);
         for (entry, index) in value.entries().zip(1..) {
             let place = Place { slot, index };
             match entry {
@@ -192,11 +192,16 @@ impl<M: StateMachine> Executor<M> {
 
     /// Reads arrive: a local one is answered from what is executed here, the others wait for an index.
     pub fn on_read(&mut self, client: ClientId, queries: Vec<(u64, Bytes)>, local: bool, fx: &mut Effects) {
+        let mut waiting =
+            self.reads.gathered.len() + self.reads.waiting.values().map(|batch| batch.reads.len()).sum::<usize>();
         for (id, question) in queries {
             if local {
                 let result = Bytes::from(self.machine.query(&question));
                 fx.reply(client, Reply::Read { id, result });
+            } else if waiting >= MAX_READS {
+                fx.reply(client, Reply::ReadRefused { id, reason: Refusal::Busy });
             } else {
+                waiting += 1;
                 self.reads.gathered.push(Read { client, id, question });
             }
         }

@@ -13,7 +13,8 @@
 //! What it learns goes to the executor in order, without holes. Values leave memory on the way; a peer that asks for
 //! an old slot is served from the journal, or by a snapshot when the journal no longer has it.
 //!
-//! Invariant: whatever lies at or below `chosen_upto` can be told from the journal, because a `ChosenUpto` record is
+//! Invariant: whatever lies above the last installed snapshot and at or below `chosen_upto` can be told from the
+//! journal, because a `ChosenUpto` record is
 //! only written behind a vote in at least its ballot or a `Chosen` record, for every slot that it covers.
 
 use std::collections::BTreeMap;
@@ -117,6 +118,11 @@ impl Learner {
             }
             _ => {}
         }
+    }
+
+    /// Drops what is ready for the executor: this learner only proves what the records say.
+    pub fn forget_ready(&mut self) {
+        self.ready.clear();
     }
 
     /// After recovery: hands the executor what the journal says is chosen, and tells the other roles.
@@ -279,6 +285,8 @@ impl Learner {
         if arrived < total {
             fx.send(from, LearnerMessage::FetchSnapshot { upto, offset: arrived });
         } else if let Some(Incoming { upto, bytes, .. }) = self.catch_up.incoming.take() {
+            // Checking and saving it takes a while: meanwhile nobody is asked for it again.
+            self.catch_up.asked = Some((from, self.now_ms + INSTALL_PATIENCE_MS));
             fx.push(Effect::InstallSnapshot { upto, bytes });
         }
     }
@@ -393,3 +401,6 @@ impl Learner {
         }
     }
 }
+
+/// How long a whole snapshot may take to be installed before it is asked for again.
+const INSTALL_PATIENCE_MS: u64 = 30_000;

@@ -66,14 +66,20 @@ impl<M: StateMachine> Replica<M> {
         }
         let mut acceptor = Acceptor::new(own, configurations.clone(), snapshot_upto, last_batch);
         let mut learner = Learner::new(own, configurations.clone(), settings, snapshot_upto);
-        let mut proposer = Proposer::new(own, configurations, settings.clone(), seed, snapshot_upto);
+        let mut proposer = Proposer::new(own, configurations.clone(), settings.clone(), seed, snapshot_upto);
+        // A snapshot from a peer jumps over slots of which the journal may hold votes for values that were never chosen.
+        // So slots below the snapshot are supplied only if the records alone prove them, without a gap.
+        let mut proof = Learner::new(own, configurations, settings, trimmed_upto);
         for record in records {
             acceptor.apply_record(&record);
             proposer.apply_record(&record);
             learner.apply_record(&record);
+            proof.apply_record(&record);
+            proof.forget_ready();
         }
         proposer.hint(acceptor.promised());
-        learner.resume(trimmed_upto, fx);
+        let is_proved = proof.chosen_upto() >= snapshot_upto;
+        learner.resume(if is_proved { trimmed_upto } else { snapshot_upto }, fx);
         Ok(Replica { proposer, acceptor, learner, executor })
     }
 

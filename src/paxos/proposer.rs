@@ -51,6 +51,8 @@ pub struct Proposer {
     /// Everything up to here is chosen, and known to this node's learner.
     pub(super) chosen_upto: Slot,
     pub(super) phase: Phase,
+    /// How often in a row phase 1 was begun and came to nothing.
+    pub(super) attempts: u32,
     queue: Queue,
 }
 
@@ -104,6 +106,8 @@ struct Beat {
     next_ms: u64,
     /// When the newest round began that a quorum has answered.
     quorum_ms: u64,
+    /// Since when that is too long ago.
+    overdue_ms: Option<u64>,
     /// Rounds that wait for a quorum.
     rounds: BTreeMap<u64, Round>,
     /// Reads that wait for the next round to begin.
@@ -155,6 +159,7 @@ impl Proposer {
             highest: Ballot::ZERO,
             chosen_upto,
             phase: Phase::Following { leader: None, deadline_ms },
+            attempts: 0,
             queue: Queue::default(),
         }
     }
@@ -274,6 +279,7 @@ impl Proposer {
     fn follow(&mut self, ballot: Ballot, fx: &mut Effects) {
         self.step_down("a leader with a higher ballot is heard", fx);
         let deadline_ms = self.now_ms + self.election_wait();
+        self.attempts = 0;
         self.phase = Phase::Following { leader: Some(ballot), deadline_ms };
         fx.note(Event::Following { ballot });
         // What was forwarded to the leader before may be lost: clients are asked to send it again.
@@ -408,8 +414,14 @@ impl Proposer {
     fn tick_leading(&mut self, fx: &mut Effects) {
         let Phase::Leading(leading) = &mut self.phase else { return };
         let now_ms = self.now_ms;
-        if now_ms >= leading.beat.quorum_ms + self.settings.election_ms * 2 {
-            return self.step_down("no quorum is in reach", fx);
+        if now_ms < leading.beat.quorum_ms + self.settings.election_ms * 2 {
+            leading.beat.overdue_ms = None;
+        } else {
+            // After a pause of this node the answers may be waiting in the mailbox behind this very tick.
+            let since_ms = *leading.beat.overdue_ms.get_or_insert(now_ms);
+            if now_ms >= since_ms + self.settings.heartbeat_ms {
+                return self.step_down("no quorum is in reach", fx);
+            }
         }
         if leading.fence.waiting && now_ms >= leading.fence.asked_ms + self.settings.disk_stall_ms {
             return self.step_down("the disk has stalled", fx);
@@ -448,6 +460,7 @@ impl Proposer {
                 round: 0,
                 next_ms: self.now_ms,
                 quorum_ms: self.now_ms,
+                overdue_ms: None,
                 rounds: BTreeMap::new(),
                 reads: Vec::new(),
             },
@@ -458,6 +471,7 @@ impl Proposer {
             leading.open(value.clone(), self.now_ms, self.settings.resend_ms);
         }
         leading.propose(log, self.chosen_upto, self.configurations.latest().nodes(), fx);
+        self.attempts = 0;
         self.phase = Phase::Leading(Box::new(leading));
         fx.send(self.own, ExecutorMessage::LeaderChanged {});
         self.begin_round(fx);

@@ -21,8 +21,6 @@ pub struct Settings {
     pub snapshot_slots: u64,
     /// After how many bytes of executed values a snapshot is taken.
     pub snapshot_bytes: u64,
-    /// How long a session may stay idle, by the log's clock.
-    pub session_idle_ms: u64,
 }
 
 impl Default for Settings {
@@ -36,7 +34,6 @@ impl Default for Settings {
             disk_stall_ms: 2000,
             snapshot_slots: 100_000,
             snapshot_bytes: 256 << 20,
-            session_idle_ms: 24 * 3600 * 1000,
         }
     }
 }
@@ -50,7 +47,11 @@ pub const MAX_MESSAGE_BYTES: usize = 4 << 20;
 /// The most bytes of commands that wait for a slot.
 pub const MAX_QUEUE_BYTES: usize = 64 << 20;
 /// How far a session's sequences may run ahead of the first unfinished one.
-pub const SESSION_WINDOW: u64 = 4096;
+pub const SESSION_WINDOW: u64 = 1024;
+/// How long a session may stay idle, in milliseconds of the log's clock. Part of the replicated rules: the same everywhere.
+pub const SESSION_IDLE_MS: u64 = 24 * 3600 * 1000;
+/// How many reads wait for an index on one node at most.
+pub const MAX_READS: usize = 1 << 16;
 /// How many sessions are kept; the one idle longest makes room.
 pub const MAX_SESSIONS: usize = 100_000;
 /// How many slots may be open between what a candidate knows and the highest vote it is told of.

@@ -203,6 +203,18 @@ impl<D: Disk> Journal<D> {
         Ok(self.trimmed_upto)
     }
 
+    /// Slots up to `upto` are told by a snapshot from elsewhere from now on, durably: what the journal holds of them is
+    /// not known to be chosen. Returns [`Journal::trimmed_upto`]. No segment is given up yet.
+    pub fn forget(&mut self, upto: Slot) -> Result<Slot, DiskError> {
+        self.commit()?;
+        if upto > self.trimmed_upto {
+            self.trimmed_upto = upto;
+            self.index.trim(upto);
+            self.write_batch()?;
+        }
+        Ok(self.trimmed_upto)
+    }
+
     /// The value of each slot from `first` on, in an unbroken run to at most `upto`, as far as `max_bytes` go, but at
     /// least one if the journal has `first`. The caller knows that these slots are chosen. Commits first. A record that
     /// cannot be read back is an error, which does not stop the journal.

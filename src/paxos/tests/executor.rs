@@ -3,7 +3,7 @@
 use super::ledger::{Ledger, length};
 use super::terse::*;
 use crate::paxos::message::CommandName;
-use crate::paxos::settings::SESSION_WINDOW;
+use crate::paxos::settings::{SESSION_IDLE_MS, SESSION_WINDOW};
 use crate::paxos::*;
 
 const ME: ClientId = ClientId(5);
@@ -80,11 +80,11 @@ fn rule_7_a_command_of_an_unknown_session_does_nothing() {
 
 #[test]
 fn rule_7_a_session_expires_by_the_logs_time() {
-    let mut executor = executor_with(Settings { session_idle_ms: 100, ..Settings::default() });
+    let mut executor = executor();
     executor.on_chosen(chosen(1, 1000, &[Command::Open { token: Token(9) }]), &mut Effects::new());
     executor.on_chosen(chosen(2, 10, &[]), &mut Effects::new()); // a leader's clock that goes back
     let expired = Reply::SessionExpired { session: SessionId(1), sequence: Sequence(1) };
-    let told = effects(|fx| executor.on_chosen(chosen(3, 1101, &[command(1, 1, "x")]), fx));
+    let told = effects(|fx| executor.on_chosen(chosen(3, 1001 + SESSION_IDLE_MS, &[command(1, 1, "x")]), fx));
     assert_eq!(replies(told), [expired]);
 }
 

@@ -421,8 +421,6 @@ impl World {
         match saving {
             Saving::Own(_) => self.post(id, id, effect::snapshot_saved(upto)),
             Saving::FromPeer(snapshot) => {
-                // The journal has no slots that the snapshot jumps over.
-                host.journal.trimmed_upto = host.journal.trimmed_upto.max(upto);
                 replica.executor.install(snapshot, &mut fx).expect("a peer's snapshot is well formed");
                 self.witness.on_executed(id, &replica.executor);
                 self.note(|| format!("{id} installs {upto}"));
