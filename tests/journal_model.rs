@@ -161,7 +161,7 @@ impl Life {
         };
         let value = Value::batch(Stamp::default(), &[command]);
         let record = match kind {
-            0 if number % 5 == 0 => Record::Confirmed {},
+            0 if number.is_multiple_of(5) => Record::Confirmed {},
             0 => {
                 Record::Founded { cluster: "synod".into(), node: NodeId(1), configuration: Configuration::numbered(3) }
             }

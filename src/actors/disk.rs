@@ -21,6 +21,9 @@ use crate::paxos::settings::MAX_MESSAGE_BYTES;
 use crate::paxos::{Ballot, BatchNumber, Bytes, LearnerMessage, Message, NodeId, Record, Slot, Then, Value};
 use crate::storage::{Disk, Journal, Snapshots, Spare};
 
+/// Consecutive slots, each with a ballot in which it is known to be chosen.
+pub type Run = Vec<(Slot, Ballot, Value)>;
+
 /// Something for the disk to do.
 #[derive(Debug)]
 pub enum DiskCommand {
@@ -61,7 +64,7 @@ pub enum DiskCommand {
         /// The last slot.
         upto: Slot,
         /// Gets an unbroken run, or the error.
-        answer: oneshot::Sender<Result<Vec<(Slot, Ballot, Value)>, String>>,
+        answer: oneshot::Sender<Result<Run, String>>,
     },
     /// A durable snapshot covers every slot up to here.
     Trim {

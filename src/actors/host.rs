@@ -212,7 +212,7 @@ impl Host {
         }
         let moved = self.setup.about.book.borrow_mut().hear_first_hand(&hello.name, &hello.address, wall_ms());
         if moved {
-            self.spread(&[hello.name.clone()], ctx);
+            self.spread(std::slice::from_ref(&hello.name), ctx);
         }
         self.found_if_complete(ctx);
     }
@@ -412,7 +412,7 @@ impl Handler<Dial> for Host {
         }
         let (sender, answered) = oneshot::channel();
         self.waiting.push((name.clone(), sender));
-        self.spread(&[name.clone()], ctx);
+        self.spread(std::slice::from_ref(&name), ctx);
         let about = self.setup.about.clone();
         Box::pin(async move {
             match tokio::time::timeout(DIAL_PATIENCE, answered).await {
