@@ -517,11 +517,13 @@ async fn a_node_with_an_old_copy_of_its_folder_neither_votes_nor_proposes() {
         let (data, copy) = (theatre.data("n3"), theatre.folder().join("copy"));
         copy_folder(&data, &copy);
         theatre.start("n3");
-        // Before that it acknowledges nothing, and an old copy would have lost nothing.
-        until("n3 votes", async || theatre.status("n3").await.trouble.is_none().then_some(())).await;
-        for number in 0..20 {
-            client.put("k", number.to_string()).await.expect("done");
-        }
+        // What it only learns it does not acknowledge, and an old copy would have lost nothing: it must vote.
+        let before = theatre.status("n3").await.batches;
+        until("n3 votes", async || {
+            client.put("k", "new").await.expect("done");
+            (theatre.status("n3").await.batches >= before + 10).then_some(())
+        })
+        .await;
         theatre.settled().await;
         theatre.stop("n3");
         fs::remove_dir_all(&data).expect("removed");
