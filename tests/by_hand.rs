@@ -1,5 +1,4 @@
 //! Nodes started one by one with `synod start`, and every command as a subcommand.
-#![cfg(feature = "runtime")]
 
 mod program;
 

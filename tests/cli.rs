@@ -1,5 +1,4 @@
 //! The program from outside, as far as it goes without a node: usage, help, exit codes, one line for every error.
-#![cfg(feature = "runtime")]
 
 use std::io::Write;
 use std::path::Path;

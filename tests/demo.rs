@@ -1,5 +1,4 @@
 //! `synod demo` as a user has it: real processes, killed and started again, and nothing lost.
-#![cfg(feature = "runtime")]
 
 mod program;
 

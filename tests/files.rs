@@ -1,6 +1,5 @@
 //! Storage on real files.
 
-#![cfg(feature = "runtime")]
 #![allow(clippy::unwrap_used, reason = "a test that panics has failed, and the line says where")]
 
 use std::thread;

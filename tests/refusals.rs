@@ -154,6 +154,42 @@ async fn a_name_already_taken_is_refused_and_its_owner_stays() {
     .await;
 }
 
+#[tokio::test]
+async fn a_copy_of_a_folder_is_refused_while_the_original_runs() {
+    bounded(async {
+        let mut theatre = Theatre::of(3);
+        let client = theatre.client_on("n1").await;
+        serves(&client, "before").await;
+        theatre.settled().await;
+        theatre.halt("n2");
+        let copy = theatre.folder().join("copy");
+        std::fs::create_dir(&copy).expect("a folder");
+        for file in std::fs::read_dir(theatre.options["n2"].data.clone()).expect("a folder") {
+            let file = file.expect("a file");
+            std::fs::copy(file.path(), copy.join(file.file_name())).expect("copied");
+        }
+        theatre.start("n2");
+        until("n2 is back", async || {
+            let peers = theatre.status("n1").await.peers;
+            let n2 = peers.iter().find(|peer| peer.name == "n2").expect("n2");
+            (n2.link == "up" && theatre.status("n2").await.trouble.is_none()).then_some(())
+        })
+        .await;
+        let options = theatre.options["n2"].clone();
+        let twin = start(NodeOptions { data: copy, listen: "127.0.0.1:0".into(), ..options }).expect("it runs, alone");
+        let own = ConnectOptions::new(vec![twin.address().to_owned()], "synod", theatre.cookie.clone());
+        let own = Client::connect(own).await.expect("it answers");
+        until("the copy is told why", async || {
+            let peers = own.status().await.expect("a status").peers;
+            peers.iter().all(|peer| peer.link.contains("already goes by the name")).then_some(())
+        })
+        .await;
+        assert!(own.status().await.expect("a status").trouble.is_some(), "it has met nobody, and does not vote");
+        serves(&client, "after").await;
+    })
+    .await;
+}
+
 /// Whether the other end hangs up on this socket.
 async fn is_hung_up_on(mut stream: TcpStream) -> bool {
     let mut rest = Vec::new();

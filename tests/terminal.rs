@@ -1,5 +1,5 @@
 //! The prompt on a terminal: editing, completion, history, ctrl-C, ctrl-D.
-#![cfg(all(unix, feature = "runtime"))]
+#![cfg(unix)]
 
 mod program;
 

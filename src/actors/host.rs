@@ -303,7 +303,9 @@ impl Handler<Arrived> for Host {
         // Before the founding a peer's messages would have no sender's number: only addresses matter then.
         let lots = lots.unwrap_or_else(|| Unrouted.start().recipient());
         let name = hello.name.clone();
+        let presence = self.setup.registry.present(&hello);
         let reading = actix::spawn(async move {
+            let _presence = presence;
             let why = receive(connection, context, lots, addresses).await;
             log::debug!("the link from {name} ended: {why}");
         });

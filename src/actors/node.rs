@@ -21,7 +21,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -316,6 +316,7 @@ async fn run<M: StateMachine + Unpin>(
     let listening = listen(&options).await?;
     let address = options.advertise.clone().unwrap_or_else(|| listening.address().to_string());
     let hello = NodeHello {
+        boot: rand::random(),
         name: options.name.clone(),
         incarnation: folder.incarnation(),
         address: address.clone(),
@@ -509,8 +510,3 @@ fn folder_error(error: storage::FolderError) -> NodeError {
 
 /// The address book's file in the data folder.
 const BOOK: &str = "addresses";
-
-/// Where a node keeps its address book.
-pub fn book_file(data: &Path) -> PathBuf {
-    data.join(BOOK)
-}

@@ -3,14 +3,14 @@
 //! Handshakes run beside the node's actors, so this is shared and locked; each lock is held for a few instructions.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::net::cookie::Cookie;
 use crate::net::handshake::{Admission, Local};
 use crate::net::identity::{Founded, Founding, NodeHello, PeerHello};
 use crate::net::link::Host;
 use crate::net::refusal::RefusedBecause;
-use crate::paxos::{BatchNumber, Incarnation, NodeId};
+use crate::paxos::{BatchNumber, NodeId};
 
 /// Shared by a node's links.
 pub struct Registry {
@@ -24,6 +24,8 @@ pub struct Registry {
 struct Inner {
     standing: Standing,
     witnessed: BTreeMap<NodeId, BatchNumber>,
+    /// Whose links are up, by name: the start that they belong to, and how many there are.
+    present: BTreeMap<String, (u64, usize)>,
 }
 
 enum Standing {
@@ -48,7 +50,7 @@ impl Registry {
             (None, Some(founding)) => Standing::Founding(founding),
             (None, None) => Standing::Broken,
         };
-        let inner = Mutex::new(Inner { standing, witnessed });
+        let inner = Mutex::new(Inner { standing, witnessed, present: BTreeMap::new() });
         Registry { cookie, cluster: cluster.to_owned(), hello, inner }
     }
 
@@ -80,13 +82,39 @@ impl Registry {
         *seen = (*seen).max(batch);
     }
 
-    /// This node's own folder.
-    pub fn incarnation(&self) -> Incarnation {
-        self.hello.incarnation
+    /// A link from this peer is up for as long as the answer lives. Meanwhile another process that comes under its name,
+    /// and be it with a copy of its folder, is refused: the two would vote as one.
+    pub fn present(self: &Arc<Registry>, peer: &NodeHello) -> Presence {
+        let mut inner = self.inner();
+        let links = inner.present.entry(peer.name.clone()).or_insert((peer.boot, 0));
+        // Two handshakes at once may both have been let in: the newer one counts from now on.
+        *links = (peer.boot, if links.0 == peer.boot { links.1 + 1 } else { 1 });
+        Presence { registry: self.clone(), name: peer.name.clone(), boot: peer.boot }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().expect("no holder of this lock panics")
+    }
+}
+
+/// Says that a peer's link is up.
+pub struct Presence {
+    registry: Arc<Registry>,
+    name: String,
+    boot: u64,
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        let mut inner = self.registry.inner();
+        if let Some((boot, links)) = inner.present.get_mut(&self.name)
+            && *boot == self.boot
+        {
+            *links -= 1;
+            if *links == 0 {
+                inner.present.remove(&self.name);
+            }
+        }
     }
 }
 
@@ -111,10 +139,15 @@ impl Host for Registry {
 impl Admission for Registry {
     fn admit(&self, peer: &PeerHello) -> Result<(), RefusedBecause> {
         let Some(peer) = peer.node() else { return Ok(()) };
-        match &mut self.inner().standing {
-            Standing::Founded(founded) => founded.admits(peer),
-            Standing::Founding(founding) => founding.learned(peer).map(drop),
-            Standing::Broken => Err(RefusedBecause::JournalDamaged { name: self.hello.name.clone() }),
+        let mut inner = self.inner();
+        match &mut inner.standing {
+            Standing::Founded(founded) => founded.admits(peer)?,
+            Standing::Founding(founding) => founding.learned(peer).map(drop)?,
+            Standing::Broken => return Err(RefusedBecause::JournalDamaged { name: self.hello.name.clone() }),
+        }
+        match inner.present.get(&peer.name) {
+            Some((boot, _)) if *boot != peer.boot => Err(RefusedBecause::NameTaken { name: peer.name.clone() }),
+            _ => Ok(()),
         }
     }
 

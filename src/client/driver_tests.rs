@@ -331,6 +331,7 @@ async fn over_tcp(pipes: Pipes) -> String {
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let hello = NodeHello {
+                boot: 1,
                 name: "n-a".into(),
                 incarnation: Incarnation(1),
                 address: "127.0.0.1:1".into(),

@@ -164,8 +164,14 @@ impl Client {
     /// A client that talks to the named node only, with a session of its own.
     ///
     /// # Errors
-    /// [`ClientError::Usage`] if no node of this name is known; [`ClientError::Connection`] if it can't be reached.
+    /// [`ClientError::Usage`] if no node of this name is known; [`ClientError::Connection`] if it can't be reached within
+    /// the deadline.
     pub async fn on_node(&self, name: &str) -> Result<Client, ClientError> {
+        let late = || ClientError::Connection { reason: format!("`{name}` did not answer within the deadline") };
+        tokio::time::timeout(self.deadline, self.find_node(name)).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    async fn find_node(&self, name: &str) -> Result<Client, ClientError> {
         if self.nodes.addresses_of(name).is_empty() {
             self.status().await?;
         }

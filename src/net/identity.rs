@@ -93,6 +93,8 @@ pub struct NodeHello {
     pub name: String,
     /// Its data folder's.
     pub incarnation: Incarnation,
+    /// Drawn anew at every start: tells two processes apart that run on copies of one folder.
+    pub boot: u64,
     /// `HOST:PORT` under which others can reach it.
     pub address: String,
     /// The voters that its flags name, sorted; empty if they name none.
@@ -317,6 +319,7 @@ pub(super) mod tests {
         NodeHello {
             name: name.into(),
             incarnation: Incarnation(incarnation),
+            boot: 1,
             address: "127.0.0.1:7001".into(),
             founding: vec![],
             identity: None,

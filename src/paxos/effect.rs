@@ -16,8 +16,8 @@
 
 use super::ballot::{Ballot, NodeId};
 use super::message::{
-    Accepted, AcceptorMessage, ClientId, Durable, Envelope, ExecutorMessage, GroupId, LearnerMessage, Message, Prepare,
-    Promise, ProposerMessage, Reply,
+    Accepted, AcceptorMessage, ClientId, Durable, ExecutorMessage, LearnerMessage, Message, Prepare, Promise,
+    ProposerMessage, Reply,
 };
 use super::record::{BatchNumber, Record};
 use super::slot::Slot;
@@ -248,11 +248,6 @@ pub enum Event {
         /// Inclusive.
         upto: Slot,
     },
-}
-
-/// Wraps a message for its way.
-pub fn envelope(group: GroupId, from: NodeId, to: NodeId, message: Message) -> Envelope {
-    Envelope { group, from, to, message }
 }
 
 /// A snapshot's bytes as the wire carries them, in parts no longer than this.

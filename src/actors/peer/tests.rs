@@ -43,6 +43,7 @@ impl Host for Node {
 
 fn hello(number: u32) -> NodeHello {
     NodeHello {
+        boot: 1,
         name: format!("n{number}"),
         incarnation: Incarnation(number.into()),
         address: format!("n{number}:1"),

@@ -13,7 +13,14 @@ type Outcome = Result<Established, Refused>;
 
 fn hello(name: &str, incarnation: u128) -> NodeHello {
     let address = format!("{name}:7001");
-    NodeHello { name: name.into(), incarnation: Incarnation(incarnation), address, founding: vec![], identity: None }
+    NodeHello {
+        name: name.into(),
+        incarnation: Incarnation(incarnation),
+        boot: 1,
+        address,
+        founding: vec![],
+        identity: None,
+    }
 }
 
 fn cookie(text: &str) -> Cookie {
@@ -390,6 +397,7 @@ fn the_longest_accounts_and_refusals_fit() {
     let name = |end: &str| "x".repeat(63) + end;
     let voters = |end: &str| (0..31).map(|_| name(end)).collect::<Vec<_>>();
     let longest = |end: &str, incarnation| NodeHello {
+        boot: 1,
         name: name(end),
         incarnation: Incarnation(incarnation),
         address: format!("{}:65535", "h".repeat(253)),

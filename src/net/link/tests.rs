@@ -12,6 +12,7 @@ const LONG: Duration = Duration::from_secs(20);
 
 fn local(name: &str, cookie: &str, cluster: &str) -> Local {
     let hello = NodeHello {
+        boot: 1,
         name: name.into(),
         incarnation: Incarnation(name.bytes().fold(0, |sum, byte| sum * 256 + u128::from(byte))),
         address: "127.0.0.1:1".into(),

@@ -138,3 +138,26 @@ fn rule_6_only_members_of_the_slots_configuration_count() {
     learner.on_accepted(n(3), &accepted, &mut fx);
     assert_eq!(learner.chosen_upto(), s(1));
 }
+
+#[test]
+fn a_node_that_jumped_over_slots_by_a_snapshot_does_not_supply_its_old_votes() {
+    let ballot = b(1, 1);
+    let mut executor = Executor::new(n(2), Settings::default(), Ledger::default(), 1);
+    executor.on_chosen((1..=8).map(|slot| (s(slot), b(2, 2), v("chosen"))).collect(), &mut Effects::new());
+    let snapshot = executor.snapshot();
+    let asked = |records: Vec<Record>| {
+        let snapshot = Some(snapshot.clone());
+        let recovered = Recovered { snapshot, records, trimmed_upto: s(0), last_batch: BatchNumber(1) };
+        let (configuration, settings) = (Configuration::numbered(3), Settings::default());
+        let mut fx = Effects::new();
+        let replica = Replica::recover(n(1), configuration, &settings, Ledger::default(), 1, recovered, &mut fx);
+        let mut replica = replica.expect("a ledger's snapshot");
+        deeds(|fx| replica.learner.on_catch_up(n(3), s(5), fx))
+    };
+    let stale = Record::Vote { slot: s(5), ballot, value: v("never chosen") };
+    assert_eq!(asked(vec![stale]), [Effect::SupplySnapshot { to: n(3), upto: s(0), offset: 0 }]);
+
+    let votes = (1..=8).map(|slot| Record::Vote { slot: s(slot), ballot, value: v("chosen") });
+    let proven = votes.chain([Record::ChosenUpto { ballot, upto: s(8) }]).collect();
+    assert_eq!(asked(proven), [Effect::SupplySlots { to: n(3), first: s(5), upto: s(8) }]);
+}

@@ -1,6 +1,6 @@
 //! The backend of every day: a client of a running cluster.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use synod::client::{Client, ClientError, ConnectOptions};
 use synod::machine::kv::Scan;
@@ -35,12 +35,25 @@ impl Remote {
     /// The client itself, or one that talks to the named node only.
     fn through(&self, node: Option<&str>) -> Result<Client, Failure> {
         match node {
-            Some(name) => self.runtime.block_on(self.client.on_node(name)).map_err(|error| match error {
-                ClientError::Connection { reason } => Failure::not_done(format!("{name} is down: {}", plain(&reason))),
-                error => failure(error),
-            }),
+            Some(name) => {
+                let begun = Instant::now();
+                let client = self.runtime.block_on(self.client.on_node(name)).map_err(|error| match error {
+                    ClientError::Connection { reason } => {
+                        Failure::not_done(format!("{name} is down: {}", plain(&reason)))
+                    }
+                    error => failure(error),
+                })?;
+                // What follows has what is left of the command's deadline.
+                Ok(client.with_deadline(self.deadline.saturating_sub(begun.elapsed())))
+            }
             None => Ok(self.client.clone()),
         }
+    }
+
+    /// Many questions for one command, within its one deadline.
+    fn within<T>(&self, calls: impl Future<Output = Result<T, ClientError>>) -> Result<T, Failure> {
+        let late = || ClientError::NotDone { reason: "not all of it was read within the deadline".into() };
+        self.run(async { tokio::time::timeout(self.deadline, calls).await.unwrap_or_else(|_| Err(late())) })
     }
 
     fn run<T>(&self, call: impl Future<Output = Result<T, ClientError>>) -> Result<T, Failure> {
@@ -84,13 +97,13 @@ impl Backend for Remote {
     }
 
     fn scan(&mut self, prefix: Bytes, limit: usize) -> Result<Pairs, Failure> {
-        self.run(pages(&self.client, prefix, limit, false))
+        self.within(pages(&self.client, prefix, limit, false))
     }
 
     fn scan_local(&mut self, node: Option<&str>, prefix: Bytes, limit: usize) -> Result<Asked<Pairs>, Failure> {
         if let Some(name) = node {
             let client = self.through(node)?;
-            return Ok(vec![(name.to_owned(), self.run(pages(&client, prefix, limit, true)))]);
+            return Ok(vec![(name.to_owned(), self.within(pages(&client, prefix, limit, true)))]);
         }
         // Whoever does not say how it stands is listed, and not asked again.
         let known = self.runtime.block_on(self.client.statuses());
