@@ -251,6 +251,9 @@ impl<D: Disk + Send + Sync + 'static> DiskThread<D> {
             self.journal.commit()?;
             self.gauges.batches.fetch_add(1, Ordering::Relaxed);
         }
+        if after == After::End {
+            self.journal.seal()?; // so that damage to what was stopped in order can be told from a torn write
+        }
         // Durable before anybody hears of it: first the number that frames carry, then the messages.
         self.publish();
         self.say();
