@@ -271,7 +271,7 @@ fn the_error_names_the_file_the_place_and_the_mend() {
     let disk = sample_disk(true);
     disk.flip(FIRST, 4096 + 60, 0);
     let text = Journal::open(disk, SMALL).unwrap_err().to_string();
-    for part in [FIRST, "byte 4096", "replace it by a new member", "remove this folder only after"] {
+    for part in [FIRST, "byte 4096", "restore this folder from a backup"] {
         assert!(text.contains(part), "{text}");
     }
     assert_eq!(text.lines().count(), 1);

@@ -469,7 +469,7 @@ async fn damaged(damage: impl Fn(&mut Vec<u8>, &[(usize, usize)]) -> usize) {
     let status = theatre.status("n3").await;
     assert_eq!(status.phase, "not voting");
     let name = file.file_name().expect("a name").to_string_lossy().into_owned();
-    contains_all(&status.trouble.expect("trouble"), &[&name, &format!("byte {at}"), "replace it by a new member"]);
+    contains_all(&status.trouble.expect("trouble"), &[&name, &format!("byte {at}"), "restore this folder"]);
     link_says(&theatre, "n1", "n3", "journal of `n3` cannot be read").await;
     let three = theatre.client_on("n3").await.with_deadline(BRIEF);
     assert!(is_not_done(&three.put("k", "through n3").await));

@@ -59,7 +59,7 @@ impl Events {
             Event::Amnesia { peer, witnessed, durable } => {
                 let trouble = format!(
                     "the journal ends at batch {}, but {} has seen batch {} of it: acknowledged data was lost, so this \
-                     node does not vote; restore its folder, or found the node anew under another name",
+                     node does not vote: restore its folder as it was last; the other nodes go on without it",
                     durable.0,
                     self.name_of(*peer),
                     witnessed.0

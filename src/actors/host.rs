@@ -30,7 +30,7 @@ use super::router::{Route, Router};
 use super::stage::{About, Serving, Stage, Staged};
 use crate::net::address_file;
 use crate::net::identity::{Founded, NodeHello};
-use crate::net::link::{Arrival, Connection, LinkContext, LinkError, LinkLimits, Listening};
+use crate::net::link::{Arrival, Connection, LinkContext, LinkError, LinkLimits, Listening, dial};
 use crate::paxos::{
     AcceptorMessage, BatchNumber, Effects, NodeId, Record, Recovered, Replica, Settings, Snapshot, StateMachine,
 };
@@ -418,10 +418,34 @@ impl Handler<Dial> for Host {
             return refused(format!("{name} is no voter of this cluster, which has {}", known.join(", ")));
         }
         let up = self.setup.about.links.borrow().get(&name).is_some_and(|link| link == "up");
-        let moved = self.setup.about.book.borrow_mut().hear_first_hand(&name, &address, wall_ms());
-        if up && !moved {
+        if up && self.setup.about.book.borrow().address_of(&name) == Some(address.as_str()) {
             return Box::pin(async move { Ok(name) });
         }
+        // Tried first: a mistyped address must not take the place of one that works.
+        let (context, host) = (self.context.clone(), ctx.address());
+        Box::pin(async move {
+            let local = context.host.local().expecting(&name);
+            if let Err(error) = dial(&address, local, &*context.host, DIAL_PATIENCE).await {
+                return Err(format!("cannot connect to {name}: {error}"));
+            }
+            host.send(Introduce { name, address }).await.unwrap_or_else(|_| Err("the node is stopping".into()))
+        })
+    }
+}
+
+/// A node was found at this address.
+#[derive(Message)]
+#[rtype(result = "Result<String, String>")]
+struct Introduce {
+    name: String,
+    address: String,
+}
+
+impl Handler<Introduce> for Host {
+    type Result = ResponseFuture<Result<String, String>>;
+
+    fn handle(&mut self, Introduce { name, address }: Introduce, ctx: &mut Context<Host>) -> Self::Result {
+        self.setup.about.book.borrow_mut().hear_first_hand(&name, &address, wall_ms());
         let (sender, answered) = oneshot::channel();
         self.waiting.push((name.clone(), sender));
         self.spread(std::slice::from_ref(&name), ctx);

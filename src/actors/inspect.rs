@@ -24,8 +24,7 @@ pub async fn inspect(inspection: Inspection, stage: &Stage, about: &About) -> Re
         (Inspection::Status, None) => Ok(Report::Status(Box::new(not_serving(stage, about)))),
         (Inspection::Log { first, upto }, Some(serving)) => log(&serving, first, upto).await.map(Report::Log),
         (Inspection::View, Some(serving)) => Ok(Report::View(serving.events.views())),
-        (Inspection::Log { .. }, None) => Ok(Report::Log(LogReport::default())),
-        (Inspection::View, None) => Ok(Report::View(Vec::new())),
+        (Inspection::Log { .. } | Inspection::View, None) => Err(not_serving(stage, about).trouble.unwrap_or_default()),
     }
 }
 

@@ -431,7 +431,7 @@ fn open_journal<M: StateMachine>(
     if journal.trimmed_upto() > covered {
         return Err(format!(
             "the journal begins behind slot {}, but the newest snapshot that can be read covers only slot {covered}: \
-             slots between them are lost; restore the folder, or found the node anew under another name",
+             slots between them are lost: restore the folder from a backup; the other nodes go on without this one",
             journal.trimmed_upto()
         ));
     }

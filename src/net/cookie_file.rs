@@ -20,7 +20,12 @@ pub fn default_path() -> Result<PathBuf, String> {
 
 /// Reads the cookie in `path`, or says in one line why not and how to mend it.
 pub fn read(path: &Path) -> Result<Cookie, String> {
-    read_if_there(path)?.ok_or_else(|| format!("there is no cookie file {}: copy a node's there", path.display()))
+    read_if_there(path)?.ok_or_else(|| {
+        format!(
+            "there is no cookie file {}: copy a node's there, or leave --cookie-file out to use your own",
+            path.display()
+        )
+    })
 }
 
 /// Reads the cookie in `path`; if there is none, makes one of 32 random bytes.

@@ -174,7 +174,7 @@ impl fmt::Display for RefusedBecause {
             RefusedBecause::UnknownIncarnation { name } => write!(
                 f,
                 "`{name}` came with another data folder than the cluster knows (a wiped disk, or a name already \
-                 taken?): restore the old folder, or start this node under a name of its own"
+                 taken?): restore the old folder; the other nodes go on without it"
             ),
             RefusedBecause::JournalDamaged { name } => {
                 write!(f, "the journal of `{name}` cannot be read: `synod status {name}` tells how to mend it")

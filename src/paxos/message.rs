@@ -509,7 +509,7 @@ impl std::fmt::Display for Refusal {
         match self {
             Refusal::NoLeader => f.write_str("no leader: a majority of the cluster cannot be reached"),
             Refusal::Busy => f.write_str("busy: the node's queue is full"),
-            Refusal::NotAdmitted => f.write_str("this node may not propose"),
+            Refusal::NotAdmitted => f.write_str("this node does not serve at the moment: its `status` tells why"),
             Refusal::TooLarge { limit } => write!(f, "larger than the limit of {limit} bytes"),
         }
     }

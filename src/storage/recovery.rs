@@ -223,8 +223,8 @@ impl fmt::Display for OpenError {
             OpenError::Exists { file } => write!(f, "the folder already has a journal (`{file}`): open it instead"),
             OpenError::Corrupt { file, offset, reason } => write!(
                 f,
-                "the journal is corrupt: `{file}` at byte {offset}: {reason}; this node may have forgotten votes: \
-                 replace it by a new member with an empty folder, and remove this folder only after that"
+                "the journal is corrupt: `{file}` at byte {offset}: {reason}; this node may have forgotten votes, \
+                 so it does not vote: restore this folder from a backup; the other nodes go on without it"
             ),
             OpenError::UnknownVersion { file, version } => write!(
                 f,

@@ -191,11 +191,35 @@ fn logs(
     upto: Slot,
     backend: &mut dyn Backend,
 ) -> Result<Vec<PerNode<LogReport>>, Failure> {
-    let asked = backend.inspect(name(node), Inspection::Log { first, upto })?;
-    Ok(parts(asked, |report| match report {
-        Report::Log(log) => Some(log),
-        _ => None,
-    }))
+    let mut ask = |first| {
+        let asked = backend.inspect(name(node), Inspection::Log { first, upto })?;
+        Ok(parts(asked, |report| match report {
+            Report::Log(log) => Some(log),
+            _ => None,
+        }))
+    };
+    let mut nodes: Vec<PerNode<LogReport>> = ask(first)?;
+    // One answer holds so many slots and no more: what is missing is asked for, until every node has said it.
+    while let Some(next) = nodes.iter().filter_map(|node| more_from(node.part.as_ref().ok()?, upto)).min() {
+        let more = ask(next)?;
+        let before = nodes.clone();
+        for (node, more) in nodes.iter_mut().zip(more) {
+            if let (Ok(log), Ok(more)) = (&mut node.part, more.part) {
+                let last = log.slots.last().map_or(Slot::ZERO, |report| report.slot);
+                log.slots.extend(more.slots.into_iter().filter(|report| report.slot > last));
+            }
+        }
+        if nodes == before {
+            break; // a node that says there is more, and does not say it
+        }
+    }
+    Ok(nodes)
+}
+
+/// The first slot that a node has within the range and did not report.
+fn more_from(log: &LogReport, upto: Slot) -> Option<Slot> {
+    let last = log.slots.last()?.slot;
+    (last < upto.min(log.last_not_empty)).then(|| last.next())
 }
 
 fn slots(node: Option<&NodeName>, slot: Slot, backend: &mut dyn Backend) -> Result<Vec<PerNode<SlotReport>>, Failure> {

@@ -4,6 +4,9 @@
 //! unknown outcome (3) is worse than a usage error (2), which is worse than not done (1).
 
 use std::io::BufRead;
+use std::time::{Duration, Instant};
+
+use synod::net::report::{Inspection, Report, Status};
 
 use crate::answer::{Answer, Failure};
 use crate::backend::Backend;
@@ -128,9 +131,31 @@ impl<'a> Shell<'a> {
                     if let Err(failure) = self.backend.connect_node(&name.0, address) {
                         log::info!("{name} is back at {address}, but could not be introduced: {failure}");
                     }
+                    self.wait_until_caught_up(&name.0);
                 }
                 Ok(answer)
             }
+        }
+    }
+
+    /// Until a node has executed what the others know to be chosen; but not for ever.
+    fn wait_until_caught_up(&mut self, name: &str) {
+        let began = Instant::now();
+        while began.elapsed() < CAUGHT_UP_WITHIN {
+            let asked = self.backend.inspect(None, Inspection::Status).unwrap_or_default();
+            let statuses: Vec<Status> = asked
+                .into_iter()
+                .filter_map(|(_, report)| match report {
+                    Ok(Report::Status(status)) => Some(*status),
+                    _ => None,
+                })
+                .collect();
+            let goal = statuses.iter().map(|status| status.chosen_upto).max();
+            let own = statuses.iter().find(|status| status.name == name);
+            if own.is_some_and(|own| own.trouble.is_none() && Some(own.executed_upto) >= goal) {
+                return;
+            }
+            std::thread::sleep(ASK_EVERY);
         }
     }
 
@@ -147,6 +172,10 @@ impl<'a> Shell<'a> {
         }
     }
 }
+
+/// For a recovered node.
+const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(3);
+const ASK_EVERY: Duration = Duration::from_millis(20);
 
 #[cfg(test)]
 mod tests;

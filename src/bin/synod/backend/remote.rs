@@ -56,8 +56,16 @@ impl Remote {
         self.run(async { tokio::time::timeout(self.deadline, calls).await.unwrap_or_else(|_| Err(late())) })
     }
 
+    /// Waits for an answer, or for ctrl-C, which gives up the command and not the prompt.
     fn run<T>(&self, call: impl Future<Output = Result<T, ClientError>>) -> Result<T, Failure> {
-        self.runtime.block_on(call).map_err(failure)
+        self.runtime.block_on(async {
+            tokio::select! {
+                answer = call => answer.map_err(failure),
+                Ok(()) = tokio::signal::ctrl_c() => {
+                    Err(Failure::unknown("interrupted: if it was a write, it may have been done, or may be yet"))
+                }
+            }
+        })
     }
 }
 
