@@ -39,6 +39,7 @@ fn step() -> impl Strategy<Value = Step> {
 struct Said {
     founded: Option<Record>,
     confirmed: bool,
+    amnesiac: Option<Record>,
     promise: Ballot,
     reserved: Ballot,
     chosen_upto: Slot,
@@ -52,6 +53,7 @@ fn said(records: &[Record], trimmed: Slot) -> Said {
         match record {
             Record::Founded { .. } => said.founded = Some(record.clone()),
             Record::Confirmed {} => said.confirmed = true,
+            Record::Amnesiac { .. } => said.amnesiac = Some(record.clone()),
             Record::Promise { ballot } => said.promise = said.promise.max(*ballot),
             Record::Reserved { ballot } => said.reserved = said.reserved.max(*ballot),
             Record::ChosenUpto { upto, .. } => said.chosen_upto = said.chosen_upto.max(*upto),
@@ -162,6 +164,7 @@ impl Life {
         let value = Value::batch(Stamp::default(), &[command]);
         let record = match kind {
             0 if number.is_multiple_of(5) => Record::Confirmed {},
+            0 if number.is_multiple_of(7) => Record::Amnesiac { witnessed: BatchNumber(u64::from(number)) },
             0 => {
                 Record::Founded { cluster: "synod".into(), node: NodeId(1), configuration: Configuration::numbered(3) }
             }

@@ -76,6 +76,8 @@ pub enum DiskCommand {
     },
     /// This node was admitted: peers may hear the journal's numbers.
     Vouch,
+    /// The journal has lost what it acknowledged: they may not any more.
+    Disown,
     /// A spare segment is ready; or the disk failed.
     Spare(Result<Spare, String>),
     /// Make everything durable and end.
@@ -238,6 +240,7 @@ impl<D: Disk + Send + Sync + 'static> DiskThread<D> {
                 DiskCommand::Forget { upto } => forget = forget.max(upto),
                 DiskCommand::Trim { upto } => trim = trim.max(upto),
                 DiskCommand::Vouch => self.journal.vouch(),
+                DiskCommand::Disown => self.journal.disown(),
                 DiskCommand::Spare(spare) => self.journal.add_spare(spare?),
                 DiskCommand::Stop => {
                     syncing = true;

@@ -75,6 +75,14 @@ impl Events {
         }
     }
 
+    /// The journal itself says that it lost what it acknowledged, before this start.
+    pub fn remember_loss(&self) {
+        let trouble = "acknowledged data was lost from this journal earlier, so this node does not vote: restore its \
+                       folder as it was before; the other nodes go on without it";
+        warn!("{}: {trouble}", self.name);
+        self.seen().trouble = Some(trouble.into());
+    }
+
     /// The changes of leader, oldest first.
     pub fn views(&self) -> Vec<ViewChange> {
         self.seen().views.iter().cloned().collect()

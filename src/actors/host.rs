@@ -6,7 +6,7 @@
 //! Peers and doors come and go; the roles live and die with the node.
 
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -83,6 +83,8 @@ pub struct Host {
     disk: Option<DiskHandle>,
     threads: Vec<Thread>,
     keeper: Option<KeeperHandle>,
+    /// Handshakes that the acceptor has not been told of; none once it was told of the first.
+    met: Option<Vec<(NodeId, BatchNumber)>>,
     waiting: Vec<(String, oneshot::Sender<Result<String, String>>)>,
     ticker: Option<JoinHandle<()>>,
 }
@@ -121,6 +123,7 @@ impl Host {
             disk: None,
             threads: Vec::new(),
             keeper: None,
+            met: Some(Vec::new()),
             waiting: Vec::new(),
             ticker: None,
         }
@@ -160,6 +163,7 @@ impl Host {
                     self.threads = started.threads;
                     self.keeper = Some(started.keeper);
                     self.ticker = Some(actix::spawn(tick(started.ticks)));
+                    ctx.run_later(MEETING, |host, _| host.greet_all());
                     let alone = founded.configuration.members().len() == 1;
                     let own = started.serving.own;
                     *self.setup.stage.borrow_mut() = Staged::Serving(Box::new(started.serving));
@@ -202,10 +206,31 @@ impl Host {
     }
 
     /// Tells the acceptor that a handshake with a peer succeeded.
-    fn greet(&self, peer: NodeId, witnessed: BatchNumber) {
+    ///
+    /// The first ones are held back a moment, until all members have been met: whoever has seen the most of our journal
+    /// should be heard before the first vote.
+    fn greet(&mut self, peer: NodeId, witnessed: BatchNumber) {
+        if let Some(met) = &mut self.met {
+            met.push((peer, witnessed));
+            let members = self.founded.as_ref().map_or(0, |founded| founded.configuration.members().len());
+            let all: BTreeSet<NodeId> = met.iter().map(|(peer, _)| *peer).collect();
+            if all.len() + 1 >= members {
+                self.greet_all();
+            }
+            return;
+        }
         if let (Staged::Serving(serving), Some(disk)) = (&*self.setup.stage.borrow(), &self.disk) {
             let greeted = AcceptorMessage::Greeted { peer, witnessed, durable: disk.durable() };
             serving.mailboxes.acceptor.do_send(Lot(vec![(serving.own, greeted)]));
+        }
+    }
+
+    /// Tells the acceptor of everyone met so far, whoever has seen the most of our journal first.
+    fn greet_all(&mut self) {
+        let mut met = self.met.take().unwrap_or_default();
+        met.sort_by_key(|(_, witnessed)| std::cmp::Reverse(*witnessed));
+        for (peer, witnessed) in met {
+            self.greet(peer, witnessed);
         }
     }
 
@@ -542,6 +567,9 @@ fn start_roles<M: StateMachine + Unpin>(
     let mailboxes = Rc::new(OnceCell::new());
     let snapshots = Rc::new(OnceCell::new());
     let events = Events::new(name, &configuration);
+    if replica.acceptor.admission().amnesiac() {
+        events.remember_loss();
+    }
     let router = Router::new(own, mailboxes.clone(), setup.registry.clone()).start();
     let (keeping, keeper) = Keeper::new(setup.store.clone());
     let (disk, disk_thread) = disk::start(
@@ -587,7 +615,12 @@ fn start_roles<M: StateMachine + Unpin>(
     };
     let keeper_thread = keeping.start(name, reports).map_err(no_thread)?;
     outlet.perform(&mut effects);
-    let ticks = vec![proposer.clone().recipient(), learner.clone().recipient(), executor.clone().recipient()];
+    let ticks = vec![
+        router.clone().recipient(),
+        proposer.clone().recipient(),
+        learner.clone().recipient(),
+        executor.clone().recipient(),
+    ];
     let serving = Serving {
         own,
         configuration: Rc::new(configuration),
@@ -621,6 +654,8 @@ async fn tick(roles: Vec<Recipient<Tick>>) {
     }
 }
 
+/// How long a node waits to meet all members before it votes with a quorum of them.
+const MEETING: Duration = Duration::from_millis(700);
 /// How often time passes for the roles.
 const TICK: Duration = Duration::from_millis(10);
 /// How long a person waits for a node to be dialled.

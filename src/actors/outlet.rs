@@ -140,8 +140,11 @@ impl Outlet {
                 Effect::TakeSnapshot { .. } => self.snapshot(SnapshotWork::Take),
                 Effect::Reply { client, reply } => replies.entry(client).or_default().push(reply),
                 Effect::Note(event) => {
-                    if event == (Event::Admitted {}) {
-                        disk.push(DiskCommand::Vouch);
+                    match event {
+                        Event::Admitted {} => disk.push(DiskCommand::Vouch),
+                        // Before the record of the loss itself, which peers must not take for progress.
+                        Event::Amnesia { .. } => disk.insert(0, DiskCommand::Disown),
+                        _ => {}
                     }
                     self.events.note(&event);
                 }

@@ -13,6 +13,7 @@ use actix::prelude::*;
 use super::outlet::{Mailboxes, Sorted};
 use super::peer::{InboundLot, Outbound, Peer};
 use super::registry::Registry;
+use super::role::Tick;
 use crate::paxos::{AcceptorMessage, BatchNumber, Envelope, GroupId, Message, NodeId};
 
 /// Messages from this node, each with its receiver.
@@ -37,12 +38,23 @@ pub struct Router {
     peers: BTreeMap<NodeId, Addr<Peer>>,
     witnessed: BTreeMap<NodeId, BatchNumber>,
     registry: Arc<Registry>,
+    /// What was passed on last, and when to pass on more.
+    told: BTreeMap<NodeId, BatchNumber>,
+    hearsay_at_ms: u64,
 }
 
 impl Router {
     /// A router of the node `own` that knows no peer yet.
     pub fn new(own: NodeId, mailboxes: Rc<OnceCell<Mailboxes>>, registry: Arc<Registry>) -> Router {
-        Router { own, mailboxes, peers: BTreeMap::new(), witnessed: BTreeMap::new(), registry }
+        Router {
+            own,
+            mailboxes,
+            peers: BTreeMap::new(),
+            witnessed: BTreeMap::new(),
+            registry,
+            told: BTreeMap::new(),
+            hearsay_at_ms: 0,
+        }
     }
 
     fn mailboxes(&self) -> &Mailboxes {
@@ -52,6 +64,22 @@ impl Router {
 
 impl Actor for Router {
     type Context = Context<Router>;
+}
+
+impl Handler<Tick> for Router {
+    type Result = ();
+
+    /// Passes on, now and then, how far the peers' journals were seen to be durable, if there is news.
+    fn handle(&mut self, tick: Tick, ctx: &mut Self::Context) {
+        if tick.now_ms < self.hearsay_at_ms || self.told == self.witnessed {
+            return;
+        }
+        self.hearsay_at_ms = tick.now_ms + HEARSAY_MS;
+        self.told = self.witnessed.clone();
+        let batches: Vec<_> = self.told.iter().map(|(node, batch)| (*node, *batch)).collect();
+        let hearsay: Message = AcceptorMessage::Hearsay { batches }.into();
+        self.handle(Outgoing(self.peers.keys().map(|peer| (*peer, hearsay.clone())).collect()), ctx);
+    }
 }
 
 impl Handler<Route> for Router {
@@ -98,8 +126,15 @@ impl Handler<InboundLot> for Router {
             local.push(self.own, AcceptorMessage::Witnessed { peer: from, batch: durable }.into());
         }
         for envelope in envelopes.into_iter().filter(|envelope| envelope.to == self.own) {
+            if let Message::Acceptor(AcceptorMessage::Hearsay { batches }) = &envelope.message {
+                let others = batches.iter().filter(|(node, _)| *node != self.own);
+                others.for_each(|(node, batch)| self.registry.witness(*node, *batch));
+            }
             local.push(from, envelope.message);
         }
         local.deliver(self.mailboxes());
     }
 }
+
+/// How often what was seen of the peers' journals is passed on.
+const HEARSAY_MS: u64 = 200;

@@ -310,7 +310,10 @@ async fn a_client_of_one_node_stays_there() {
     let on_b = client.on_node("n-b").await.unwrap().with_deadline(Duration::from_millis(50));
     assert_eq!(on_b.status().await.unwrap().name, "n-b");
     let error = on_b.put(bytes("k"), bytes("v")).await.unwrap_err();
-    assert_eq!(error, ClientError::NotDone { reason: "this node may not propose".into() });
+    assert_eq!(
+        error,
+        ClientError::NotDone { reason: "this node does not serve at the moment: its `status` tells why".into() }
+    );
     let error = client.on_node("n-z").await.unwrap_err();
     assert_eq!(error.to_string(), "no address of a node `n-z` is known; known: n-a, n-b");
 }

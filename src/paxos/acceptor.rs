@@ -80,6 +80,14 @@ impl Acceptor {
             }
             AcceptorMessage::Learned { chosen_upto } => self.on_learned(chosen_upto),
             AcceptorMessage::Greeted { peer, witnessed, durable } => self.on_greeted(peer, witnessed, durable, fx),
+            AcceptorMessage::Hearsay { batches } => {
+                let others = batches
+                    .into_iter()
+                    .filter(|(node, _)| *node != self.own && self.configurations.latest().contains(*node));
+                let records: Vec<Record> =
+                    others.filter_map(|(node, batch)| self.admission.witness(node, batch)).collect();
+                fx.append(records);
+            }
             AcceptorMessage::Witnessed { peer, batch } => {
                 fx.append(self.admission.witness(peer, batch).into_iter().collect())
             }
@@ -203,6 +211,9 @@ impl Acceptor {
     pub fn on_greeted(&mut self, peer: NodeId, witnessed: BatchNumber, durable: BatchNumber, fx: &mut Effects) {
         let configuration = self.configurations.latest();
         if let Some(event) = self.admission.greet(peer, witnessed, durable, configuration) {
+            if let Some(record) = self.admission.lost(&event) {
+                fx.sync(vec![record], Vec::new());
+            }
             fx.note(event);
             fx.append(self.admission.confirm().into_iter().collect());
             fx.send(self.own, ProposerMessage::Standing { admitted: self.admission.admitted() });

@@ -51,6 +51,8 @@ pub struct Admission {
     greeted: Tally,
     /// Whether every founder is known to have recorded the founding. A journal without a founding needs none.
     confirmed: bool,
+    /// Whether the loss was told since the start.
+    told: bool,
     witnessed: BTreeMap<NodeId, BatchNumber>,
 }
 
@@ -63,6 +65,7 @@ impl Admission {
             recovered,
             greeted: Tally::new(),
             confirmed: true,
+            told: false,
             witnessed: BTreeMap::new(),
         }
     }
@@ -72,6 +75,7 @@ impl Admission {
         match record {
             Record::Founded { .. } => self.confirmed = false,
             Record::Confirmed {} => self.confirmed = true,
+            Record::Amnesiac { .. } => self.standing = Standing::Amnesiac,
             Record::Witnessed { node, batch } => {
                 let seen = self.witnessed.entry(*node).or_default();
                 *seen = (*seen).max(*batch);
@@ -92,8 +96,9 @@ impl Admission {
         // At the first meeting since our start, whatever the peer saw is from before it; later it may be newer.
         let held = if self.greeted.contains(peer) { durable } else { self.recovered };
         if witnessed > held {
-            let before = std::mem::replace(&mut self.standing, Standing::Amnesiac);
-            return (before != Standing::Amnesiac).then_some(Event::Amnesia { peer, witnessed, durable: held });
+            self.standing = Standing::Amnesiac;
+            let told = std::mem::replace(&mut self.told, true);
+            return (!told).then_some(Event::Amnesia { peer, witnessed, durable: held });
         }
         self.greeted.count(self.own, configuration);
         self.greeted.count(peer, configuration);
@@ -103,6 +108,19 @@ impl Admission {
             return Some(Event::Admitted {});
         }
         None
+    }
+
+    /// The record to journal at once when a loss is found: a journal that goes on would soon look whole again.
+    ///
+    /// ```text
+    /// n2 ends at batch 32, n1 has seen 35          n2 learns, restarts, learns: its journal grows to batch 36
+    /// n2 restarts: it ends above 35, and would vote with everything it has forgotten
+    /// ```
+    pub fn lost(&self, event: &Event) -> Option<Record> {
+        match event {
+            Event::Amnesia { witnessed, .. } => Some(Record::Amnesiac { witnessed: *witnessed }),
+            _ => None,
+        }
     }
 
     /// The record to journal when this node is admitted for the first time. Lost, it only means waiting for all again;
@@ -204,5 +222,22 @@ mod tests {
         restarted.apply_record(&founded);
         restarted.apply_record(&Record::Confirmed {});
         assert_eq!(restarted.greet(NodeId(2), none, none, &three), Some(Event::Admitted {}), "a quorum is enough");
+    }
+
+    #[test]
+    fn rule_4_a_loss_is_remembered_however_much_is_written_afterwards() {
+        let three = Configuration::numbered(3);
+        let mut admission = Admission::new(NodeId(1), BatchNumber(7));
+        // The first peer has seen little, as followers have of each other; the leader comes a moment later.
+        admission.greet(NodeId(3), BatchNumber(2), BatchNumber(7), &three);
+        assert!(admission.admitted());
+        let event = admission.greet(NodeId(2), BatchNumber(9), BatchNumber(7), &three).expect("a loss");
+        let record = admission.lost(&event).expect("a record");
+
+        let mut restarted = Admission::new(NodeId(1), BatchNumber(12));
+        restarted.apply_record(&record);
+        restarted.greet(NodeId(3), BatchNumber(2), BatchNumber(12), &three);
+        restarted.greet(NodeId(2), BatchNumber(9), BatchNumber(12), &three);
+        assert!(restarted.amnesiac() && !restarted.admitted());
     }
 }

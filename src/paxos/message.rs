@@ -24,6 +24,7 @@
 //! | `Nack` | acceptor | sender | a lower ballot than promised | |
 //! | `Heartbeat` | leader | acceptors | regularly; at once for reads | `HeartbeatAck`, `Nack` |
 //! | `Announce` | leader | acceptors | slots were chosen and nothing else is about to go | |
+//! | `Hearsay` | router | acceptors | now and then, if there is news | |
 //! | `ReadIndex` | executor, via its proposer | leader's proposer | a read | `ReadIndexed`, `ReadRefused` |
 //! | `CatchUp` | learner | learner | it knows of chosen slots that it lacks | `Chosen`, `SnapshotPart` |
 //!
@@ -309,6 +310,12 @@ pub enum AcceptorMessage {
         ballot: Ballot,
         /// Everything up to here.
         chosen_upto: Slot,
+    },
+    /// How far the sender has seen the journals of others to be durable. A node that lost its tail is found out by
+    /// whomever it meets first, not only by the leader that its votes went to.
+    Hearsay {
+        /// By node.
+        batches: Vec<(NodeId, BatchNumber)>,
     },
     /// Local, from the learner: everything up to here is chosen.
     Learned {

@@ -11,6 +11,7 @@
 //! | `Chosen` | learner | a chosen value that our own vote does not tell |
 //! | `ChosenUpto` | learner, lazily | saves asking again after a restart |
 //! | `Confirmed` | admission, lazily | before it, the cluster might still be founded differently elsewhere |
+//! | `Amnesiac` | admission | what was lost must not look whole once enough new batches are there |
 //! | `Witnessed` | admission, lazily | tells a peer that its journal has lost what it acknowledged |
 
 use serde::{Deserialize, Serialize};
@@ -81,4 +82,9 @@ pub enum Record {
     },
     /// Every founder has shown that it recorded the same founding.
     Confirmed {},
+    /// This journal has lost what it acknowledged: the node never votes with it again.
+    Amnesiac {
+        /// A peer has seen this batch of it.
+        witnessed: BatchNumber,
+    },
 }

@@ -12,6 +12,7 @@ use crate::paxos::{Ballot, BatchNumber, NodeId, Record, Slot};
 pub(super) struct Facts {
     founded: Option<Record>,
     confirmed: bool,
+    amnesiac: Option<Record>,
     promise: Ballot,
     reserved: Ballot,
     chosen_upto: Option<(Slot, Ballot)>,
@@ -26,6 +27,7 @@ impl Facts {
             Record::Promise { ballot } | Record::Vote { ballot, .. } => self.promise = self.promise.max(*ballot),
             Record::Reserved { ballot } => self.reserved = self.reserved.max(*ballot),
             Record::Confirmed {} => self.confirmed = true,
+            Record::Amnesiac { .. } => self.amnesiac = Some(record.clone()),
             Record::Chosen { .. } => {}
             Record::ChosenUpto { ballot, upto } => self.chosen_upto = self.chosen_upto.max(Some((*upto, *ballot))),
             Record::Witnessed { node, batch } => {
@@ -41,6 +43,7 @@ impl Facts {
         if self.confirmed {
             records.push(Record::Confirmed {});
         }
+        records.extend(self.amnesiac.clone());
         if self.promise > Ballot::ZERO {
             records.push(Record::Promise { ballot: self.promise });
         }

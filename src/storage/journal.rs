@@ -182,6 +182,12 @@ impl<D: Disk> Journal<D> {
         self.vouching = true;
     }
 
+    /// From now on peers hear no higher number than [`Journal::last_batch`]: this journal has lost some of what it vouched
+    /// for, and new batches must not hide that.
+    pub fn disown(&mut self) {
+        self.vouching = false;
+    }
+
     /// Gives up what the node's own durable snapshot covers: whole segments from the old end whose every slot is at or
     /// below `upto`. Commits first. Returns the watermark up to which slots are gone.
     pub fn trim(&mut self, upto: Slot) -> Result<Slot, DiskError> {

@@ -40,6 +40,7 @@ fn what_a_peer_may_say_and_what_only_a_nodes_own_roles_may() {
         AcceptorMessage::Accept { ballot, proposals: vec![], chosen_upto: s(0) }.into(),
         AcceptorMessage::Heartbeat { ballot, round: 1, chosen_upto: s(0) }.into(),
         AcceptorMessage::Announce { ballot, chosen_upto: s(0) }.into(),
+        AcceptorMessage::Hearsay { batches: vec![] }.into(),
         LearnerMessage::Accepted(message::Durable::after_sync(Accepted { ballot, slots: vec![] })).into(),
         LearnerMessage::CatchUp { first: s(1) }.into(),
         LearnerMessage::Chosen { entries: vec![], chosen_upto: s(0) }.into(),
