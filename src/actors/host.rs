@@ -447,10 +447,13 @@ impl Handler<Dial> for Host {
             return Box::pin(async move { Ok(name) });
         }
         // Tried first: a mistyped address must not take the place of one that works.
-        let (context, host) = (self.context.clone(), ctx.address());
+        let (context, host, about) = (self.context.clone(), ctx.address(), self.setup.about.clone());
         Box::pin(async move {
             let local = context.host.local().expecting(&name);
             if let Err(error) = dial(&address, local, &*context.host, DIAL_PATIENCE).await {
+                if !up {
+                    about.links.borrow_mut().insert(name.clone(), error.to_string());
+                }
                 return Err(format!("cannot connect to {name}: {error}"));
             }
             host.send(Introduce { name, address }).await.unwrap_or_else(|_| Err("the node is stopping".into()))

@@ -166,7 +166,8 @@ fn rule_4_nobody_votes_or_promises_before_a_quorum_of_handshakes() {
     assert!(acceptor.votes().is_empty());
     // A peer that has seen more of the journal than is there: never.
     let told = deeds(|fx| acceptor.on_greeted(n(2), BatchNumber(4), BatchNumber(3), fx));
-    assert_eq!(told, [send(1, ProposerMessage::Standing { admitted: false })]);
+    let lost = sync(vec![Record::Amnesiac { witnessed: BatchNumber(4) }], vec![]);
+    assert_eq!(told, [lost, send(1, ProposerMessage::Standing { admitted: false })]);
     acceptor.on_greeted(n(3), BatchNumber(0), BatchNumber(3), &mut Effects::new());
     assert_eq!(ignored(|fx| acceptor.on_prepare(n(2), Prepare { ballot, from: s(1) }, fx)), why);
 }
