@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use std::time::Instant;
+
 use synod::net::cookie::Cookie;
 use synod::net::report::{Inspection, Report};
 use synod::paxos::{Ballot, Bytes, Place};
@@ -64,6 +66,13 @@ pub type Asked<T> = Vec<(String, Result<T, Failure>)>;
 /// Connects to a cluster.
 pub fn connect(args: &ConnectArgs, cookie: &Cookie) -> Result<Box<dyn Backend>, Failure> {
     Ok(Box::new(remote::Remote::connect(args, cookie)?))
+}
+
+/// Connects for one command only: connecting takes its share of the command's deadline.
+pub fn connect_for_one(args: &ConnectArgs, cookie: &Cookie) -> Result<Box<dyn Backend>, Failure> {
+    let begun = Instant::now();
+    let remote = remote::Remote::connect(args, cookie)?;
+    Ok(Box::new(remote.with_deadline(args.deadline.saturating_sub(begun.elapsed()))))
 }
 
 mod remote;

@@ -10,7 +10,8 @@ use crate::shell::Shell;
 /// Runs one command.
 pub fn run(connect: &ConnectArgs, command: &Command) -> Result<u8, Failure> {
     let cookie = cookie::read(connect.cookie_file.as_deref())?;
-    let mut shell = Shell::new(backend::connect(connect, &cookie)?, None, Printer::standard(connect.json));
+    let backend = backend::connect_for_one(connect, &cookie)?;
+    let mut shell = Shell::new(backend, None, Printer::standard(connect.json));
     shell.command(command);
     Ok(shell.exit_code())
 }

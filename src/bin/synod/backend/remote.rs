@@ -32,6 +32,11 @@ impl Remote {
         Ok(Remote { runtime, client, deadline: args.deadline })
     }
 
+    /// The same for commands with another deadline.
+    pub fn with_deadline(self, deadline: Duration) -> Remote {
+        Remote { client: self.client.with_deadline(deadline), deadline, ..self }
+    }
+
     /// The client itself, or one that talks to the named node only.
     fn through(&self, node: Option<&str>) -> Result<Client, Failure> {
         match node {
