@@ -143,7 +143,10 @@ impl Outlet {
                     match event {
                         Event::Admitted {} => disk.push(DiskCommand::Vouch),
                         // Before the record of the loss itself, which peers must not take for progress.
-                        Event::Amnesia { .. } => disk.insert(0, DiskCommand::Disown),
+                        Event::Amnesia { .. } => {
+                            disk.retain(|command| !matches!(command, DiskCommand::Vouch));
+                            disk.insert(0, DiskCommand::Disown);
+                        }
                         _ => {}
                     }
                     self.events.note(&event);
