@@ -2,32 +2,54 @@
 
 use actix::prelude::*;
 
-use super::keeper::Keep;
-use super::outlet::SnapshotWork;
 use super::role::RoleActor;
-use crate::paxos::{Executor, Slot, StateMachine};
+use crate::paxos::dispatch::SnapshotWork;
+use crate::paxos::{Executor, Slot, Snapshot, StateMachine};
+use crate::storage::Keep;
 
 /// Executors as actors.
 pub type ExecutorActor<M> = RoleActor<Executor<M>>;
 
-impl<M: StateMachine + Unpin> Handler<SnapshotWork> for ExecutorActor<M> {
+/// Snapshot work of a lot.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Snapshots(pub Vec<SnapshotWork>);
+
+/// A peer's snapshot is whole: put it in place of the state.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Install {
+    /// Decoded.
+    pub snapshot: Box<Snapshot>,
+    /// Encoded.
+    pub bytes: Vec<u8>,
+}
+
+impl<M: StateMachine + Unpin> Handler<Snapshots> for ExecutorActor<M> {
     type Result = ();
 
-    fn handle(&mut self, work: SnapshotWork, ctx: &mut Self::Context) {
-        let keeper = self.outlet().keeper.clone();
-        match work {
-            SnapshotWork::Take => keeper.send(Keep::Own(Box::new(self.role().snapshot()))),
-            SnapshotWork::Check { upto, bytes } => keeper.send(Keep::Check { upto, bytes }),
-            // The state first: a snapshot that the machine refuses must not take the place of anything on the disk.
-            SnapshotWork::Install { snapshot, bytes } => {
-                let upto = snapshot.upto;
-                let mut installed = Ok(());
-                self.step(ctx, |executor, fx| installed = executor.install(*snapshot, fx));
-                match installed {
-                    Ok(()) => keeper.send(Keep::Installed { upto, bytes }),
-                    Err(error) => log::error!("a snapshot from a peer was refused: {error}"),
-                }
-            }
+    fn handle(&mut self, Snapshots(work): Snapshots, _: &mut Self::Context) {
+        for work in work {
+            let keep = match work {
+                SnapshotWork::Take => Keep::Own(Box::new(self.role().snapshot())),
+                SnapshotWork::Check { upto, bytes } => Keep::Check { upto, bytes },
+            };
+            self.outlet().keeper.send(keep);
+        }
+    }
+}
+
+impl<M: StateMachine + Unpin> Handler<Install> for ExecutorActor<M> {
+    type Result = ();
+
+    /// The state first: a snapshot that the machine refuses must not take the place of anything on the disk.
+    fn handle(&mut self, Install { snapshot, bytes }: Install, ctx: &mut Self::Context) {
+        let upto = snapshot.upto;
+        let mut installed = Ok(());
+        self.step(ctx, |executor, fx| installed = executor.install(*snapshot, fx));
+        match installed {
+            Ok(()) => self.outlet().keeper.send(Keep::Installed { upto, bytes }),
+            Err(error) => log::error!("a snapshot from a peer was refused: {error}"),
         }
     }
 }

@@ -21,7 +21,7 @@ use super::disk::{self, DiskCommand, DiskHandle};
 use super::door::{self, Lobby};
 use super::doors::Doors;
 use super::events::{Events, wall_ms};
-use super::keeper::{Keep, Keeper, KeeperHandle, Reports};
+use super::keeper::{KeeperHandle, KeeperThread, Reports};
 use super::outlet::{Mailboxes, Outlet};
 use super::peer::{InboundAddresses, LinkChange, LinkEvent, Peer, SetAddress, Stop, TellAddresses, receive};
 use super::registry::Registry;
@@ -31,6 +31,7 @@ use super::stage::{About, Serving, Stage, Staged};
 use crate::net::address_file;
 use crate::net::identity::{Founded, NodeHello};
 use crate::net::link::{Arrival, Connection, LinkContext, LinkError, LinkLimits, Listening, dial};
+use crate::paxos::hearsay::MEETING_MS;
 use crate::paxos::{
     AcceptorMessage, BatchNumber, Effects, NodeId, Record, Recovered, Replica, Settings, Snapshot, StateMachine,
 };
@@ -519,7 +520,7 @@ impl Handler<Close> for Host {
 
     fn handle(&mut self, Close { gracefully }: Close, _: &mut Context<Host>) -> Threads {
         if let Some(keeper) = &self.keeper {
-            keeper.send(Keep::Stop);
+            keeper.stop();
         }
         if let Some(disk) = &self.disk {
             disk.send(vec![if gracefully { DiskCommand::Stop } else { DiskCommand::Halt }]);
@@ -574,7 +575,7 @@ fn start_roles<M: StateMachine + Unpin>(
         events.remember_loss();
     }
     let router = Router::new(own, mailboxes.clone(), setup.registry.clone()).start();
-    let (keeping, keeper) = Keeper::new(setup.store.clone());
+    let (keeping, keeper) = KeeperThread::new(setup.store.clone());
     let (disk, disk_thread) = disk::start(
         name,
         own,
@@ -658,7 +659,7 @@ async fn tick(roles: Vec<Recipient<Tick>>) {
 }
 
 /// How long a node waits to meet all members before it votes with a quorum of them.
-const MEETING: Duration = Duration::from_millis(700);
+const MEETING: Duration = Duration::from_millis(MEETING_MS);
 /// How often time passes for the roles.
 const TICK: Duration = Duration::from_millis(10);
 /// How long a person waits for a node to be dialled.

@@ -3,7 +3,6 @@
 //! The journal gets its share first: a message to another role must not overtake the records that stand before it
 //! (`paxos::effect` says why). Each receiver then gets one message, however many the lot held for it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,13 +12,12 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::disk::{DiskCommand, DiskHandle};
 use super::doors::Doors;
 use super::events::Events;
+use super::executor::Snapshots;
 use super::keeper::KeeperHandle;
 use super::role::Lot;
 use super::router::{Outgoing, Router};
-use crate::paxos::{
-    AcceptorMessage, ClientId, Effect, Effects, Event, ExecutorMessage, LearnerMessage, Message, NodeId,
-    ProposerMessage, Reply, Slot, Snapshot,
-};
+use crate::paxos::dispatch::{Dispatch, Mail};
+use crate::paxos::{AcceptorMessage, Effects, ExecutorMessage, LearnerMessage, NodeId, ProposerMessage};
 
 /// The mailboxes of a node's four roles.
 #[derive(Clone)]
@@ -34,64 +32,23 @@ pub struct Mailboxes {
     pub executor: Recipient<Lot<ExecutorMessage>>,
 }
 
-/// Messages sorted by role, each list in order.
-#[derive(Default)]
-pub struct Sorted {
-    proposer: Vec<(NodeId, ProposerMessage)>,
-    acceptor: Vec<(NodeId, AcceptorMessage)>,
-    learner: Vec<(NodeId, LearnerMessage)>,
-    executor: Vec<(NodeId, ExecutorMessage)>,
-}
-
-impl Sorted {
-    /// Adds a message.
-    pub fn push(&mut self, from: NodeId, message: Message) {
-        match message {
-            Message::Proposer(message) => self.proposer.push((from, message)),
-            Message::Acceptor(message) => self.acceptor.push((from, message)),
-            Message::Learner(message) => self.learner.push((from, message)),
-            Message::Executor(message) => self.executor.push((from, message)),
+impl Mailboxes {
+    /// Sends each role its part of the mail as one lot.
+    pub fn deliver(&self, mail: Mail) {
+        if !mail.acceptor.is_empty() {
+            self.acceptor.do_send(Lot(mail.acceptor));
         }
-    }
-
-    /// Sends each role its list as one lot.
-    pub fn deliver(self, mailboxes: &Mailboxes) {
-        if !self.acceptor.is_empty() {
-            mailboxes.acceptor.do_send(Lot(self.acceptor));
-        }
-        if !self.learner.is_empty() {
-            mailboxes.learner.do_send(Lot(self.learner));
+        if !mail.learner.is_empty() {
+            self.learner.do_send(Lot(mail.learner));
         }
         // Before the executor's: see `Learner::deliver`.
-        if !self.proposer.is_empty() {
-            mailboxes.proposer.do_send(Lot(self.proposer));
+        if !mail.proposer.is_empty() {
+            self.proposer.do_send(Lot(mail.proposer));
         }
-        if !self.executor.is_empty() {
-            mailboxes.executor.do_send(Lot(self.executor));
+        if !mail.executor.is_empty() {
+            self.executor.do_send(Lot(mail.executor));
         }
     }
-}
-
-/// Snapshot work for the executor's actor.
-#[derive(Debug, actix::Message)]
-#[rtype(result = "()")]
-pub enum SnapshotWork {
-    /// Save the state as it is now.
-    Take,
-    /// Check and save what came from a peer, then come back with it.
-    Check {
-        /// The last slot that it covers.
-        upto: Slot,
-        /// Encoded.
-        bytes: Vec<u8>,
-    },
-    /// It is whole: put it in place of the state.
-    Install {
-        /// Decoded.
-        snapshot: Box<Snapshot>,
-        /// Encoded.
-        bytes: Vec<u8>,
-    },
 }
 
 /// Where one role's effects go. Each role has a clone.
@@ -108,7 +65,7 @@ pub struct Outlet {
     /// Who saves snapshots.
     pub keeper: KeeperHandle,
     /// The executor's actor, which takes and installs them; filled in with the mailboxes.
-    pub snapshots: std::rc::Rc<std::cell::OnceCell<Recipient<SnapshotWork>>>,
+    pub snapshots: std::rc::Rc<std::cell::OnceCell<Recipient<Snapshots>>>,
     /// The clients' connections.
     pub doors: Doors,
     /// Whoever watches.
@@ -122,39 +79,13 @@ pub struct Outlet {
 impl Outlet {
     /// Performs a lot of effects and leaves the buffer empty.
     pub fn perform(&self, effects: &mut Effects) {
-        let mut disk = Vec::new();
-        let mut local = Sorted::default();
-        let mut remote = Vec::new();
-        let mut replies: BTreeMap<ClientId, Vec<Reply>> = BTreeMap::new();
-        for effect in effects.drain() {
-            match effect {
-                Effect::Send { to, message } if to == self.own => local.push(self.own, message),
-                Effect::Send { to, message } => remote.push((to, message)),
-                Effect::Sync { records, then } => disk.push(DiskCommand::Sync { records, then }),
-                Effect::Append { records } => disk.push(DiskCommand::Append { records }),
-                Effect::SupplySlots { to, first, upto } => disk.push(DiskCommand::SupplySlots { to, first, upto }),
-                Effect::SupplySnapshot { to, upto, offset } => {
-                    disk.push(DiskCommand::SupplySnapshot { to, upto, offset });
-                }
-                Effect::InstallSnapshot { upto, bytes } => self.snapshot(SnapshotWork::Check { upto, bytes }),
-                Effect::TakeSnapshot { .. } => self.snapshot(SnapshotWork::Take),
-                Effect::Reply { client, reply } => replies.entry(client).or_default().push(reply),
-                Effect::Note(event) => {
-                    match event {
-                        Event::Admitted {} => disk.push(DiskCommand::Vouch),
-                        // Before the record of the loss itself, which peers must not take for progress.
-                        Event::Amnesia { .. } => {
-                            disk.retain(|command| !matches!(command, DiskCommand::Vouch));
-                            disk.insert(0, DiskCommand::Disown);
-                        }
-                        _ => {}
-                    }
-                    self.events.note(&event);
-                }
-            }
+        let Dispatch { disk, mail, remote, replies, snapshots, events } = Dispatch::of(self.own, effects);
+        events.iter().for_each(|event| self.events.note(event));
+        if !snapshots.is_empty() {
+            self.snapshots.get().expect(FILLED_IN).do_send(Snapshots(snapshots));
         }
-        self.disk.send(disk);
-        local.deliver(self.mailboxes.get().expect("mailboxes are filled in before the first message"));
+        self.disk.send(disk.into_iter().map(DiskCommand::Work).collect());
+        self.mailboxes.get().expect(FILLED_IN).deliver(mail);
         if !remote.is_empty() {
             self.router.do_send(Outgoing(remote));
         }
@@ -175,8 +106,6 @@ impl Outlet {
     pub fn has_failed(&self) -> bool {
         self.failed.load(Ordering::SeqCst)
     }
-
-    fn snapshot(&self, work: SnapshotWork) {
-        self.snapshots.get().expect("filled in with the mailboxes").do_send(work);
-    }
 }
+
+const FILLED_IN: &str = "mailboxes are filled in before the first message";

@@ -10,11 +10,13 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 
-use super::outlet::{Mailboxes, Sorted};
+use super::outlet::Mailboxes;
 use super::peer::{InboundLot, Outbound, Peer};
 use super::registry::Registry;
 use super::role::Tick;
-use crate::paxos::{AcceptorMessage, BatchNumber, Envelope, GroupId, Message, NodeId};
+use crate::paxos::dispatch::Mail;
+use crate::paxos::hearsay::Hearsay;
+use crate::paxos::{AcceptorMessage, Envelope, GroupId, Message, NodeId};
 
 /// Messages from this node, each with its receiver.
 #[derive(Debug, actix::Message)]
@@ -36,25 +38,14 @@ pub struct Router {
     own: NodeId,
     mailboxes: Rc<OnceCell<Mailboxes>>,
     peers: BTreeMap<NodeId, Addr<Peer>>,
-    witnessed: BTreeMap<NodeId, BatchNumber>,
+    hearsay: Hearsay,
     registry: Arc<Registry>,
-    /// What was passed on last, and when to pass on more.
-    told: BTreeMap<NodeId, BatchNumber>,
-    hearsay_at_ms: u64,
 }
 
 impl Router {
     /// A router of the node `own` that knows no peer yet.
     pub fn new(own: NodeId, mailboxes: Rc<OnceCell<Mailboxes>>, registry: Arc<Registry>) -> Router {
-        Router {
-            own,
-            mailboxes,
-            peers: BTreeMap::new(),
-            witnessed: BTreeMap::new(),
-            registry,
-            told: BTreeMap::new(),
-            hearsay_at_ms: 0,
-        }
+        Router { own, mailboxes, peers: BTreeMap::new(), hearsay: Hearsay::new(), registry }
     }
 
     fn mailboxes(&self) -> &Mailboxes {
@@ -71,14 +62,10 @@ impl Handler<Tick> for Router {
 
     /// Passes on, now and then, how far the peers' journals were seen to be durable, if there is news.
     fn handle(&mut self, tick: Tick, ctx: &mut Self::Context) {
-        if tick.now_ms < self.hearsay_at_ms || self.told == self.witnessed {
-            return;
+        if let Some(hearsay) = self.hearsay.on_tick(tick.now_ms) {
+            let hearsay: Message = hearsay.into();
+            self.handle(Outgoing(self.peers.keys().map(|peer| (*peer, hearsay.clone())).collect()), ctx);
         }
-        self.hearsay_at_ms = tick.now_ms + HEARSAY_MS;
-        self.told = self.witnessed.clone();
-        let batches: Vec<_> = self.told.iter().map(|(node, batch)| (*node, *batch)).collect();
-        let hearsay: Message = AcceptorMessage::Hearsay { batches }.into();
-        self.handle(Outgoing(self.peers.keys().map(|peer| (*peer, hearsay.clone())).collect()), ctx);
     }
 }
 
@@ -94,7 +81,7 @@ impl Handler<Outgoing> for Router {
     type Result = ();
 
     fn handle(&mut self, Outgoing(messages): Outgoing, _: &mut Self::Context) {
-        let mut local = Sorted::default();
+        let mut local = Mail::default();
         let mut remote: BTreeMap<NodeId, Vec<Envelope>> = BTreeMap::new();
         for (to, message) in messages {
             if to == self.own {
@@ -109,7 +96,7 @@ impl Handler<Outgoing> for Router {
                 peer.do_send(Outbound(envelopes));
             }
         }
-        local.deliver(self.mailboxes());
+        self.mailboxes().deliver(local);
     }
 }
 
@@ -118,12 +105,10 @@ impl Handler<InboundLot> for Router {
 
     fn handle(&mut self, lot: InboundLot, _: &mut Self::Context) {
         let InboundLot { from, durable, envelopes } = lot;
-        let mut local = Sorted::default();
-        let seen = self.witnessed.entry(from).or_default();
-        if durable > *seen {
-            *seen = durable;
+        let mut local = Mail::default();
+        if let Some(witnessed) = self.hearsay.witness(from, durable) {
             self.registry.witness(from, durable);
-            local.push(self.own, AcceptorMessage::Witnessed { peer: from, batch: durable }.into());
+            local.push(self.own, witnessed.into());
         }
         for envelope in envelopes.into_iter().filter(|envelope| envelope.to == self.own) {
             if let Message::Acceptor(AcceptorMessage::Hearsay { batches }) = &envelope.message {
@@ -132,9 +117,6 @@ impl Handler<InboundLot> for Router {
             }
             local.push(from, envelope.message);
         }
-        local.deliver(self.mailboxes());
+        self.mailboxes().deliver(local);
     }
 }
-
-/// How often what was seen of the peers' journals is passed on.
-const HEARSAY_MS: u64 = 200;

@@ -10,9 +10,11 @@
 //! | [`message`] | who says what to whom, with the lane diagram |
 //! | [`record`] | what is durable |
 //! | [`effect`] | what a handler may ask for; where "persist before send" is a type |
+//! | [`dispatch`] | one lot of effects, sorted by where each goes |
 //! | [`proposer`], [`acceptor`], [`learner`], [`executor`] | the four roles |
 //! | [`election`], [`merge`] | the proposer's way to leadership, and the log it gathers |
 //! | [`admission`] | whether this node may vote after a start |
+//! | [`hearsay`] | what was seen of the peers' journals, and passed on |
 //! | [`sessions`] | exactly once |
 //! | [`node`] | the four roles of one node side by side, their recovery and invariants |
 //! | [`settings`], [`dice`] | limits, times, and the randomness that is handed in |
@@ -24,9 +26,11 @@ pub mod admission;
 pub mod ballot;
 pub mod configuration;
 pub mod dice;
+pub mod dispatch;
 pub mod effect;
 pub mod election;
 pub mod executor;
+pub mod hearsay;
 pub mod learner;
 pub mod merge;
 pub mod message;

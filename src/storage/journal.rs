@@ -70,6 +70,7 @@ pub struct Journal<D> {
     index: Index,
     facts: Facts,
     spares: Spares,
+    commits: u64,
     poison: Option<DiskError>,
 }
 
@@ -108,6 +109,7 @@ impl<D: Disk> Journal<D> {
             index: Index::default(),
             facts: Facts::default(),
             spares,
+            commits: 0,
             poison: None,
         };
         journal.begin_segment(0)?;
@@ -142,6 +144,7 @@ impl<D: Disk> Journal<D> {
             index: recovered.index,
             facts: recovered.facts,
             spares,
+            commits: 0,
             poison: None,
         };
         journal.restore_tail(recovered.last_bytes)?;
@@ -298,6 +301,11 @@ impl<D: Disk> Journal<D> {
         if self.pending.is_empty() { 0 } else { self.pending.frame_length() }
     }
 
+    /// How many batches were written since it was opened.
+    pub fn commits(&self) -> u64 {
+        self.commits
+    }
+
     /// The random number this journal was made with.
     pub fn id(&self) -> u64 {
         self.id
@@ -332,6 +340,7 @@ impl<D: Disk> Journal<D> {
         self.poison_on(durable)?;
         self.tail += length as u32;
         self.last = number;
+        self.commits += 1;
         self.vouched = vouched;
         self.sealed = empty;
         Ok(())

@@ -12,6 +12,7 @@
 //! | `segment`, `batch` | the bytes of format version 1 |
 //! | `spares` | files that wait to become segments |
 //! | `facts`, `index` | what outlives trimming; where a slot's value stands |
+//! | [`scribe`], [`keeper`] | what a node's disk does with a lot of work, and with snapshots, without their threads |
 //! | [`snapshots`] | whole images of the machines, under a digest |
 //! | `files`, `folder` (feature `runtime`) | the disk of the operating system; the data folder and its lock |
 
@@ -24,16 +25,20 @@ pub mod files;
 pub mod folder;
 mod index;
 pub mod journal;
+pub mod keeper;
 pub mod memory;
 mod recovery;
+pub mod scribe;
 mod segment;
 pub mod snapshots;
 mod spares;
 
 pub use disk::{Disk, DiskError};
 pub use journal::{Journal, Opened, Settings};
+pub use keeper::{Keep, Keeper, Kept};
 pub use memory::MemoryDisk;
 pub use recovery::OpenError;
+pub use scribe::Scribe;
 pub use segment::FORMAT_VERSION;
 pub use snapshots::Snapshots;
 pub use spares::{Spare, SpareTask};
