@@ -32,22 +32,11 @@ use crate::net::address_file;
 use crate::net::identity::{Founded, NodeHello};
 use crate::net::link::{Arrival, Connection, LinkContext, LinkError, LinkLimits, Listening, dial};
 use crate::paxos::hearsay::MEETING_MS;
-use crate::paxos::{
-    AcceptorMessage, BatchNumber, Effects, NodeId, Record, Recovered, Replica, Settings, Snapshot, StateMachine,
-};
-use crate::storage::{FileDisk, Journal, Snapshots};
+use crate::paxos::{AcceptorMessage, BatchNumber, Effects, NodeId, Replica, Settings, StateMachine};
+use crate::storage::{FileDisk, Held, Snapshots};
 
-/// What the roles start from, held until the founding.
-pub struct Held<M> {
-    /// The journal.
-    pub journal: Journal<FileDisk>,
-    /// What it held, in order.
-    pub records: Vec<Record>,
-    /// The newest snapshot.
-    pub snapshot: Option<Snapshot>,
-    /// The machine, empty.
-    pub machine: M,
-}
+/// What the roles start from, held until the founding: the disk, read, and the machine, empty.
+type Origin<M> = (Held<FileDisk>, M);
 
 /// What a host needs to know. The rest it finds out.
 pub struct Setup {
@@ -103,15 +92,15 @@ struct Started {
 
 impl Host {
     /// A host. With `founded` its roles start at once from what is held; with nothing held it only tells why.
-    pub fn new<M: StateMachine + Unpin>(setup: Setup, founded: Option<Founded>, held: Option<Held<M>>) -> Host {
+    pub fn new<M: StateMachine + Unpin>(setup: Setup, founded: Option<Founded>, origin: Option<Origin<M>>) -> Host {
         let context = LinkContext {
             host: setup.registry.clone(),
             durable: Arc::new(AtomicU64::new(0)),
             dropped: Arc::new(AtomicU64::new(0)),
             limits: LinkLimits::default(),
         };
-        let start_roles = held.map(|held| -> StartRoles {
-            Box::new(move |setup, founded, durable| start_roles(setup, founded, durable, held))
+        let start_roles = origin.map(|origin| -> StartRoles {
+            Box::new(move |setup, founded, durable| start_roles(setup, founded, durable, origin))
         });
         Host {
             setup,
@@ -535,22 +524,11 @@ fn start_roles<M: StateMachine + Unpin>(
     setup: &Setup,
     founded: &Founded,
     durable: Arc<AtomicU64>,
-    held: Held<M>,
+    (mut held, machine): Origin<M>,
 ) -> Result<Started, String> {
     let own = founded.node;
-    let Held { mut journal, mut records, snapshot, machine } = held;
-    if !records.iter().any(|record| matches!(record, Record::Founded { .. })) {
-        let record = Record::Founded {
-            cluster: setup.about.cluster.clone(),
-            node: own,
-            configuration: founded.configuration.clone(),
-        };
-        journal.append(&record);
-        journal.commit().map_err(|error| error.to_string())?;
-        records.push(record);
-    }
-    let recovered =
-        Recovered { snapshot, records, trimmed_upto: journal.trimmed_upto(), last_batch: journal.last_batch() };
+    held.found(&setup.about.cluster, own, &founded.configuration).map_err(|error| error.to_string())?;
+    let (recovered, journal) = held.into_parts();
     let configuration = founded.configuration.clone();
     let mut effects = Effects::new();
     let replica = Replica::recover(

@@ -32,18 +32,16 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::doors::Doors;
 use super::events::wall_ms;
-use super::host::{Close, Held, Host, Listen, Setup};
+use super::host::{Close, Host, Listen, Setup};
 use super::registry::Registry;
 use super::stage::{About, Staged};
-use crate::codec;
 use crate::net::address_file;
 use crate::net::addresses::{Address, AddressBook};
 use crate::net::cookie::Cookie;
 use crate::net::identity::{Founded, Founding, NodeHello, check_name};
 use crate::net::link::{ListenError, Listening};
-use crate::paxos::settings::MAX_SNAPSHOT_BYTES;
-use crate::paxos::{Configuration, Incarnation, Record, Settings, Snapshot, StateMachine};
-use crate::storage::{self, DataFolder, Journal, OpenError, Snapshots};
+use crate::paxos::{Configuration, Incarnation, Record, Settings, StateMachine};
+use crate::storage::{self, DataFolder, Held};
 
 /// How to start a node. Made with [`NodeOptions::new`]; the rest has defaults.
 #[derive(Clone, Debug)]
@@ -286,8 +284,7 @@ async fn run<M: StateMachine + Unpin>(
 ) -> Result<(), NodeError> {
     let folder = DataFolder::open(&options.data, || Incarnation(rand::random())).map_err(folder_error)?;
     let disk = folder.disk().clone();
-    let opened = open_journal(&disk, &options, machine);
-    let (held, trouble) = match opened {
+    let (held, trouble) = match open_disk(&disk, &options) {
         Ok(held) => (Some(held), None),
         Err(trouble) => (None, Some(trouble)),
     };
@@ -354,7 +351,7 @@ async fn run<M: StateMachine + Unpin>(
         voters: founders,
         fatal,
     };
-    let host = Host::new(setup, founded, held).start();
+    let host = Host::new(setup, founded, held.map(|held| (held, machine))).start();
     host.do_send(Listen(listening));
     if ready.send(address).is_err() {
         return Ok(()); // whoever started us is gone
@@ -405,37 +402,13 @@ fn check(options: &NodeOptions) -> Result<(), NodeError> {
 }
 
 /// Opens the journal and the newest snapshot, or makes a journal; in trouble, a sentence that says how to mend it.
-fn open_journal<M: StateMachine>(
-    disk: &storage::FileDisk,
-    options: &NodeOptions,
-    machine: M,
-) -> Result<Held<M>, String> {
-    let exists = Journal::exists(disk).map_err(|error| error.to_string())?;
-    let (journal, records) = if exists {
-        let opened = Journal::open(disk.clone(), options.journal).map_err(|error: OpenError| error.to_string())?;
-        if let Some(torn) = opened.torn {
-            log::info!("{}: batch {} was not finished when the node stopped, and was cut", options.name, torn.0);
-        }
-        (opened.journal, opened.records)
-    } else {
-        let journal = Journal::create(disk.clone(), options.journal, rand::random());
-        (journal.map_err(|error| error.to_string())?, Vec::new())
-    };
-    let loaded = Snapshots::new(disk.clone()).load_newest().map_err(|error| error.to_string())?;
-    for damaged in &loaded.damaged {
-        log::warn!("{}: {damaged}", options.name);
+fn open_disk(disk: &storage::FileDisk, options: &NodeOptions) -> Result<Held<storage::FileDisk>, String> {
+    let held = Held::open(disk, options.journal, rand::random())?;
+    if let Some(torn) = held.torn {
+        log::info!("{}: batch {} was not finished when the node stopped, and was cut", options.name, torn.0);
     }
-    let snapshot = loaded.newest.map(|(_, image)| codec::decode::<Snapshot>(&image, MAX_SNAPSHOT_BYTES as usize));
-    let snapshot = snapshot.transpose().map_err(|error| format!("the newest snapshot is unreadable: {error}"))?;
-    let covered = snapshot.as_ref().map_or(crate::paxos::Slot::ZERO, |snapshot| snapshot.upto);
-    if journal.trimmed_upto() > covered {
-        return Err(format!(
-            "the journal begins behind slot {}, but the newest snapshot that can be read covers only slot {covered}: \
-             slots between them are lost: restore the folder from a backup; the other nodes go on without this one",
-            journal.trimmed_upto()
-        ));
-    }
-    Ok(Held { journal, records, snapshot, machine })
+    held.damaged.iter().for_each(|damaged| log::warn!("{}: {damaged}", options.name));
+    Ok(held)
 }
 
 fn recorded_founding(records: &[Record]) -> Option<(String, crate::paxos::NodeId, Configuration)> {

@@ -12,6 +12,7 @@
 //! | `segment`, `batch` | the bytes of format version 1 |
 //! | `spares` | files that wait to become segments |
 //! | `facts`, `index` | what outlives trimming; where a slot's value stands |
+//! | [`held`] | what a node's disk holds when it starts |
 //! | [`scribe`], [`keeper`] | what a node's disk does with a lot of work, and with snapshots, without their threads |
 //! | [`snapshots`] | whole images of the machines, under a digest |
 //! | `files`, `folder` (feature `runtime`) | the disk of the operating system; the data folder and its lock |
@@ -23,6 +24,7 @@ mod facts;
 pub mod files;
 #[cfg(feature = "runtime")]
 pub mod folder;
+pub mod held;
 mod index;
 pub mod journal;
 pub mod keeper;
@@ -34,6 +36,7 @@ pub mod snapshots;
 mod spares;
 
 pub use disk::{Disk, DiskError};
+pub use held::Held;
 pub use journal::{Journal, Opened, Settings};
 pub use keeper::{Keep, Keeper, Kept};
 pub use memory::MemoryDisk;

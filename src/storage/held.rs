@@ -1,0 +1,75 @@
+//! What a node's disk holds when it starts: the journal, opened, and the newest snapshot that can be read.
+
+use super::disk::{Disk, DiskError};
+use super::journal::{Journal, Settings};
+use super::snapshots::Snapshots;
+use crate::codec;
+use crate::paxos::settings::MAX_SNAPSHOT_BYTES;
+use crate::paxos::{BatchNumber, Configuration, NodeId, Record, Recovered, Slot, Snapshot};
+
+/// A node's disk, read.
+#[derive(Debug)]
+pub struct Held<D> {
+    /// Ready to be written to.
+    pub journal: Journal<D>,
+    /// Every record of the journal, in order.
+    pub records: Vec<Record>,
+    /// The newest whole snapshot.
+    pub snapshot: Option<Snapshot>,
+    /// The batch that was not finished when the node stopped, and was cut.
+    pub torn: Option<BatchNumber>,
+    /// Snapshots that are damaged and were passed over, a sentence each.
+    pub damaged: Vec<String>,
+}
+
+impl<D: Disk> Held<D> {
+    /// Opens the journal and the newest snapshot, or makes a journal, with the random number `id`, where there is none.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong with the journal or the snapshots, and how to mend it. Such a node must not vote.
+    pub fn open(disk: &D, settings: Settings, id: u64) -> Result<Held<D>, String> {
+        let exists = Journal::exists(disk).map_err(|error| error.to_string())?;
+        let (journal, records, torn) = if exists {
+            let opened = Journal::open(disk.clone(), settings).map_err(|error| error.to_string())?;
+            (opened.journal, opened.records, opened.torn)
+        } else {
+            let journal = Journal::create(disk.clone(), settings, id).map_err(|error| error.to_string())?;
+            (journal, Vec::new(), None)
+        };
+        let loaded = Snapshots::new(disk.clone()).load_newest().map_err(|error| error.to_string())?;
+        let damaged = loaded.damaged.iter().map(ToString::to_string).collect();
+        let snapshot = loaded.newest.map(|(_, image)| codec::decode::<Snapshot>(&image, MAX_SNAPSHOT_BYTES as usize));
+        let snapshot = snapshot.transpose().map_err(|error| format!("the newest snapshot is unreadable: {error}"))?;
+        let covered = snapshot.as_ref().map_or(Slot::ZERO, |snapshot| snapshot.upto);
+        if journal.trimmed_upto() > covered {
+            return Err(format!(
+                "the journal begins behind slot {}, but the newest snapshot that can be read covers only slot {covered}: \
+                 slots between them are lost: restore the folder from a backup; the other nodes go on without this one",
+                journal.trimmed_upto()
+            ));
+        }
+        Ok(Held { journal, records, snapshot, torn, damaged })
+    }
+
+    /// Journals who this node is, unless that is recorded.
+    ///
+    /// # Errors
+    /// The disk did not do what it was asked.
+    pub fn found(&mut self, cluster: &str, node: NodeId, configuration: &Configuration) -> Result<(), DiskError> {
+        if self.records.iter().any(|record| matches!(record, Record::Founded { .. })) {
+            return Ok(());
+        }
+        let record = Record::Founded { cluster: cluster.into(), node, configuration: configuration.clone() };
+        self.journal.append(&record);
+        self.journal.commit()?;
+        self.records.push(record);
+        Ok(())
+    }
+
+    /// What the roles are to be recovered from, and the journal.
+    pub fn into_parts(self) -> (Recovered<Vec<Record>>, Journal<D>) {
+        let Held { journal, records, snapshot, .. } = self;
+        let (trimmed_upto, last_batch) = (journal.trimmed_upto(), journal.last_batch());
+        (Recovered { snapshot, records, trimmed_upto, last_batch }, journal)
+    }
+}
