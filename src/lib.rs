@@ -79,6 +79,7 @@ pub mod codec;
 pub mod machine;
 pub mod net;
 pub mod paxos;
+pub mod sim;
 pub mod storage;
 
 #[cfg(feature = "runtime")]

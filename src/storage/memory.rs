@@ -97,6 +97,29 @@ impl MemoryDisk {
         }
     }
 
+    /// Whether the power is to go after some more operations, or has gone.
+    pub fn is_failing(&self) -> bool {
+        self.state().faults.operations_left.is_some()
+    }
+
+    /// Whether any fault is to come or has come.
+    pub fn is_faulty(&self) -> bool {
+        let Faults { operations_left, syncs_left, capacity } = &self.state().faults;
+        operations_left.is_some() || syncs_left.is_some() || capacity.is_some()
+    }
+
+    /// The faults end; what they did stays done.
+    pub fn heal(&self) {
+        self.state().faults = Faults::default();
+    }
+
+    /// How many writes to files whose names begin so are not synced.
+    pub fn unsynced(&self, prefix: &str) -> usize {
+        let state = self.state();
+        let named = state.names.iter().filter(|(name, _)| name.starts_with(prefix));
+        named.map(|(_, id)| state.files[id].unsynced.len()).sum()
+    }
+
     /// Cuts a file to `length` bytes, durably.
     pub fn truncate(&self, file: &str, length: usize) {
         let mut state = self.state();

@@ -1,0 +1,111 @@
+//! One value per slot ("Paxos Made Simple", section 2.1). The check counts votes by itself, as they are said: a slot is
+//! chosen when a quorum of different nodes has voted in one ballot, and no node may believe more, or anything else.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Broken, Held};
+use crate::paxos::{Ballot, NodeId, Slot, Value};
+
+/// What was proposed, voted and chosen.
+#[derive(Debug, Default)]
+pub struct Agreement {
+    quorum: usize,
+    /// What each ballot's owner proposed in a slot.
+    proposals: BTreeMap<(Slot, Ballot), Value>,
+    votes: BTreeMap<(Slot, Ballot), BTreeSet<NodeId>>,
+    chosen: BTreeMap<Slot, Value>,
+    /// In which of its owner's lives a ballot was prepared.
+    prepared: BTreeMap<Ballot, u32>,
+}
+
+const NAME: &str = "agreement";
+
+impl Agreement {
+    /// Votes count from this number of nodes on.
+    pub fn set_quorum(&mut self, quorum: usize) {
+        self.quorum = quorum;
+    }
+
+    /// A node prepares a ballot in one of its lives.
+    pub fn on_prepare(&mut self, ballot: Ballot, life: u32) -> Held {
+        let first = *self.prepared.entry(ballot).or_insert(life);
+        if first == life {
+            return Ok(());
+        }
+        Err(Broken::new(NAME, format!("ballot {ballot} is used again after a restart (lives {first} and {life})")))
+    }
+
+    /// A ballot's owner proposes.
+    pub fn on_propose(&mut self, ballot: Ballot, slot: Slot, value: &Value) -> Held {
+        let held = self.proposals.entry((slot, ballot)).or_insert_with(|| value.clone());
+        if held == value {
+            return Ok(());
+        }
+        Err(Broken::new(NAME, format!("ballot {ballot} proposes two values in slot {slot}")))
+    }
+
+    /// A node says that it voted. Gives the value if that chose it.
+    pub fn on_vote(&mut self, node: NodeId, ballot: Ballot, slot: Slot) -> Result<Option<Value>, Broken> {
+        let Some(value) = self.proposals.get(&(slot, ballot)) else {
+            return Err(Broken::new(NAME, format!("{node} voted in slot {slot}, ballot {ballot}, where nothing was proposed")));
+        };
+        let voters = self.votes.entry((slot, ballot)).or_default();
+        if !voters.insert(node) || voters.len() < self.quorum {
+            return Ok(None);
+        }
+        let held = self.chosen.entry(slot).or_insert_with(|| value.clone());
+        if held != value {
+            return Err(Broken::new(NAME, format!("two values are chosen in slot {slot}, the second in ballot {ballot}")));
+        }
+        Ok((voters.len() == self.quorum).then(|| value.clone()))
+    }
+
+    /// A node believes that a value is chosen.
+    pub fn on_believed(&self, node: NodeId, slot: Slot, value: &Value) -> Held {
+        match self.chosen.get(&slot) {
+            Some(chosen) if chosen == value => Ok(()),
+            Some(_) => Err(Broken::new(NAME, format!("{node} believes another value chosen in slot {slot} than was chosen"))),
+            None => Err(Broken::new(NAME, format!("{node} believes slot {slot} chosen, for which no quorum voted"))),
+        }
+    }
+
+    /// What is chosen, by slot.
+    pub fn chosen(&self) -> &BTreeMap<Slot, Value> {
+        &self.chosen
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ballot(round: u64, node: u32) -> Ballot {
+        Ballot::new(round, NodeId(node))
+    }
+
+    #[test]
+    fn two_values_in_one_slot_are_found() {
+        let mut agreement = Agreement::default();
+        agreement.set_quorum(2);
+        let (first, second) = (Value::no_op(), Value::batch(Default::default(), &[]));
+        agreement.on_propose(ballot(1, 1), Slot(1), &first).expect("new");
+        agreement.on_propose(ballot(2, 2), Slot(1), &second).expect("new");
+        assert!(agreement.on_propose(ballot(1, 1), Slot(1), &second).is_err(), "one ballot, two values");
+        assert_eq!(agreement.on_vote(NodeId(1), ballot(1, 1), Slot(1)), Ok(None));
+        assert_eq!(agreement.on_vote(NodeId(1), ballot(1, 1), Slot(1)), Ok(None), "the same node again");
+        assert!(agreement.on_believed(NodeId(3), Slot(1), &first).is_err(), "not chosen yet");
+        assert_eq!(agreement.on_vote(NodeId(2), ballot(1, 1), Slot(1)), Ok(Some(first.clone())));
+        agreement.on_believed(NodeId(3), Slot(1), &first).expect("chosen");
+        assert!(agreement.on_believed(NodeId(3), Slot(1), &second).is_err());
+        assert_eq!(agreement.on_vote(NodeId(2), ballot(2, 2), Slot(1)), Ok(None));
+        assert!(agreement.on_vote(NodeId(3), ballot(2, 2), Slot(1)).is_err());
+    }
+
+    #[test]
+    fn a_ballot_of_two_lives_is_found() {
+        let mut agreement = Agreement::default();
+        agreement.on_prepare(ballot(1, 1), 1).expect("new");
+        agreement.on_prepare(ballot(1, 1), 1).expect("sent again");
+        assert!(agreement.on_prepare(ballot(1, 1), 2).is_err());
+    }
+}

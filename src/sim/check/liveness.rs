@@ -1,0 +1,21 @@
+//! When the faults end, the cluster serves again within [`ELECTIONS`] election time-outs, with no client's help: one node
+//! leads, and every node that may vote has executed everything that is chosen. Then a new command is served.
+
+use super::{Broken, Held};
+use crate::paxos::Settings;
+
+/// How many election time-outs it may take until the cluster has healed by itself.
+pub const ELECTIONS: u64 = 20;
+
+/// How long that is, in microseconds.
+pub fn patience_us(settings: &Settings) -> u64 {
+    ELECTIONS * settings.election_ms * 1000
+}
+
+/// It took so long, or did not happen.
+pub fn check(what: &str, healed: bool, state: impl FnOnce() -> String) -> Held {
+    if healed {
+        return Ok(());
+    }
+    Err(Broken::new("liveness", format!("{what} not within {ELECTIONS} election time-outs: {}", state())))
+}

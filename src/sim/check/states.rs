@@ -1,0 +1,109 @@
+//! Logs and machines agree, slot by slot. A machine of the check's own executes the chosen log alone, in order; whatever
+//! a node has executed up to a slot must have left it in the same state, however it came there.
+
+use std::collections::BTreeMap;
+
+use super::{Broken, Held};
+use crate::machine::Composite;
+use crate::paxos::{
+    Ballot, ClientId, Effect, Effects, Executor, ExecutorMessage, NodeId, Place, Reply, Sequence, SessionId, Settings,
+    Slot, StateMachine, Token, Value,
+};
+
+/// The chosen log, executed alone.
+#[derive(Debug)]
+pub struct States {
+    executor: Executor<Composite>,
+    digests: BTreeMap<Slot, [u8; 32]>,
+    /// Where each command was executed, and how it was answered.
+    executed: BTreeMap<(SessionId, Sequence), (Place, Vec<u8>)>,
+}
+
+impl Default for States {
+    fn default() -> States {
+        let settings = Settings { snapshot_slots: u64::MAX, snapshot_bytes: u64::MAX, ..Settings::default() };
+        States {
+            executor: Executor::new(NodeId(0), settings, Composite::default(), 0),
+            digests: BTreeMap::from([(Slot::ZERO, Composite::default().digest())]),
+            executed: BTreeMap::new(),
+        }
+    }
+}
+
+const NAME: &str = "states";
+
+impl States {
+    /// A client may ask for a session by this token.
+    pub fn on_token(&mut self, token: Token) {
+        let attach = ExecutorMessage::AttachToken { token, client: ClientId(0) };
+        self.executor.on_message(NodeId(0), attach, &mut Effects::new());
+    }
+
+    /// More is chosen. Executes what follows without a hole; a command that executes twice is found.
+    pub fn advance(&mut self, chosen: &BTreeMap<Slot, Value>) -> Held {
+        loop {
+            let slot = self.executor.executed_upto().next();
+            let Some(value) = chosen.get(&slot) else { return Ok(()) };
+            let mut effects = Effects::new();
+            self.executor.on_chosen(vec![(slot, Ballot::ZERO, value.clone())], &mut effects);
+            self.digests.insert(slot, self.executor.machine().digest());
+            for effect in effects.drain() {
+                // A ballot tells a command that executes now from one whose reply was remembered.
+                let Effect::Reply { reply: Reply::Done { session, sequence, place, ballot: Some(_), result }, .. } = effect
+                else {
+                    continue;
+                };
+                let name = (session, sequence);
+                if let Some((first, _)) = self.executed.insert(name, (place, result.to_vec())) {
+                    return Err(Broken::new("exactly_once", format!("{name:?} is executed at {first} and again at {place}")));
+                }
+            }
+        }
+    }
+
+    /// A node has executed up to a slot.
+    pub fn check(&self, node: NodeId, executor: &Executor<Composite>) -> Held {
+        let upto = executor.executed_upto();
+        match self.digests.get(&upto) {
+            Some(digest) if *digest == executor.machine().digest() => {}
+            Some(_) => return Err(Broken::new(NAME, format!("{node}'s machine differs after slot {upto}"))),
+            None => return Err(Broken::new(NAME, format!("{node} executed slot {upto}, which is not chosen"))),
+        }
+        if upto == self.executor.executed_upto() && executor.sessions() != self.executor.sessions() {
+            return Err(Broken::new(NAME, format!("{node}'s session table differs after slot {upto}")));
+        }
+        Ok(())
+    }
+
+    /// The last slot executed.
+    pub fn executed_upto(&self) -> Slot {
+        self.executor.executed_upto()
+    }
+
+    /// Where a command was executed, and how it was answered.
+    pub fn executed(&self) -> &BTreeMap<(SessionId, Sequence), (Place, Vec<u8>)> {
+        &self.executed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_that_differs_is_found() {
+        let mut states = States::default();
+        let chosen = BTreeMap::from([(Slot(1), Value::batch(Default::default(), &[]))]);
+        states.advance(&chosen).expect("an empty batch");
+        let mut executor = Executor::new(NodeId(1), Settings::default(), Composite::default(), 1);
+        assert_eq!(states.check(NodeId(1), &executor), Ok(()), "nothing executed yet");
+        executor.on_chosen(vec![(Slot(1), Ballot::ZERO, chosen[&Slot(1)].clone())], &mut Effects::new());
+        assert_eq!(states.check(NodeId(1), &executor), Ok(()));
+        let open = crate::paxos::Command::Open { token: Token(1) };
+        let mut other = Executor::new(NodeId(1), Settings::default(), Composite::default(), 1);
+        other.on_chosen(vec![(Slot(1), Ballot::ZERO, Value::batch(Default::default(), &[open]))], &mut Effects::new());
+        assert!(states.check(NodeId(1), &other).is_err(), "a session more");
+        other.on_chosen(vec![(Slot(2), Ballot::ZERO, Value::no_op())], &mut Effects::new());
+        assert!(states.check(NodeId(1), &other).is_err(), "a slot that is not chosen");
+    }
+}

@@ -1,0 +1,146 @@
+//! A simulated client: the real session, a connection that breaks, and something to ask.
+
+use std::collections::BTreeMap;
+
+use super::history::{Call, Fate, Operation, Told};
+use super::plan::Clients;
+use crate::client::outcome::Outcome;
+use crate::client::session::{NodeIndex, RequestKey, Session};
+use crate::paxos::dice::Dice;
+use crate::paxos::{Bytes, Token};
+
+/// A client.
+#[derive(Debug)]
+pub struct Client {
+    /// Its number.
+    pub index: u32,
+    /// What it wants and when.
+    pub dice: Dice,
+    /// Its session.
+    pub session: Session,
+    /// Its connection, if it has one.
+    pub connection: Option<Connection>,
+    /// Unanswered requests: where they stand in the history, and what was sent.
+    pub pending: BTreeMap<RequestKey, (usize, Bytes)>,
+    /// It thinks until then, in microseconds.
+    pub thinks_until_us: u64,
+    /// A wake-up is on its way, for this time.
+    pub wakes_us: Option<u64>,
+    /// How many sessions it has had.
+    lives: u64,
+    /// The last value that it saw of each key, for swaps that have a chance.
+    seen: BTreeMap<u32, Option<Bytes>>,
+    count: u64,
+}
+
+/// A client's connection to a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// The node's number for it; never used twice.
+    pub number: u64,
+    /// The node's position.
+    pub node: usize,
+    /// The node's life.
+    pub life: u32,
+    /// The last arrival there and here, in microseconds: a connection keeps order.
+    pub there_us: u64,
+    /// See `there_us`.
+    pub here_us: u64,
+}
+
+impl Client {
+    /// A client that has not begun.
+    pub fn new(index: u32, mut dice: Dice) -> Client {
+        let session = Session::new(token(index, 1), dice.roll());
+        Client {
+            index,
+            dice,
+            session,
+            connection: None,
+            pending: BTreeMap::new(),
+            thinks_until_us: 0,
+            wakes_us: None,
+            lives: 1,
+            seen: BTreeMap::new(),
+            count: 0,
+        }
+    }
+
+    /// The token of its session.
+    pub fn token(&self) -> Token {
+        token(self.index, self.lives)
+    }
+
+    /// It forgets everything, and begins a new session. Gives where the operations stand that nobody will hear of.
+    pub fn begin_again(&mut self) -> Vec<usize> {
+        self.lives += 1;
+        self.session = Session::new(self.token(), self.dice.roll());
+        std::mem::take(&mut self.pending).into_values().map(|(index, _)| index).collect()
+    }
+
+    /// Something to ask.
+    pub fn next_call(&mut self, clients: &Clients) -> (u32, Call) {
+        let key = self.dice.below(u64::from(clients.keys)) as u32;
+        if self.dice.below(10) < clients.reads {
+            return (key, Call::Get);
+        }
+        self.count += 1;
+        let value = Bytes::from(format!("{}.{} ", self.index, self.count));
+        let call = match self.dice.below(10) {
+            0..4 => Call::Put(value),
+            4..7 => Call::Append(value),
+            7..9 => Call::Cas(self.seen.get(&key).cloned().unwrap_or_default(), value),
+            _ => Call::Delete,
+        };
+        (key, call)
+    }
+
+    /// Sends a call, to be answered by a deadline on the world's clock.
+    pub fn begin(&mut self, call: &Call, operation: Bytes, place: usize, deadline_ms: u64) -> RequestKey {
+        let key = if call.is_read() {
+            self.session.read(operation.clone(), false, deadline_ms)
+        } else {
+            self.session.submit(operation.clone(), deadline_ms)
+        };
+        self.pending.insert(key, (place, operation));
+        key
+    }
+
+    /// What an outcome means for an operation.
+    pub fn fate(&mut self, operation: &Operation, outcome: &Outcome, now_us: u64) -> Result<Fate, String> {
+        let result = match outcome {
+            Outcome::Done { result, .. } | Outcome::Read { result } => result,
+            Outcome::NotDone { .. } | Outcome::Refused { .. } => return Ok(Fate::NotDone),
+            Outcome::Unknown { .. } => return Ok(Fate::Unknown),
+        };
+        let told = Told::decode(result).ok_or_else(|| format!("an answer that makes no sense: {result:?}"))?;
+        let seen = match (&operation.call, &told) {
+            (_, Told::Value(value) | Told::NotSwapped(value)) => Some(value.clone()),
+            (_, Told::Appended(value)) => Some(Some(value.clone())),
+            (Call::Put(value) | Call::Cas(_, value), Told::Done | Told::Swapped) => Some(Some(value.clone())),
+            (Call::Delete, _) => Some(None),
+            _ => None,
+        };
+        if let Some(seen) = seen {
+            self.seen.insert(operation.key, seen);
+        }
+        Ok(Fate::Done(now_us, told))
+    }
+
+    /// The node to try after this one.
+    pub fn next_node(&mut self, after: Option<usize>, nodes: usize) -> usize {
+        match after {
+            Some(node) => (node + 1) % nodes,
+            None => self.dice.below(nodes as u64) as usize,
+        }
+    }
+
+    /// The node that it is connected to, as the session knows it.
+    pub fn home(&self) -> Option<NodeIndex> {
+        self.connection.map(|connection| NodeIndex(connection.node))
+    }
+}
+
+fn token(index: u32, life: u64) -> Token {
+    Token(u128::from(index) << 64 | u128::from(life))
+}

@@ -1,0 +1,211 @@
+//! Faults of a schedule happen, and end.
+
+use super::check::Held;
+use super::faults::{FaultKind, Planned, Target};
+use super::links::cuts_of;
+use super::node::State;
+use super::trace::Lanes;
+use super::world::{Happening, World};
+use crate::paxos::Incarnation;
+use crate::paxos::dice::Dice;
+use crate::storage::{Disk, MemoryDisk};
+
+impl World {
+    /// A fault of the plan happens.
+    pub(super) fn fault(&mut self, index: usize) -> Held {
+        if self.calm {
+            return Ok(());
+        }
+        let fault = self.plan.faults[index].clone();
+        let Planned { for_us, kind, target, chance, .. } = fault;
+        let leader = self.leader();
+        let node = match target {
+            Target::Node(node) => node as usize,
+            Target::LeaderOr(node) => leader.unwrap_or(node as usize),
+        };
+        if kind.may_spoil() && !self.spoil(node) {
+            return Ok(());
+        }
+        self.counts.fault(kind);
+        self.trace.note(self.now_us, Lanes::At(node), (kind, node), || format!("FAULT {fault}"));
+        let mut dice = Dice::new(chance);
+        let until_us = self.now_us + for_us;
+        match kind {
+            FaultKind::Loss | FaultKind::Duplicate | FaultKind::Reorder | FaultKind::Delay => {}
+            FaultKind::Clog => {
+                let other = (node + 1 + dice.below(self.nodes.len() as u64 - 1) as usize) % self.nodes.len();
+                self.links.clog(node, other, until_us);
+            }
+            FaultKind::Halves
+            | FaultKind::Isolated
+            | FaultKind::OneWay
+            | FaultKind::Bridge
+            | FaultKind::Ring
+            | FaultKind::QuorumLoss
+            | FaultKind::Chained => {
+                let cuts = cuts_of(kind, self.nodes.len(), node, leader.unwrap_or(0), chance);
+                self.links.cut(index, cuts);
+                self.queue.plan(until_us, Happening::FaultEnds(index));
+            }
+            FaultKind::Constrained => {
+                // First its log falls behind; then only it hears a majority.
+                let cuts = cuts_of(FaultKind::Isolated, self.nodes.len(), node, leader.unwrap_or(0), chance);
+                self.links.cut(index, cuts);
+                self.queue.plan(self.now_us + for_us / 2, Happening::FaultEnds(index));
+            }
+            FaultKind::Flapping => {
+                let cuts = cuts_of(kind, self.nodes.len(), node, leader.unwrap_or(0), chance);
+                self.links.cut(index, cuts);
+                self.queue.plan(self.now_us + for_us / 8 + 1, Happening::FaultEnds(index));
+            }
+            FaultKind::Kill => self.crash(node, false, for_us, "killed"),
+            FaultKind::PowerLoss => {
+                // Some step of the disk is the last; it comes by itself, or the power goes anyway.
+                self.nodes[node].disk.fail_after(dice.below(12));
+                self.queue.plan(self.now_us + dice.below(20_000), Happening::FaultEnds(index));
+            }
+            FaultKind::Pause => {
+                let paused = &mut self.nodes[node].paused_until_us;
+                *paused = (*paused).max(until_us);
+                self.queue.plan(until_us, Happening::FaultEnds(index));
+            }
+            FaultKind::SlowDisk => {
+                self.nodes[node].slowness = 2 + dice.below(200);
+                self.queue.plan(until_us, Happening::FaultEnds(index));
+            }
+            FaultKind::StalledDisk => {
+                let stalled = &mut self.nodes[node].stalled_until_us;
+                *stalled = (*stalled).max(until_us * 2 - self.now_us);
+            }
+            FaultKind::FullDisk => {
+                let disk = &self.nodes[node].disk;
+                disk.limit_bytes(held_bytes(disk) + dice.below(64 << 10));
+                self.queue.plan(until_us, Happening::FaultEnds(index));
+            }
+            FaultKind::FailedSync => {
+                self.nodes[node].disk.fail_sync_after(dice.below(4));
+                self.queue.plan(until_us, Happening::FaultEnds(index));
+            }
+            FaultKind::FlippedBody | FaultKind::FlippedTail | FaultKind::FlippedMetadata | FaultKind::FlippedSnapshot => {
+                if matches!(self.nodes[node].state, State::Up(_)) && dice.below(2) == 0 {
+                    self.crash(node, dice.below(2) == 0, for_us, "stopped before a bit flips");
+                }
+                flip(&self.nodes[node].disk, kind, &mut dice);
+            }
+            FaultKind::WipedDisk => {
+                self.crash(node, true, for_us, "its disk is wiped");
+                self.nodes[node].disk = MemoryDisk::new();
+                self.nodes[node].incarnation = Incarnation(u128::from(chance) << 64 | 1);
+            }
+            FaultKind::OldDisk => {
+                let copy = self.nodes[node].disk.fork();
+                copy.crash(|most| most);
+                self.copies.insert(index, (node, copy, self.nodes[node].incarnation));
+                self.queue.plan(until_us, Happening::FaultEnds(index));
+            }
+            FaultKind::ClockJump => {
+                let jump_ms = dice.below(20_000) as i64 - 10_000;
+                self.nodes[node].wall_off_ms += jump_ms;
+                if let (Some(running), true) = (self.nodes[node].running_mut(), dice.below(2) == 0) {
+                    running.ahead_ms += jump_ms.unsigned_abs() / 4;
+                }
+            }
+            FaultKind::ClientMoves => {
+                let client = dice.below(self.clients.len() as u64) as usize;
+                let after = self.clients[client].home().map(|node| node.0);
+                if let Some(home) = self.clients[client].home() {
+                    self.clients[client].session.on_disconnected(home);
+                }
+                self.connect(client, after);
+            }
+            FaultKind::ClientReturns => {
+                let client = dice.below(self.clients.len() as u64) as usize;
+                self.begin_again(client);
+            }
+        }
+        Ok(())
+    }
+
+    /// A fault of the plan ends, or comes to its second half.
+    pub(super) fn fault_ends(&mut self, index: usize) -> Held {
+        let Planned { at_us, for_us, kind, target, chance } = self.plan.faults[index].clone();
+        let (Target::Node(position) | Target::LeaderOr(position)) = target;
+        let ends_us = at_us + for_us;
+        match kind {
+            FaultKind::PowerLoss if !self.calm => {
+                let armed: Vec<usize> = (0..self.nodes.len()).filter(|node| self.nodes[*node].disk.is_failing()).collect();
+                for node in armed {
+                    self.crash(node, true, for_us, "the power goes");
+                }
+            }
+            FaultKind::Constrained if !self.calm && self.now_us < ends_us => {
+                let leader = self.leader().unwrap_or(0);
+                let cuts = cuts_of(FaultKind::QuorumLoss, self.nodes.len(), position as usize, leader, chance);
+                self.links.cut(index, cuts);
+                self.queue.plan(ends_us, Happening::FaultEnds(index));
+            }
+            FaultKind::Flapping if !self.calm && self.now_us < ends_us => {
+                let open = !self.links.has(index);
+                if open {
+                    let cuts = cuts_of(kind, self.nodes.len(), position as usize, 0, chance);
+                    self.links.cut(index, cuts);
+                } else {
+                    self.links.mend(index);
+                }
+                self.queue.plan(self.now_us + for_us / 8 + 1, Happening::FaultEnds(index));
+            }
+            FaultKind::SlowDisk => self.nodes.iter_mut().for_each(|node| node.slowness = 1),
+            FaultKind::FullDisk | FaultKind::FailedSync => self.nodes.iter().for_each(|node| node.disk.heal()),
+            FaultKind::OldDisk if !self.calm => {
+                if let Some((node, copy, incarnation)) = self.copies.remove(&index) {
+                    self.crash(node, true, 1_000, "an old copy of its disk is put back");
+                    if matches!(self.nodes[node].state, State::Broken(_)) {
+                        self.nodes[node].state = State::Down;
+                    }
+                    self.nodes[node].disk = copy;
+                    self.nodes[node].incarnation = incarnation;
+                }
+            }
+            FaultKind::Pause => (0..self.nodes.len()).for_each(|node| self.wake_roles(node)),
+            _ => self.links.mend(index),
+        }
+        Ok(())
+    }
+
+    /// Whether a node's disk may do more than a disk should: no more than a minority of them ever.
+    fn spoil(&mut self, node: usize) -> bool {
+        let spoiled = self.spoiled();
+        let may = spoiled.contains(&node) || spoiled.len() < self.plan.spoilable() as usize;
+        self.nodes[node].spoiled |= may;
+        may
+    }
+}
+
+fn held_bytes(disk: &MemoryDisk) -> u64 {
+    let names = disk.list().unwrap_or_default();
+    names.iter().map(|name| disk.len(name).unwrap_or(0)).sum()
+}
+
+/// Flips a bit somewhere in a file of that kind.
+fn flip(disk: &MemoryDisk, kind: FaultKind, dice: &mut Dice) {
+    let prefix = if kind == FaultKind::FlippedSnapshot { "snapshot" } else { "journal" };
+    let names: Vec<String> = disk.list().unwrap_or_default().into_iter().filter(|name| name.starts_with(prefix)).collect();
+    if names.is_empty() {
+        return;
+    }
+    let name = match kind {
+        FaultKind::FlippedTail => &names[names.len() - 1],
+        _ => &names[dice.below(names.len() as u64) as usize],
+    };
+    let bytes = disk.read_all(name).unwrap_or_default();
+    let written = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    if written == 0 {
+        return;
+    }
+    let offset = match kind {
+        FaultKind::FlippedMetadata => dice.below(64.min(written as u64)) as usize,
+        FaultKind::FlippedTail => written - 1 - dice.below(200.min(written as u64)) as usize,
+        _ => dice.below(written as u64) as usize,
+    };
+    disk.flip(name, offset, dice.below(8) as u8);
+}

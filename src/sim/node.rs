@@ -1,0 +1,457 @@
+//! One simulated node: the real roles, scribe and keeper, with mailboxes and a disk that the world steps one by one.
+//!
+//! What the actors do between the roles is done here by the same code ([`Dispatch`], [`Scribe`], [`Keeper`],
+//! [`Hearsay`]); only threads, sockets and clocks are missing. An address is (node, role): which role of which node takes
+//! its mail next, and when a disk does its work, is the world's choice.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::machine::Composite;
+use crate::net::identity::{Founded, Identity, NodeHello};
+use crate::paxos::dispatch::{Dispatch, DiskWork, Mail, SnapshotWork};
+use crate::paxos::hearsay::{Hearsay, MEETING_MS};
+use crate::paxos::{
+    AcceptorMessage, BatchNumber, Effects, ExecutorMessage, Incarnation, LearnerMessage, Message, NodeId,
+    ProposerMessage, Replica, Settings, Snapshot,
+};
+use crate::storage::scribe::Listener;
+use crate::storage::{self, Held, Journal, Keep, Keeper, Kept, MemoryDisk, Scribe, Snapshots};
+
+/// A role's mailbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// The proposer's.
+    Proposer,
+    /// The acceptor's.
+    Acceptor,
+    /// The learner's.
+    Learner,
+    /// The executor's.
+    Executor,
+}
+
+impl Role {
+    /// All four.
+    pub const ALL: [Role; 4] = [Role::Proposer, Role::Acceptor, Role::Learner, Role::Executor];
+
+    /// The role that takes this message.
+    pub fn of(message: &Message) -> Role {
+        match message {
+            Message::Proposer(_) => Role::Proposer,
+            Message::Acceptor(_) => Role::Acceptor,
+            Message::Learner(_) => Role::Learner,
+            Message::Executor(_) => Role::Executor,
+        }
+    }
+}
+
+/// What lies in a mailbox.
+#[derive(Clone, Debug)]
+pub enum Letter {
+    /// A message, and whose.
+    Message(NodeId, Message),
+    /// Time has passed: the node's clock and the wall clock, in milliseconds.
+    Tick(u64, u64),
+    /// For the executor's driver: snapshot work of a lot.
+    Snapshot(SnapshotWork),
+    /// For the executor's driver: a peer's snapshot is whole.
+    Install(Box<Snapshot>, Vec<u8>),
+}
+
+/// A node, running or not. Its disk outlives it.
+#[derive(Debug)]
+pub struct Node {
+    /// Its number.
+    pub id: NodeId,
+    /// Its disk.
+    pub disk: MemoryDisk,
+    /// Its data folder's.
+    pub incarnation: Incarnation,
+    /// Counts its starts.
+    pub life: u32,
+    /// How it stands.
+    pub state: State,
+    /// Its wall clock is so far off, in milliseconds.
+    pub wall_off_ms: i64,
+    /// It stands still until then.
+    pub paused_until_us: u64,
+    /// Its disk does nothing until then.
+    pub stalled_until_us: u64,
+    /// Its disk takes so many times as long.
+    pub slowness: u64,
+    /// The highest batch that it ever let a peer hear of.
+    pub claimed: BatchNumber,
+    /// A disk of its that did more than disks should.
+    pub spoiled: bool,
+}
+
+/// How a node stands.
+#[derive(Debug)]
+pub enum State {
+    /// It runs.
+    Up(Box<Running>),
+    /// It will be started.
+    Down,
+    /// Its journal cannot be used: it runs, says why, and does not vote.
+    Broken(String),
+}
+
+/// A running node.
+#[derive(Debug)]
+pub struct Running {
+    /// Its roles.
+    pub replica: Replica<Composite>,
+    /// Their mailboxes, in the order of [`Role`].
+    pub mail: [VecDeque<Letter>; 4],
+    /// Whether a turn of that role is on its way.
+    pub turn_due: [bool; 4],
+    /// What waits for the disk.
+    pub disk_queue: Vec<DiskWork>,
+    /// Whether the disk's turn is on its way.
+    pub disk_due: bool,
+    /// The journal's writer.
+    pub scribe: Scribe<MemoryDisk>,
+    /// The snapshots' writer.
+    pub keeper: Keeper<MemoryDisk>,
+    /// What waits for the keeper.
+    pub keeping: VecDeque<Keep>,
+    /// Whether the keeper's turn is on its way.
+    pub keep_due: bool,
+    /// What it has seen of others' journals since its start.
+    pub hearsay: Hearsay,
+    /// What it returns in handshakes: that, what its journal remembers, and what others passed on.
+    pub witnessed: BTreeMap<NodeId, BatchNumber>,
+    /// What peers hear of its journal.
+    pub durable: BatchNumber,
+    /// When it started, in microseconds.
+    pub started_us: u64,
+    /// Its own clock is so far ahead of that, in milliseconds.
+    pub ahead_ms: u64,
+    /// Handshakes that its acceptor has not been told of; none once it was told of the first.
+    pub met: Option<Vec<(NodeId, BatchNumber)>>,
+    /// The most that anybody it met had seen of its journal.
+    pub most_witnessed: BatchNumber,
+    /// Where its journal ended, of what peers may have heard.
+    pub recovered: BatchNumber,
+}
+
+/// What one turn of a disk did.
+#[derive(Debug, Default)]
+pub struct DiskTurn {
+    /// What may be said now.
+    pub said: Vec<(NodeId, Message)>,
+    /// Something was said before what it claims was durable.
+    pub premature: bool,
+    /// The disk did not do what it was asked: the node stops.
+    pub error: Option<String>,
+    /// Slots or parts of snapshots that could not be read back.
+    pub unreadable: u64,
+    /// Batches that were written.
+    pub batches: u64,
+}
+
+impl Node {
+    /// A node that has not started, with an empty disk.
+    pub fn new(id: NodeId) -> Node {
+        Node {
+            id,
+            disk: MemoryDisk::new(),
+            incarnation: Incarnation(u128::from(id.0)),
+            life: 0,
+            state: State::Down,
+            wall_off_ms: 0,
+            paused_until_us: 0,
+            stalled_until_us: 0,
+            slowness: 1,
+            claimed: BatchNumber(0),
+            spoiled: false,
+        }
+    }
+
+    /// The node, if it runs.
+    pub fn running(&self) -> Option<&Running> {
+        match &self.state {
+            State::Up(running) => Some(running),
+            State::Down | State::Broken(_) => None,
+        }
+    }
+
+    /// The node, if it runs.
+    pub fn running_mut(&mut self) -> Option<&mut Running> {
+        match &mut self.state {
+            State::Up(running) => Some(running),
+            State::Down | State::Broken(_) => None,
+        }
+    }
+
+    /// Starts it from what its disk holds. Gives the effects of its recovery.
+    ///
+    /// # Errors
+    /// The journal cannot be used, or the disk did not do what it was asked.
+    pub fn start(
+        &mut self,
+        founded: &Founded,
+        settings: &Settings,
+        journal: storage::Settings,
+        seed: u64,
+        now_us: u64,
+    ) -> Result<Dispatch, String> {
+        self.life += 1;
+        let id = self.id;
+        let configuration = &founded.configuration;
+        let mut held = Held::open(&self.disk, journal, seed)?;
+        held.found("synod", id, configuration).map_err(|error| error.to_string())?;
+        let (recovered, journal) = held.into_parts();
+        let durable = recovered.last_batch;
+        let mut effects = Effects::new();
+        let machine = Composite::default();
+        let replica =
+            Replica::recover(id, configuration.clone(), settings, machine, seed, recovered, &mut effects)?;
+        replica.check().map_err(|broken| format!("the journal contradicts itself: {broken}"))?;
+        let witnessed = replica.acceptor.admission().witnessed().clone();
+        let snapshots = Snapshots::new(self.disk.clone());
+        self.state = State::Up(Box::new(Running {
+            replica,
+            mail: Default::default(),
+            turn_due: [false; 4],
+            disk_queue: Vec::new(),
+            disk_due: false,
+            scribe: Scribe::new(id, journal, snapshots),
+            keeper: Keeper::new(self.disk.clone()),
+            keeping: VecDeque::new(),
+            keep_due: false,
+            hearsay: Hearsay::new(),
+            witnessed,
+            durable,
+            started_us: now_us,
+            ahead_ms: 0,
+            met: Some(Vec::new()),
+            most_witnessed: BatchNumber(0),
+            recovered: durable,
+        }));
+        Ok(Dispatch::of(id, &mut effects))
+    }
+
+    /// What it says of itself in a handshake.
+    pub fn hello(&self, founded: &Founded) -> NodeHello {
+        NodeHello {
+            name: format!("n{}", self.id.0),
+            incarnation: self.incarnation,
+            boot: u64::from(self.life),
+            address: format!("127.0.0.1:{}", 7100 + self.id.0),
+            founding: Vec::new(),
+            identity: Some(Identity { node: self.id, ..founded.identity() }),
+        }
+    }
+}
+
+impl Running {
+    /// The node's clock, in milliseconds.
+    pub fn now_ms(&self, now_us: u64) -> u64 {
+        (now_us - self.started_us) / 1000 + self.ahead_ms
+    }
+
+    /// A role takes at most `most` letters as one lot. `seen` is shown each message before the role.
+    pub fn turn(&mut self, own: NodeId, role: Role, most: usize, mut seen: impl FnMut(&Message)) -> Dispatch {
+        let mut effects = Effects::new();
+        let Running { replica, mail, keeping, .. } = self;
+        let mailbox = &mut mail[role as usize];
+        for letter in mailbox.drain(..most.min(mailbox.len())) {
+            match letter {
+                Letter::Message(from, message) => {
+                    seen(&message);
+                    replica.on_message(from, message, &mut effects);
+                }
+                Letter::Tick(now_ms, wall_ms) => match role {
+                    Role::Proposer => replica.proposer.on_tick(now_ms, wall_ms, &mut effects),
+                    Role::Acceptor => {}
+                    Role::Learner => replica.learner.on_tick(now_ms, &mut effects),
+                    Role::Executor => replica.executor.on_tick(now_ms, &mut effects),
+                },
+                Letter::Snapshot(SnapshotWork::Take) => {
+                    keeping.push_back(Keep::Own(Box::new(replica.executor.snapshot())));
+                }
+                Letter::Snapshot(SnapshotWork::Check { upto, bytes }) => {
+                    keeping.push_back(Keep::Check { upto, bytes });
+                }
+                Letter::Install(snapshot, bytes) => {
+                    let upto = snapshot.upto;
+                    if replica.executor.install(*snapshot, &mut effects).is_ok() {
+                        keeping.push_back(Keep::Installed { upto, bytes });
+                    }
+                }
+            }
+        }
+        match role {
+            Role::Proposer => replica.proposer.on_lot_end(&mut effects),
+            Role::Executor => replica.executor.on_lot_end(&mut effects),
+            Role::Acceptor | Role::Learner => {}
+        }
+        Dispatch::of(own, &mut effects)
+    }
+
+    /// Puts mail into the mailboxes.
+    pub fn deliver(&mut self, mail: Mail) {
+        let Mail { acceptor, learner, proposer, executor } = mail;
+        let put = |mailbox: &mut VecDeque<Letter>, from, message| mailbox.push_back(Letter::Message(from, message));
+        acceptor.into_iter().for_each(|(from, message)| put(&mut self.mail[Role::Acceptor as usize], from, message.into()));
+        learner.into_iter().for_each(|(from, message)| put(&mut self.mail[Role::Learner as usize], from, message.into()));
+        proposer.into_iter().for_each(|(from, message)| put(&mut self.mail[Role::Proposer as usize], from, message.into()));
+        executor.into_iter().for_each(|(from, message)| put(&mut self.mail[Role::Executor as usize], from, message.into()));
+    }
+
+    /// Puts a letter into a mailbox.
+    pub fn post(&mut self, role: Role, letter: Letter) {
+        self.mail[role as usize].push_back(letter);
+    }
+
+    /// A packet arrives, as at the router.
+    pub fn receive(&mut self, own: NodeId, from: NodeId, durable: BatchNumber, messages: Vec<Message>) {
+        if let Some(witnessed) = self.hearsay.witness(from, durable) {
+            self.witness(from, durable);
+            self.post(Role::Acceptor, Letter::Message(own, witnessed.into()));
+        }
+        for message in messages {
+            if let Message::Acceptor(AcceptorMessage::Hearsay { batches }) = &message {
+                for (node, batch) in batches.iter().filter(|(node, _)| *node != own) {
+                    self.witness(*node, *batch);
+                }
+            }
+            self.post(Role::of(&message), Letter::Message(from, message));
+        }
+    }
+
+    fn witness(&mut self, node: NodeId, batch: BatchNumber) {
+        let seen = self.witnessed.entry(node).or_default();
+        *seen = (*seen).max(batch);
+    }
+
+    /// A handshake with a peer that has seen so much of this node's journal, as at the host.
+    pub fn greet(&mut self, own: NodeId, peer: NodeId, witnessed: BatchNumber, members: usize) {
+        let Some(met) = &mut self.met else { return self.tell_greeted(own, peer, witnessed) };
+        met.push((peer, witnessed));
+        let mut all: Vec<NodeId> = met.iter().map(|(peer, _)| *peer).collect();
+        all.sort_unstable();
+        all.dedup();
+        if all.len() + 1 >= members {
+            self.greet_all(own);
+        }
+    }
+
+    /// Tells the acceptor of everyone met so far, whoever has seen the most of our journal first.
+    pub fn greet_all(&mut self, own: NodeId) {
+        let mut met = self.met.take().unwrap_or_default();
+        met.sort_by_key(|(_, witnessed)| std::cmp::Reverse(*witnessed));
+        for (peer, witnessed) in met {
+            self.tell_greeted(own, peer, witnessed);
+        }
+    }
+
+    fn tell_greeted(&mut self, own: NodeId, peer: NodeId, witnessed: BatchNumber) {
+        self.most_witnessed = self.most_witnessed.max(witnessed);
+        let greeted = AcceptorMessage::Greeted { peer, witnessed, durable: self.durable };
+        self.post(Role::Acceptor, Letter::Message(own, greeted.into()));
+    }
+
+    /// The disk does everything that waits for it; or, with nothing to do for a while, seals.
+    pub fn disk_turn(&mut self, disk: &MemoryDisk) -> DiskTurn {
+        let lot = std::mem::take(&mut self.disk_queue);
+        let idle = lot.is_empty();
+        let binding = lot.iter().any(|work| matches!(work, DiskWork::Sync { records, .. } if !records.is_empty()));
+        let commits = self.scribe.journal().commits();
+        let mut ear = Ear {
+            disk,
+            durable: self.durable,
+            commits,
+            commits_needed: commits + u64::from(binding),
+            turn: DiskTurn::default(),
+        };
+        let done = if idle { self.scribe.idle(&mut ear) } else { self.scribe.perform(lot, &mut ear) };
+        let Ear { durable, mut turn, .. } = ear;
+        self.durable = durable;
+        turn.error = done.err().map(|error| error.to_string());
+        turn.batches = self.scribe.journal().commits() - commits;
+        turn
+    }
+
+    /// The keeper does one thing.
+    ///
+    /// # Errors
+    /// The disk did not do what it was asked: the node stops.
+    pub fn keep_turn(&mut self, own: NodeId) -> Result<(), String> {
+        let Some(work) = self.keeping.pop_front() else { return Ok(()) };
+        for kept in self.keeper.perform(work).map_err(|error| error.to_string())? {
+            match kept {
+                Kept::Saved(message) => self.post(Role::Executor, Letter::Message(own, message.into())),
+                Kept::Disk(work) => self.disk_queue.push(work),
+                Kept::Install { snapshot, bytes } => self.post(Role::Executor, Letter::Install(snapshot, bytes)),
+                Kept::Malformed => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A spare segment is made aside, if the journal wants one.
+    ///
+    /// # Errors
+    /// The disk did not do what it was asked: the node stops.
+    pub fn make_spare(&mut self) -> Result<(), String> {
+        if let Some(task) = self.scribe.journal_mut().spare_task() {
+            let spare = task.run().map_err(|error| error.to_string())?;
+            self.scribe.journal_mut().add_spare(spare);
+        }
+        Ok(())
+    }
+
+    /// Time passes for every role and the router.
+    pub fn tick(&mut self, now_ms: u64, wall_ms: u64) -> Option<AcceptorMessage> {
+        for role in [Role::Proposer, Role::Learner, Role::Executor] {
+            self.post(role, Letter::Tick(now_ms, wall_ms));
+        }
+        self.hearsay.on_tick(now_ms)
+    }
+}
+
+/// How long a node waits to meet all members before it votes with a quorum of them, in microseconds.
+pub const MEETING_US: u64 = MEETING_MS * 1000;
+
+struct Ear<'a> {
+    disk: &'a MemoryDisk,
+    durable: BatchNumber,
+    commits: u64,
+    /// So many must be there before anything of this lot is said.
+    commits_needed: u64,
+    turn: DiskTurn,
+}
+
+impl Listener<MemoryDisk> for Ear<'_> {
+    fn durable(&mut self, journal: &Journal<MemoryDisk>) {
+        self.durable = journal.last_batch();
+        self.commits = journal.commits();
+    }
+
+    fn say(&mut self, messages: Vec<(NodeId, Message)>) {
+        let claims = |message: &Message| {
+            matches!(
+                message,
+                Message::Proposer(ProposerMessage::Promise(_))
+                    | Message::Learner(LearnerMessage::Accepted(_))
+                    | Message::Acceptor(AcceptorMessage::Prepare(_))
+            )
+        };
+        if messages.iter().any(|(_, message)| claims(message)) {
+            let durable = self.commits >= self.commits_needed && self.disk.unsynced("journal-") == 0;
+            self.turn.premature |= !durable;
+        }
+        self.turn.said.extend(messages);
+    }
+
+    fn unreadable(&mut self, _: String) {
+        self.turn.unreadable += 1;
+    }
+}
+
+/// What a role hears that a client is attached.
+pub fn detach(client: crate::paxos::ClientId) -> Message {
+    ExecutorMessage::Detach { client }.into()
+}

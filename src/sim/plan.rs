@@ -1,0 +1,215 @@
+//! A run, before it begins: everything about it follows from a seed and a few wishes, and can be written down.
+//!
+//! Which kinds of fault a run has, and how hard they strike, differs from seed to seed (a swarm): a world in which
+//! everything goes wrong at once hides what goes wrong alone.
+
+use std::fmt;
+
+use super::faults::{FaultKind, FaultSet, Planned, Target};
+use crate::paxos::Settings;
+use crate::paxos::dice::{Dice, mix};
+use crate::storage;
+
+/// What a person may wish for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wishes {
+    /// How many nodes; chosen by the seed if not given.
+    pub nodes: Option<u32>,
+    /// Which faults may happen. Each seed takes some of them.
+    pub faults: FaultSet,
+}
+
+impl Default for Wishes {
+    fn default() -> Wishes {
+        Wishes { nodes: None, faults: FaultSet::ALL }
+    }
+}
+
+/// A run, before it begins.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// Decides everything that is not written down here.
+    pub seed: u64,
+    /// How many nodes.
+    pub nodes: u32,
+    /// The nodes' limits and times.
+    pub settings: Settings,
+    /// The sizes of their journals.
+    pub journal: storage::Settings,
+    /// What the network does at any time.
+    pub network: Network,
+    /// What the clients do.
+    pub clients: Clients,
+    /// For how long faults may happen, in microseconds.
+    pub length_us: u64,
+    /// What goes wrong when, in order.
+    pub faults: Vec<Planned>,
+}
+
+/// What the network does at any time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Network {
+    /// How many of 1000 packets are lost.
+    pub loss: u64,
+    /// How many of 1000 packets arrive twice.
+    pub duplicate: u64,
+    /// A packet takes at least so long, in microseconds.
+    pub least_us: u64,
+    /// And up to so much longer, at random: packets overtake each other.
+    pub spread_us: u64,
+    /// How many of 1000 packets take ten times as long.
+    pub late: u64,
+}
+
+/// What the clients do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Clients {
+    /// How many there are.
+    pub count: u32,
+    /// How many operations each has under way at most.
+    pub in_flight: u32,
+    /// How many operations all of them begin at most.
+    pub operations: u32,
+    /// How long a client thinks between two, at most, in microseconds.
+    pub think_us: u64,
+    /// How many keys there are.
+    pub keys: u32,
+    /// How many of 10 operations are reads.
+    pub reads: u64,
+    /// How long a client waits for an outcome, in milliseconds.
+    pub deadline_ms: u64,
+}
+
+impl Plan {
+    /// The plan of a seed.
+    pub fn new(seed: u64, wishes: &Wishes) -> Plan {
+        let mut dice = Dice::new(mix(seed ^ 0x706C_616E));
+        let nodes = wishes.nodes.unwrap_or_else(|| pick(&mut dice, &[3, 3, 3, 3, 5, 5, 5, 1, 2, 4]));
+        let mut faults = FaultSet::NONE;
+        for kind in wishes.faults.kinds() {
+            if dice.below(3) > 0 {
+                faults = faults.with(kind);
+            }
+        }
+        let settings = Settings {
+            window: pick(&mut dice, &[1, 2, 8, 64]),
+            batch: pick(&mut dice, &[1, 3, 16, 4096]),
+            snapshot_slots: pick(&mut dice, &[u64::MAX, 4, 12, 40]),
+            ..Settings::default()
+        };
+        let journal = storage::Settings {
+            segment_bytes: pick(&mut dice, &[8 << 10, 16 << 10, 64 << 10]),
+            first_segment_bytes: pick(&mut dice, &[8 << 10, 16 << 10]),
+            spares: pick(&mut dice, &[0, 1, 2]),
+        };
+        let slow = faults.has(FaultKind::Delay);
+        let network = Network {
+            loss: if faults.has(FaultKind::Loss) { dice.below(120) } else { 0 },
+            duplicate: if faults.has(FaultKind::Duplicate) { dice.below(150) } else { 0 },
+            least_us: if slow { 50 + dice.below(15_000) } else { 50 + dice.below(300) },
+            spread_us: match (faults.has(FaultKind::Reorder), slow) {
+                (true, true) => dice.below(40_000),
+                (true, false) => dice.below(3_000),
+                (false, _) => 0,
+            },
+            late: if slow { dice.below(30) } else { 0 },
+        };
+        let clients = Clients {
+            count: pick(&mut dice, &[1, 2, 3, 5]),
+            in_flight: pick(&mut dice, &[1, 2, 4]),
+            operations: 60 + dice.below(120) as u32,
+            think_us: pick(&mut dice, &[2_000, 20_000, 100_000]),
+            keys: pick(&mut dice, &[1, 3, 6]),
+            reads: pick(&mut dice, &[2, 4, 6]),
+            deadline_ms: pick(&mut dice, &[400, 1_500, 5_000]),
+        };
+        let length_us = 1_000_000 + dice.below(3_000_000);
+        let mut plan = Plan { seed, nodes, settings, journal, network, clients, length_us, faults: Vec::new() };
+        plan.faults = schedule(&mut dice, faults, &plan);
+        plan
+    }
+
+    /// The quorum's size.
+    pub fn quorum(&self) -> u32 {
+        self.nodes / 2 + 1
+    }
+
+    /// For how many nodes the disk may do more than a disk should: a minority.
+    pub fn spoilable(&self) -> u32 {
+        self.nodes - self.quorum()
+    }
+}
+
+/// What goes wrong when: each kind that the seed has, a few times, in any order.
+fn schedule(dice: &mut Dice, faults: FaultSet, plan: &Plan) -> Vec<Planned> {
+    let rates = [FaultKind::Loss, FaultKind::Duplicate, FaultKind::Reorder, FaultKind::Delay];
+    let mut kinds: Vec<FaultKind> = faults.kinds().filter(|kind| !rates.contains(kind)).collect();
+    if plan.nodes == 1 {
+        // One node has no peers to be cut off from, and nobody that remembers what its disk forgets.
+        kinds.retain(|kind| !kind.may_spoil() && kind.group() != "partition" && *kind != FaultKind::Clog);
+    }
+    if kinds.is_empty() {
+        return Vec::new();
+    }
+    let every_us = pick(dice, &[60_000, 150_000, 400_000]);
+    let mut planned = Vec::new();
+    let mut at_us = dice.below(every_us * 2);
+    while at_us < plan.length_us {
+        let kind = kinds[dice.below(kinds.len() as u64) as usize];
+        let node = dice.below(u64::from(plan.nodes)) as u32;
+        let target = if dice.below(3) == 0 { Target::LeaderOr(node) } else { Target::Node(node) };
+        let for_us = match kind {
+            FaultKind::Kill | FaultKind::PowerLoss => pick(dice, &[1_000, 50_000, 500_000]),
+            FaultKind::FullDisk | FaultKind::FailedSync => 20_000 + dice.below(300_000),
+            FaultKind::ClientMoves | FaultKind::ClientReturns | FaultKind::ClockJump => 0,
+            kind if kind.group() == "damage" => 10_000 + dice.below(400_000),
+            _ => pick(dice, &[30_000, 300_000, 1_200_000]) + dice.below(200_000),
+        };
+        planned.push(Planned { at_us, for_us, kind, target, chance: dice.roll() });
+        at_us += 1 + dice.below(every_us * 2);
+    }
+    planned
+}
+
+fn pick<T: Copy>(dice: &mut Dice, choices: &[T]) -> T {
+    choices[dice.below(choices.len() as u64) as usize]
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Plan { seed, nodes, settings, journal, network, clients, length_us, faults } = self;
+        let snapshots = match settings.snapshot_slots {
+            u64::MAX => "no snapshots".to_owned(),
+            slots => format!("a snapshot every {slots} slots"),
+        };
+        writeln!(
+            f,
+            "seed {seed}: {nodes} nodes, window {}, batch {}, {snapshots}, segments of {} KiB",
+            settings.window,
+            settings.batch,
+            journal.segment_bytes >> 10
+        )?;
+        writeln!(
+            f,
+            "network: {} to {} us, of 1000 packets {} lost, {} twice, {} late",
+            network.least_us,
+            network.least_us + network.spread_us,
+            network.loss,
+            network.duplicate,
+            network.late
+        )?;
+        writeln!(
+            f,
+            "clients: {} with {} under way, {} operations on {} keys, {} of 10 read, thinking up to {} us, deadline {} ms",
+            clients.count,
+            clients.in_flight,
+            clients.operations,
+            clients.keys,
+            clients.reads,
+            clients.think_us,
+            clients.deadline_ms
+        )?;
+        write!(f, "faults within {} ms: {}", length_us / 1000, faults.len())?;
+        faults.iter().try_for_each(|fault| write!(f, "\n{fault}"))
+    }
+}
