@@ -563,7 +563,7 @@ fn start_roles<M: StateMachine + Unpin>(
     )?;
     replica.check().map_err(|broken| format!("the journal contradicts itself: {broken}"))?;
     for (node, batch) in replica.acceptor.admission().witnessed() {
-        setup.registry.witness(*node, *batch);
+        setup.registry.remember(*node, *batch);
     }
 
     let name = &setup.about.name;

@@ -326,8 +326,7 @@ async fn run<M: StateMachine + Unpin>(
     hello.check().map_err(NodeError::Options)?;
     let book_file = options.data.join(BOOK);
     let book = book(&options, &address, address_file::load(&book_file));
-    let registry =
-        Registry::new(options.cookie.clone(), &options.cluster, hello, founding, founded.clone(), BTreeMap::new());
+    let registry = Registry::new(options.cookie.clone(), &options.cluster, hello, founding, founded.clone());
     let staged = match &trouble {
         Some(trouble) => {
             log::error!("{}: {trouble}", options.name);

@@ -2,7 +2,7 @@
 //!
 //! Handshakes run beside the node's actors, so this is shared and locked; each lock is held for a few instructions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::net::cookie::Cookie;
@@ -23,7 +23,7 @@ pub struct Registry {
 
 struct Inner {
     standing: Standing,
-    witnessed: BTreeMap<NodeId, BatchNumber>,
+    witnessed: BTreeMap<NodeId, Witnessed>,
     /// Whose links are up, by name: the start that they belong to, and how many there are.
     present: BTreeMap<String, (u64, usize)>,
 }
@@ -43,14 +43,13 @@ impl Registry {
         hello: NodeHello,
         founding: Option<Founding>,
         founded: Option<Founded>,
-        witnessed: BTreeMap<NodeId, BatchNumber>,
     ) -> Registry {
         let standing = match (founded, founding) {
             (Some(founded), _) => Standing::Founded(founded),
             (None, Some(founding)) => Standing::Founding(founding),
             (None, None) => Standing::Broken,
         };
-        let inner = Mutex::new(Inner { standing, witnessed, present: BTreeMap::new() });
+        let inner = Mutex::new(Inner { standing, witnessed: BTreeMap::new(), present: BTreeMap::new() });
         Registry { cookie, cluster: cluster.to_owned(), hello, inner }
     }
 
@@ -75,11 +74,16 @@ impl Registry {
         }
     }
 
-    /// A peer told how far its journal is durable.
-    pub fn witness(&self, node: NodeId, batch: BatchNumber) {
+    /// A peer told, itself or through another one, how far its journal is durable in this start.
+    pub fn witness(&self, node: NodeId, boot: u64, batch: BatchNumber) {
+        self.inner().witnessed.entry(node).or_default().note(boot, batch);
+    }
+
+    /// Our own journal says what we saw before our start.
+    pub fn remember(&self, node: NodeId, batch: BatchNumber) {
         let mut inner = self.inner();
-        let seen = inner.witnessed.entry(node).or_default();
-        *seen = (*seen).max(batch);
+        let witnessed = inner.witnessed.entry(node).or_default();
+        witnessed.earlier = witnessed.earlier.max(batch);
     }
 
     /// A link from this peer is up for as long as the answer lives. Meanwhile another process that comes under its name,
@@ -94,6 +98,42 @@ impl Registry {
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().expect("no holder of this lock panics")
+    }
+}
+
+/// What was seen of one peer's journal, start by start.
+///
+/// A node that comes back asks what was seen of it *before*. What others passed on of the very start that asks must not
+/// count, or an honest node looks as if it had lost what it wrote only since:
+///
+/// ```text
+/// n1 is suspended      n3 restarts at batch 15, n2 and n3 go on: n3 is at batch 30
+/// n1 goes on, hears from n2 of batch 30, and only then meets n3, whose journal ended at 15
+/// ```
+#[derive(Debug, Default)]
+struct Witnessed {
+    /// In starts that are not told apart any more.
+    earlier: BatchNumber,
+    /// In each of the latest starts, the one heard of last at the end.
+    starts: VecDeque<(u64, BatchNumber)>,
+}
+
+impl Witnessed {
+    fn note(&mut self, boot: u64, batch: BatchNumber) {
+        let known = self.starts.iter().position(|(known, _)| *known == boot);
+        let held = known.and_then(|index| self.starts.remove(index)).map_or(BatchNumber(0), |(_, held)| held);
+        self.starts.push_back((boot, held.max(batch)));
+        if self.starts.len() > MOST_STARTS
+            && let Some((_, batch)) = self.starts.pop_front()
+        {
+            self.earlier = self.earlier.max(batch);
+        }
+    }
+
+    /// The highest batch of any start but this one.
+    fn before(&self, boot: u64) -> BatchNumber {
+        let others = self.starts.iter().filter(|(other, _)| *other != boot);
+        others.fold(self.earlier, |highest, (_, batch)| highest.max(*batch))
     }
 }
 
@@ -153,6 +193,40 @@ impl Admission for Registry {
 
     fn witnessed(&self, peer: &NodeHello) -> BatchNumber {
         let number = self.number(peer);
-        number.and_then(|node| self.inner().witnessed.get(&node).copied()).unwrap_or_default()
+        number.and_then(|node| self.inner().witnessed.get(&node).map(|seen| seen.before(peer.boot))).unwrap_or_default()
+    }
+}
+
+/// How many starts of one peer are told apart: more than can have been heard of since it was met last.
+const MOST_STARTS: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rule_4_a_node_that_comes_back_hears_what_was_seen_of_its_earlier_starts_only() {
+        let mut witnessed = Witnessed { earlier: BatchNumber(12), ..Witnessed::default() };
+        assert_eq!(witnessed.before(1), BatchNumber(12), "what our journal says is from before, whoever asks");
+        witnessed.note(1, BatchNumber(15));
+        witnessed.note(1, BatchNumber(14));
+        assert_eq!(witnessed.before(1), BatchNumber(12));
+        assert_eq!(witnessed.before(2), BatchNumber(15));
+        // Others pass on what the second start wrote before it has met us: no reason to doubt it.
+        witnessed.note(2, BatchNumber(30));
+        assert_eq!(witnessed.before(2), BatchNumber(15));
+        // What they pass on late of the first one counts for the second, and nothing is hidden by the higher number.
+        witnessed.note(1, BatchNumber(16));
+        assert_eq!(witnessed.before(2), BatchNumber(16));
+        assert_eq!(witnessed.before(3), BatchNumber(30));
+    }
+
+    #[test]
+    fn starts_that_are_not_told_apart_any_more_count_for_every_later_one() {
+        let mut witnessed = Witnessed::default();
+        (1..100).for_each(|boot| witnessed.note(boot, BatchNumber(boot)));
+        assert!(witnessed.starts.len() <= MOST_STARTS);
+        assert_eq!(witnessed.before(99), BatchNumber(98));
+        assert_eq!(witnessed.before(100), BatchNumber(99));
     }
 }

@@ -36,10 +36,11 @@ pub struct Router {
     own: NodeId,
     mailboxes: Rc<OnceCell<Mailboxes>>,
     peers: BTreeMap<NodeId, Addr<Peer>>,
-    witnessed: BTreeMap<NodeId, BatchNumber>,
+    /// Of the latest start that a peer was heard in: which one, and the highest batch.
+    witnessed: BTreeMap<NodeId, (u64, BatchNumber)>,
     registry: Arc<Registry>,
     /// What was passed on last, and when to pass on more.
-    told: BTreeMap<NodeId, BatchNumber>,
+    told: BTreeMap<NodeId, (u64, BatchNumber)>,
     hearsay_at_ms: u64,
 }
 
@@ -76,7 +77,7 @@ impl Handler<Tick> for Router {
         }
         self.hearsay_at_ms = tick.now_ms + HEARSAY_MS;
         self.told = self.witnessed.clone();
-        let batches: Vec<_> = self.told.iter().map(|(node, batch)| (*node, *batch)).collect();
+        let batches: Vec<_> = self.told.iter().map(|(node, (boot, batch))| (*node, *boot, *batch)).collect();
         let hearsay: Message = AcceptorMessage::Hearsay { batches }.into();
         self.handle(Outgoing(self.peers.keys().map(|peer| (*peer, hearsay.clone())).collect()), ctx);
     }
@@ -117,18 +118,24 @@ impl Handler<InboundLot> for Router {
     type Result = ();
 
     fn handle(&mut self, lot: InboundLot, _: &mut Self::Context) {
-        let InboundLot { from, durable, envelopes } = lot;
+        let InboundLot { from, boot, durable, envelopes } = lot;
         let mut local = Sorted::default();
         let seen = self.witnessed.entry(from).or_default();
-        if durable > *seen {
-            *seen = durable;
-            self.registry.witness(from, durable);
+        if seen.0 != boot {
+            *seen = (boot, BatchNumber(0));
+        }
+        if durable > seen.1 {
+            seen.1 = durable;
+            self.registry.witness(from, boot, durable);
             local.push(self.own, AcceptorMessage::Witnessed { peer: from, batch: durable }.into());
         }
-        for envelope in envelopes.into_iter().filter(|envelope| envelope.to == self.own) {
-            if let Message::Acceptor(AcceptorMessage::Hearsay { batches }) = &envelope.message {
-                let others = batches.iter().filter(|(node, _)| *node != self.own);
-                others.for_each(|(node, batch)| self.registry.witness(*node, *batch));
+        for mut envelope in envelopes.into_iter().filter(|envelope| envelope.to == self.own) {
+            if let Message::Acceptor(AcceptorMessage::Hearsay { batches }) = &mut envelope.message {
+                batches.retain(|(node, _, _)| *node != self.own);
+                batches.iter().for_each(|(node, boot, batch)| self.registry.witness(*node, *boot, *batch));
+                // The journal does not tell starts apart. So it gets only what belongs to one that we have heard from
+                // ourselves: that one has met us, and takes no later number for one from before itself.
+                batches.retain(|(node, boot, _)| self.witnessed.get(node).is_some_and(|(heard, _)| heard == boot));
             }
             local.push(from, envelope.message);
         }

@@ -15,6 +15,8 @@ use crate::paxos::{BatchNumber, Envelope, NodeId};
 pub struct InboundLot {
     /// The sender.
     pub from: NodeId,
+    /// Which start of the sender this is.
+    pub boot: u64,
     /// The highest batch that is durable in the sender's journal.
     pub durable: BatchNumber,
     /// The messages, in order; none if the sender only gave a sign of life.
@@ -111,6 +113,6 @@ impl Sender {
             let dropped = count - envelopes.len();
             log::warn!("dropped {dropped} messages of `{}`: not its own, or not for others to say", self.peer.name);
         }
-        Some(InboundLot { from, durable, envelopes })
+        Some(InboundLot { from, boot: self.peer.boot, durable, envelopes })
     }
 }
