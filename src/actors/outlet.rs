@@ -180,3 +180,6 @@ impl Outlet {
         self.snapshots.get().expect("filled in with the mailboxes").do_send(work);
     }
 }
+
+#[cfg(test)]
+mod tests;
