@@ -145,3 +145,82 @@ impl Handler<InboundLot> for Router {
 
 /// How often what was seen of the peers' journals is passed on.
 const HEARSAY_MS: u64 = 200;
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+    use super::*;
+    use crate::actors::role::Lot;
+    use crate::net::cookie::Cookie;
+    use crate::net::identity::NodeHello;
+    use crate::paxos::Incarnation;
+
+    /// Hears what the acceptor is told.
+    struct Ear(UnboundedSender<Vec<(NodeId, AcceptorMessage)>>);
+
+    impl Actor for Ear {
+        type Context = Context<Ear>;
+    }
+
+    impl Handler<Lot<AcceptorMessage>> for Ear {
+        type Result = ();
+
+        fn handle(&mut self, Lot(messages): Lot<AcceptorMessage>, _: &mut Context<Ear>) {
+            self.0.send(messages).expect("the test listens");
+        }
+    }
+
+    /// Has no ear for the others.
+    struct Deaf;
+
+    impl Actor for Deaf {
+        type Context = Context<Deaf>;
+    }
+
+    impl<T: 'static> Handler<Lot<T>> for Deaf {
+        type Result = ();
+
+        fn handle(&mut self, _: Lot<T>, _: &mut Context<Deaf>) {}
+    }
+
+    #[actix::test]
+    async fn rule_4_what_others_pass_on_is_journaled_only_of_a_start_that_was_heard_from() {
+        let (sender, mut heard) = unbounded_channel();
+        let deaf = Deaf.start();
+        let mailboxes = Mailboxes {
+            proposer: deaf.clone().recipient(),
+            acceptor: Ear(sender).start().recipient(),
+            learner: deaf.clone().recipient(),
+            executor: deaf.recipient(),
+        };
+        let hello = NodeHello {
+            boot: 1,
+            name: "n1".into(),
+            incarnation: Incarnation(1),
+            address: "127.0.0.1:1".into(),
+            founding: vec![],
+            identity: None,
+        };
+        let registry = Registry::new(Cookie::new("secret").expect("some text"), "synod", hello, None, None);
+        let own = NodeId(1);
+        let router = Router::new(own, Rc::new(OnceCell::from(mailboxes)), Arc::new(registry)).start();
+        let mut hears = async |from: u32, durable: u64, passed_on: Vec<(u32, u64, u64)>| {
+            let batch = |(node, boot, batch)| (NodeId(node), boot, BatchNumber(batch));
+            let message = AcceptorMessage::Hearsay { batches: passed_on.into_iter().map(batch).collect() }.into();
+            let envelope = Envelope { group: GroupId(0), from: NodeId(from), to: own, message };
+            let (from, boot, durable) = (NodeId(from), u64::from(from) * 10, BatchNumber(durable));
+            router.do_send(InboundLot { from, boot, durable, envelopes: vec![envelope] });
+            heard.recv().await.expect("the acceptor is told")
+        };
+        let witnessed =
+            |peer: u32, batch: u64| (own, AcceptorMessage::Witnessed { peer: NodeId(peer), batch: BatchNumber(batch) });
+        let hearsay =
+            |from: u32, batches: Vec<(NodeId, u64, BatchNumber)>| (NodeId(from), AcceptorMessage::Hearsay { batches });
+        // n3's start 30 has not been heard from: it has not met us either, and may ask us only later what was seen of it.
+        assert_eq!(hears(2, 4, vec![(3, 30, 9), (1, 1, 7)]).await, [witnessed(2, 4), hearsay(2, vec![])]);
+        assert_eq!(hears(3, 8, vec![]).await, [witnessed(3, 8), hearsay(3, vec![])]);
+        let of_this_start = vec![(NodeId(3), 30, BatchNumber(10))];
+        assert_eq!(hears(2, 4, vec![(3, 30, 10), (3, 31, 12)]).await, [hearsay(2, of_this_start)]);
+    }
+}
