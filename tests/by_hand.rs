@@ -90,8 +90,13 @@ fn a_minority_says_so_within_the_deadline_and_a_majority_serves_again() {
         _ => put.failed(3, "outcome unknown: "),
     };
     three.home.run(&[&["get", "k"], &connect[..]].concat()).failed(1, "not done: ");
-    let leader = three.home.run(&[&["leader"], &connect[..]].concat());
+    let asked = Instant::now();
+    let leader = three.home.run(&["leader", "--connect", &three.nodes[0].address, "--deadline", "60"]);
     assert_eq!(leader.code, Some(1), "{leader:?}");
+    for said in ["nobody leads: n1 answers; ", "n2 is down: ", "n3 is down: ", "; it takes 2 of 3\n"] {
+        assert!(leader.out.contains(said), "`{said}` is not in {leader:?}");
+    }
+    assert!(asked.elapsed() < Duration::from_secs(20), "it did not wait for its deadline of 60 s");
     assert!(began.elapsed() < Duration::from_secs(15), "three deadlines of 1.5 s took {:?}", began.elapsed());
     assert_eq!(three.home.run(&[&["get", "k", "--local"], &connect[..]].concat()).done(), "v\n");
     let nodes = three.run(&["nodes"]).done();
@@ -161,5 +166,84 @@ fn a_damaged_journal_is_named_and_the_node_stays_up_without_a_vote() {
     let status = home.run(&[&["status"], &connect[..]].concat()).done();
     let name = journal.file_name().expect("a name").to_string_lossy().into_owned();
     assert!(status.contains("n1 does not vote: ") && status.contains(&name), "{status}");
-    assert_eq!(home.run(&[&["put", "k", "v"], &connect[..]].concat()).code, Some(1));
+    let connect = ["--connect", node.address.as_str(), "--deadline", "300"];
+    for words in [&["put", "k", "v"][..], &["get", "k1"], &["get", "k1", "--local"]] {
+        home.run(&[words, &connect[..]].concat()).failed(1, &name);
+    }
+    home.run(&[&["connect", "n2@127.0.0.1:9"], &connect[..]].concat()).failed(1, "n1 cannot use its journal");
+    node.says(&name);
+}
+
+#[test]
+fn a_nodes_own_terminal_tells_of_the_founding_and_of_leaders_and_of_little_else() {
+    let home = Home::new();
+    let start = |name: &str| home.start(&["--name", name, "--listen", "127.0.0.1:0", "--voters", "n1,n2"]);
+    let (n1, n2) = (start("n1"), start("n2"));
+    assert_eq!(n1.says("waits"), ["n1: waits for founders: n2"]);
+    let connect = ["--connect", n1.address.as_str(), "--deadline", "20"];
+    home.run(&[&["connect", &format!("n2@{}", n2.address)], &connect[..]].concat()).done();
+    let leader = home.run(&[&["leader"], &connect[..]].concat()).done();
+    let mut said = n1.says(" in ballot ");
+    assert!(said[0].starts_with("n1: founded cluster ") && said[0].ends_with(" of n1, n2"), "{said:?}");
+    let ballot = leader.trim_end().split_once(" leads ").expect("who leads").1;
+    while !said.iter().any(|line| line.ends_with(ballot)) {
+        said.extend(n1.says(""));
+    }
+    home.run(&[&["put", "k", "v"], &connect[..]].concat()).done();
+    said.extend(n1.has_said());
+    assert!(said[1..].iter().all(|line| line.contains(" lead")), "nothing else is news: {said:#?}");
+}
+
+#[test]
+fn a_command_to_a_node_that_cannot_serve_is_answered_at_once_with_the_reason() {
+    let home = Home::new();
+    let began = Instant::now();
+    let node = home.start(&["--name", "n1", "--listen", "127.0.0.1:0", "--voters", "n1,n2,n3"]);
+    let connect = ["--connect", node.address.as_str(), "--deadline", "300"];
+    let run = |words: &[&str]| home.run(&[words, &connect[..]].concat());
+    let why = "n1 is founding: waits to meet the other founders once: n2, n3 (no address is known: `connect";
+    for words in [&["put", "k", "v"][..], &["get", "k"], &["scan"], &["get", "k", "--local", "n1"], &["propose", "x"]] {
+        run(words).failed(1, why);
+    }
+    assert!(run(&["leader"]).out.contains("n1 does not vote: waits to meet the other founders"), "why nobody leads");
+    let script =
+        home.run_with(&["repl", "--connect", &node.address, "--deadline", "300"], "# first\n\nput k v\nfrob\n");
+    let errors: Vec<&str> = script.errors.lines().collect();
+    assert!(errors[0].starts_with("error: line 3: not done: n1 is founding"), "{script:?}");
+    assert!(errors[1].starts_with("error: line 4: there is no command 'frob'"), "{script:?}");
+    assert!(began.elapsed() < Duration::from_secs(120), "nobody waited for a deadline of 300 s");
+}
+
+#[test]
+fn a_wiped_folder_says_that_the_others_refuse_it_and_what_can_be_done() {
+    let mut three = Three::start();
+    three.run(&["put", "k", "v"]).done();
+    let address = three.nodes[2].address.clone();
+    three.nodes[2].kill();
+    std::fs::rename(three.home.path("n3.data"), three.home.path("n3.old")).expect("a folder");
+    let first = format!("n1={}", three.nodes[0].address);
+    let second = format!("n2={}", three.nodes[1].address);
+    let words = ["--name", "n3", "--listen", &address, "--peer", &first, "--peer", &second];
+    three.nodes[2] = three.home.start(&words);
+    let why = "`n3` came with another data folder than the cluster knows";
+    let status = || three.home.run(&["status", "n3", "--connect", &address, "--deadline", "20"]).done();
+    let status = until(status, |status| status.matches(why).count() > 1);
+    assert!(status.contains("n3 does not vote: waits to meet the other founders once: "), "{status}");
+    assert!(status.contains("put its old folder back; without it"), "{status}");
+    three.nodes[2].says(why);
+    three.nodes[0].says(why);
+    three.nodes[2].kill();
+    std::fs::remove_dir_all(three.home.path("n3.data")).expect("a folder");
+    std::fs::rename(three.home.path("n3.old"), three.home.path("n3.data")).expect("a folder");
+    three.nodes[2] = three.home.start(&["--name", "n3", "--listen", &address]);
+    until(|| three.run(&["get", "k", "--local", "n3"]), |ran| ran.out == "v\n");
+}
+
+#[test]
+fn a_node_says_where_it_listens_and_what_it_advertises() {
+    let home = Home::new();
+    let node = home.start(&["--name", "n1", "--alone", "--listen", "127.0.0.1:0", "--advertise", "localhost:1"]);
+    let said = format!("n1 listening on {}, advertised as localhost:1 (process {})", node.address, node.child.id());
+    assert_eq!(node.ready, said);
+    home.run(&["put", "k", "v", "--connect", &node.address, "--deadline", "20"]).done();
 }

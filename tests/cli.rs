@@ -36,7 +36,7 @@ fn usage(words: &[&str], because: &str) {
 #[test]
 fn what_makes_no_command_is_a_usage_error_that_names_the_mend() {
     usage(&["frobnicate"], "there is no command 'frobnicate'; `help` lists the commands");
-    usage(&["put", "k"], "<VALUE>");
+    usage(&["put", "k"], "VALUE is missing; usage: synod put KEY VALUE");
     usage(&["put", "k", "v", "w"], "'w'");
     usage(&["put", "k", "-v"], "'-- -v'");
     usage(&["get", "k", "--connect", "localhost"], "the port is missing");
@@ -51,6 +51,33 @@ fn what_makes_no_command_is_a_usage_error_that_names_the_mend() {
     usage(&["fail", "n1"], "there is no command 'fail'");
     usage(&["demo", "--nodes", "0"], "--nodes");
     usage(&["completions", "abacus"], "bash");
+}
+
+#[test]
+fn with_json_a_usage_error_is_an_object_too() {
+    for words in [&["frobnicate", "--json"][..], &["put", "k", "--json"], &["repl", "--json", "--deadline", "0"]] {
+        let output = run(words);
+        assert_eq!(output.status.code(), Some(2), "{words:?}");
+        let object: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+        assert_eq!(object["exit"], 2, "{object}");
+        let errors = text(&output.stderr);
+        assert_eq!(errors.trim_end(), format!("error: {}", object["error"].as_str().expect("a sentence")));
+    }
+    let value = run(&["put", "k", "v", "w", "--", "--json"]);
+    assert_eq!(text(&value.stdout), "", "a value is no wish");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_cannot_be_written_is_an_error_and_says_so() {
+    let home = tempfile::tempdir().expect("a temporary folder");
+    for words in [&["completions", "bash"][..], &["--help"], &["leader", "--json", "--connect", "127.0.0.1:1"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("a device that is full");
+        let output = synod(home.path()).args(words).stdout(full).output().expect("the program runs");
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{words:?}: {errors}");
+        assert!(errors.contains("error: cannot write to standard output: "), "{errors}");
+    }
 }
 
 #[test]
@@ -119,7 +146,9 @@ fn help_and_version_are_no_errors() {
     ] {
         assert!(list.lines().any(|line| line.trim_start().starts_with(command)), "{command} is missing in:\n{list}");
         let help = text(&run(&["help", command]).stdout);
-        assert!(help.contains("Example"), "{help}");
+        assert!(help.contains(&format!("Usage: synod {command}")), "{help}");
+        assert!(help.contains(&format!("\n  synod {command}")), "an example, as it is typed: {help}");
+        assert_eq!(text(&run(&[command, "--help"]).stdout), help);
     }
 }
 

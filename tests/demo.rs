@@ -103,3 +103,33 @@ fn the_nodes_end_with_the_demo_also_when_it_is_killed() {
     }
     assert_eq!(home.run(&["demo", "--data", "kept", "-e", "get k"]).done(), "v\n");
 }
+
+#[test]
+fn what_a_killed_demo_leaves_behind_the_next_one_removes() {
+    let home = Home::new();
+    let temporary = home.path("tmp");
+    std::fs::create_dir(&temporary).expect("a folder");
+    let folders = || -> Vec<std::path::PathBuf> {
+        std::fs::read_dir(&temporary).expect("a folder").map(|entry| entry.expect("an entry").path()).collect()
+    };
+    let mut command = home.synod(&["demo", "--json"]);
+    let mut killed = Conversation::with(command.env("TMPDIR", &temporary));
+    killed.ask("put k v");
+    let left = folders();
+    assert_eq!(left.len(), 1, "{left:?}");
+    let mut command = home.synod(&["demo", "--json"]);
+    let mut second = Conversation::with(command.env("TMPDIR", &temporary));
+    second.ask("put k v");
+    assert_eq!(folders().len(), 2, "one that lives is left alone");
+    killed.child.kill().expect("it can be killed");
+    killed.child.wait().expect("it ends");
+    for name in ["n1", "n2", "n3"] {
+        wait_until_let_go(&left[0].join(name));
+    }
+    let mut command = home.synod(&["demo", "-e", "nodes"]);
+    assert!(command.env("TMPDIR", &temporary).output().expect("the program runs").status.success());
+    assert!(!left[0].exists(), "its nodes have ended, and nobody holds it");
+    assert_eq!(folders().len(), 1, "the second lives");
+    assert_eq!(second.end(), Some(0));
+    assert_eq!(folders(), [""; 0].map(std::path::PathBuf::from));
+}

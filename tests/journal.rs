@@ -429,6 +429,19 @@ fn a_record_that_rots_after_the_start_is_an_error_not_a_value() {
 }
 
 #[test]
+fn a_run_of_slots_ends_before_a_record_that_rots() {
+    let (disk, mut journal) = created(SMALL);
+    commit(&mut journal, &[vote(1, 1, 5), vote(2, 1, 50), vote(3, 1, 5)]);
+    let bytes = disk.read_all(FIRST).unwrap();
+    let at = bytes.windows(50).position(|window| window.iter().all(|byte| *byte == 201)).unwrap();
+    disk.flip(FIRST, at + 20, 2);
+    let slots = |found: Vec<(Slot, Ballot, Value)>| found.into_iter().map(|(slot, _, _)| slot).collect::<Vec<_>>();
+    assert_eq!(slots(journal.read_slots(Slot(1), Slot(3), 10_000).unwrap()), [Slot(1)]);
+    assert!(journal.read_slots(Slot(2), Slot(3), 10_000).is_err());
+    assert_eq!(slots(journal.read_slots(Slot(3), Slot(3), 10_000).unwrap()), [Slot(3)]);
+}
+
+#[test]
 fn trimming_recycles_keeps_the_facts_and_never_brings_stale_records_back() {
     let (disk, mut journal) = created(SMALL);
     commit(&mut journal, &sample().concat());

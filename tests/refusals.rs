@@ -5,11 +5,10 @@ mod common;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream as BlockingStream;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, Once};
-use std::time::Duration;
+use std::path::Path;
 
-use common::{SOON, Theatre, bounded, is_not_done, text, until};
+use common::lines::Lines;
+use common::{SOON, Theatre, bounded, contains_all, does_not_count, link_says, serves, until};
 use synod::actors::{Node, NodeError, NodeOptions};
 use synod::client::{Client, ClientError, ConnectOptions};
 use synod::machine::kv::Query;
@@ -22,34 +21,6 @@ use synod::net::wire::{ClientFrame, NodeFrame};
 use synod::paxos::{SessionId, Token};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-
-const BRIEF: Duration = Duration::from_millis(700);
-
-/// Waits until a node says this of its link to a peer.
-async fn link_says(theatre: &Theatre, name: &str, peer: &str, words: &str) {
-    let start = std::time::Instant::now();
-    until("the link's text", async || {
-        let peers = theatre.status(name).await.peers;
-        let said = peers.into_iter().find(|known| known.name == peer).map(|peer| peer.link).unwrap_or_default();
-        assert!(start.elapsed() < SOON / 2, "{name} should say of {peer} that {words}; it says: {said}");
-        said.contains(words).then_some(())
-    })
-    .await;
-}
-
-async fn serves(client: &Client, key: &str) {
-    client.put(key, "v").await.expect("the others serve");
-    assert_eq!(text(client.get(key).await.expect("read")), Some("v".into()));
-}
-
-/// Neither votes nor counts: with one honest node left, nothing is chosen.
-async fn does_not_count(theatre: &mut Theatre, honest: &str, other: &str) {
-    theatre.halt(other);
-    let client = theatre.client_on(honest).await.with_deadline(BRIEF);
-    until("nothing is chosen", async || is_not_done(&client.put("never", "v").await).then_some(())).await;
-    assert!(is_not_done(&client.put("never", "v").await));
-    assert!(is_not_done(&client.get("never").await));
-}
 
 #[tokio::test]
 async fn a_wrong_cookie_is_refused_with_the_reason_on_both_sides() {
@@ -150,42 +121,6 @@ async fn a_name_already_taken_is_refused_and_its_owner_stays() {
         serves(&client, "after").await;
         theatre.halt("n3");
         serves(&client, "with n1 and n2 only").await;
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_copy_of_a_folder_is_refused_while_the_original_runs() {
-    bounded(async {
-        let mut theatre = Theatre::of(3);
-        let client = theatre.client_on("n1").await;
-        serves(&client, "before").await;
-        theatre.settled().await;
-        theatre.halt("n2");
-        let copy = theatre.folder().join("copy");
-        std::fs::create_dir(&copy).expect("a folder");
-        for file in std::fs::read_dir(theatre.options["n2"].data.clone()).expect("a folder") {
-            let file = file.expect("a file");
-            std::fs::copy(file.path(), copy.join(file.file_name())).expect("copied");
-        }
-        theatre.start("n2");
-        until("n2 is back", async || {
-            let peers = theatre.status("n1").await.peers;
-            let n2 = peers.iter().find(|peer| peer.name == "n2").expect("n2");
-            (n2.link == "up" && theatre.status("n2").await.trouble.is_none()).then_some(())
-        })
-        .await;
-        let options = theatre.options["n2"].clone();
-        let twin = start(NodeOptions { data: copy, listen: "127.0.0.1:0".into(), ..options }).expect("it runs, alone");
-        let own = ConnectOptions::new(vec![twin.address().to_owned()], "synod", theatre.cookie.clone());
-        let own = Client::connect(own).await.expect("it answers");
-        until("the copy is told why", async || {
-            let peers = own.status().await.expect("a status").peers;
-            peers.iter().all(|peer| peer.link.contains("already goes by the name")).then_some(())
-        })
-        .await;
-        assert!(own.status().await.expect("a status").trouble.is_some(), "it has met nobody, and does not vote");
-        serves(&client, "after").await;
     })
     .await;
 }
@@ -320,12 +255,6 @@ fn refusal(options: NodeOptions) -> String {
     said
 }
 
-fn contains_all(said: &str, words: &[&str]) {
-    for word in words {
-        assert!(said.contains(word), "`{word}` is missing in: {said}");
-    }
-}
-
 #[test]
 fn a_folder_that_a_node_has_is_refused_to_another() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -426,157 +355,6 @@ fn a_strangers_repeated_failure_is_logged_once() {
     contains_all(&refused[0], &["does not speak Synod's protocol"]);
 }
 
-/// The journal's files, in order.
-fn segments(data: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> = fs::read_dir(data)
-        .expect("listed")
-        .map(|entry| entry.expect("an entry").path())
-        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("journal-")))
-        .collect();
-    files.sort();
-    files
-}
-
-/// Where batches begin in a segment that was never used before, and how many bytes their bodies have.
-fn batches(bytes: &[u8]) -> Vec<(usize, usize)> {
-    let starts = bytes.windows(4).enumerate().filter(|(_, window)| window == b"BTCH").map(|(start, _)| start);
-    let length = |start: usize| bytes.get(start + 8..start + 12)?.try_into().ok().map(u32::from_le_bytes);
-    starts.filter_map(|start| Some((start, length(start)? as usize))).collect()
-}
-
-const BATCH_HEADER: usize = 56;
-
-/// A stopped n3 whose journal was damaged so, started again: it stays up, says so, and is not counted.
-async fn damaged(damage: impl Fn(&mut Vec<u8>, &[(usize, usize)]) -> usize) {
-    let mut theatre = Theatre::of(3);
-    let client = theatre.client_on("n1").await;
-    for number in 0..20 {
-        client.put("k", number.to_string()).await.expect("done");
-    }
-    theatre.settled().await;
-    until("the last batch is sealed", async || {
-        let bytes = fs::read(segments(&theatre.data("n3")).pop()?).ok()?;
-        batches(&bytes).last().is_some_and(|(_, length)| *length == 0).then_some(())
-    })
-    .await;
-    theatre.stop("n3");
-    let file = segments(&theatre.data("n3")).pop().expect("a journal");
-    let mut bytes = fs::read(&file).expect("read");
-    let found = batches(&bytes);
-    let at = damage(&mut bytes, &found);
-    fs::write(&file, &bytes).expect("written");
-    theatre.start("n3");
-    let status = theatre.status("n3").await;
-    assert_eq!(status.phase, "not voting");
-    let name = file.file_name().expect("a name").to_string_lossy().into_owned();
-    contains_all(&status.trouble.expect("trouble"), &[&name, &format!("byte {at}"), "restore this folder"]);
-    link_says(&theatre, "n1", "n3", "journal of `n3` cannot be read").await;
-    let three = theatre.client_on("n3").await.with_deadline(BRIEF);
-    assert!(is_not_done(&three.put("k", "through n3").await));
-    serves(&client, "after").await;
-    assert_eq!(fs::read(&file).expect("read"), bytes, "the damaged journal is left as it was found");
-    does_not_count(&mut theatre, "n1", "n2").await;
-}
-
-#[tokio::test]
-async fn a_journal_corrupt_in_the_middle_is_reported_and_its_node_does_not_vote() {
-    bounded(damaged(|bytes, batches| {
-        let (start, _) = batches[batches.len() / 2];
-        bytes[start + BATCH_HEADER + 3] ^= 0x10;
-        start
-    }))
-    .await;
-}
-
-#[tokio::test]
-async fn a_flipped_bit_in_the_last_sealed_batch_is_reported_and_its_node_does_not_vote() {
-    bounded(damaged(|bytes, batches| {
-        let (start, _) = batches.iter().rfind(|(_, length)| *length > 0).expect("a batch with records");
-        bytes[start + BATCH_HEADER + 1] ^= 1;
-        *start
-    }))
-    .await;
-}
-
-/// Started again, n3 knows less than its peers have seen of it.
-async fn is_amnesiac(mut theatre: Theatre) {
-    theatre.start("n3");
-    until("n3 knows what it does not know", async || {
-        let status = theatre.status("n3").await;
-        let trouble = status.trouble.filter(|why| why.contains("acknowledged data was lost"))?;
-        contains_all(&trouble, &["the journal ends at batch", "restore its folder"]);
-        assert_eq!(status.phase, "not voting");
-        Some(())
-    })
-    .await;
-    serves(&theatre.client_on("n1").await, "after").await;
-    // Not even after another start.
-    theatre.stop("n3");
-    theatre.start("n3");
-    until("n3 still knows", async || {
-        let trouble = theatre.status("n3").await.trouble?;
-        trouble.contains("acknowledged data was lost").then_some(())
-    })
-    .await;
-    does_not_count(&mut theatre, "n1", "n2").await;
-}
-
-#[tokio::test]
-async fn a_node_whose_journal_lost_its_tail_neither_votes_nor_proposes() {
-    bounded(async {
-        let mut theatre = Theatre::of(3);
-        let client = theatre.client_on("n1").await;
-        for number in 0..20 {
-            client.put("k", number.to_string()).await.expect("done");
-        }
-        theatre.settled().await;
-        theatre.halt("n3");
-        let file = segments(&theatre.data("n3")).pop().expect("a journal");
-        let mut bytes = fs::read(&file).expect("read");
-        let found = batches(&bytes);
-        let (start, _) = found[found.len() / 2];
-        bytes[start..].fill(0);
-        fs::write(&file, bytes).expect("written");
-        is_amnesiac(theatre).await;
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_node_with_an_old_copy_of_its_folder_neither_votes_nor_proposes() {
-    bounded(async {
-        let mut theatre = Theatre::of(3);
-        let client = theatre.client_on("n1").await;
-        client.put("k", "old").await.expect("done");
-        theatre.settled().await;
-        theatre.stop("n3");
-        let (data, copy) = (theatre.data("n3"), theatre.folder().join("copy"));
-        copy_folder(&data, &copy);
-        theatre.start("n3");
-        // What it only learns it does not acknowledge, and an old copy would have lost nothing: it must vote.
-        let before = theatre.status("n3").await.batches;
-        until("n3 votes", async || {
-            client.put("k", "new").await.expect("done");
-            (theatre.status("n3").await.batches >= before + 10).then_some(())
-        })
-        .await;
-        theatre.settled().await;
-        theatre.stop("n3");
-        fs::remove_dir_all(&data).expect("removed");
-        copy_folder(&copy, &data);
-        is_amnesiac(theatre).await;
-    })
-    .await;
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir(to).expect("made");
-    for entry in fs::read_dir(from).expect("listed") {
-        let path = entry.expect("an entry").path();
-        fs::copy(&path, to.join(path.file_name().expect("a name"))).expect("copied");
-    }
-}
-
 #[tokio::test]
 async fn an_unknown_node_is_named_with_those_there_are() {
     bounded(async {
@@ -591,40 +369,4 @@ async fn an_unknown_node_is_named_with_those_there_are() {
         contains_all(&own, &["this node itself"]);
     })
     .await;
-}
-
-/// Every warning of this process.
-struct Lines;
-
-static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
-static LOGGER: Lines = Lines;
-
-impl Lines {
-    fn listen() -> &'static Lines {
-        static ONCE: Once = Once::new();
-        ONCE.call_once(|| {
-            log::set_logger(&LOGGER).expect("the only logger");
-            log::set_max_level(log::LevelFilter::Warn);
-        });
-        &LOGGER
-    }
-
-    fn containing(&self, words: &str) -> Vec<String> {
-        let lines = LINES.lock().expect("no panic");
-        lines.iter().filter(|line| line.contains(words)).cloned().collect()
-    }
-}
-
-impl log::Log for Lines {
-    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        metadata.level() <= log::Level::Warn
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        if self.enabled(record.metadata()) {
-            LINES.lock().expect("no panic").push(record.args().to_string());
-        }
-    }
-
-    fn flush(&self) {}
 }

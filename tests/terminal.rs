@@ -57,6 +57,47 @@ fn a_node_with_a_prompt_in_its_own_terminal() {
 }
 
 #[test]
+fn news_of_a_node_stand_above_the_prompt_that_is_being_edited() {
+    let home = Home::new();
+    let words = ["start", "--name", "n1", "--voters", "n1,n2", "--listen", "127.0.0.1:0", "--repl"];
+    let mut terminal = on_a_terminal(&home, &words);
+    let listening = expect(&mut terminal, " (process ");
+    let address = listening.rsplit(' ').next().expect("an address").to_owned();
+    types(&mut terminal, "put colo");
+    expect(&mut terminal, "colo");
+    let peer = format!("n1={address}");
+    let other = home.start(&["--name", "n2", "--listen", "127.0.0.1:0", "--peer", &peer]);
+    expect(&mut terminal, "n1: founded cluster ");
+    expect(&mut terminal, " leads in ballot ");
+    expect(&mut terminal, "put colo");
+    terminal.send("ur blue\r").and_then(|_| terminal.flush()).expect("the terminal takes it");
+    expect(&mut terminal, "done at ");
+    types(&mut terminal, "exit\r");
+    terminal.exp_eof().expect("it ends");
+    drop(other);
+}
+
+#[test]
+fn there_is_no_bold_and_no_colour_if_the_user_wants_none() {
+    let home = Home::new();
+    let node = home.start(&["--name", "n1", "--alone", "--listen", "127.0.0.1:0"]);
+    home.run(&["put", "k", "v", "--connect", &node.address, "--deadline", "20"]).done();
+    let shown = |no_colour: &str| {
+        let mut command = home.synod(&["nodes", "--connect", &node.address]);
+        command.env("TERM", "xterm").env("NO_COLOR", no_colour);
+        let within = u64::try_from(SOON.as_millis()).expect("some seconds");
+        let mut terminal = spawn_command(command, Some(within)).expect("a terminal");
+        terminal.exp_eof().expect("it ends")
+    };
+    assert!(shown("").contains("\x1b["), "an empty wish is none");
+    let plain = shown("1");
+    assert!(plain.contains("leading") && !plain.contains('\x1b'), "{plain:?}");
+    assert!(plain.lines().all(|line| line == line.trim_end_matches(' ')), "{plain:?}");
+    let piped = home.run(&["nodes", "--connect", &node.address]).done();
+    assert!(!piped.contains('\x1b') && piped.lines().all(|line| line == line.trim_end()), "{piped:?}");
+}
+
+#[test]
 fn a_demo_on_a_terminal_says_how_to_come_in_from_another() {
     let home = Home::new();
     let mut terminal = on_a_terminal(&home, &["demo"]);

@@ -24,6 +24,8 @@ struct Seen {
     views: VecDeque<ViewChange>,
     trouble: Option<String>,
     admitted: bool,
+    /// Whether a leader was known, so that its loss is news.
+    has_leader: bool,
 }
 
 impl Events {
@@ -42,17 +44,29 @@ impl Events {
         let name = &self.name;
         match event {
             Event::Ignored { from, what, why } => debug!("{name}: ignored {what} from {}: {why}", self.name_of(*from)),
-            Event::Canvassing {} => debug!("{name}: hears no leader, asks around"),
+            Event::Canvassing {} => {
+                debug!("{name}: hears no leader, asks around");
+                // Once, however long it lasts; at a start there has not been any.
+                if std::mem::take(&mut self.seen().has_leader) {
+                    info!(target: NEWS, "{name}: hears no leader any more");
+                }
+            }
             Event::Preparing { ballot } => debug!("{name}: prepares ballot {ballot}"),
             Event::Leading { ballot, first, merged, holes } => {
-                info!("{name}: leads in ballot {ballot} from slot {first}: {merged} merged, {holes} holes filled");
+                info!(target: NEWS, "{name}: leads in ballot {ballot}");
+                debug!("{name}: leads from slot {first}: {merged} merged, {holes} holes filled");
+                self.seen().has_leader = true;
                 self.view(ballot.node, *ballot, Some((*first, *merged, *holes)));
             }
             Event::Following { ballot } => {
-                info!("{name}: follows {} in ballot {ballot}", self.name_of(ballot.node));
+                info!(target: NEWS, "{name}: {} leads in ballot {ballot}", self.name_of(ballot.node));
+                self.seen().has_leader = true;
                 self.view(ballot.node, *ballot, None);
             }
-            Event::SteppedDown { ballot, why } => info!("{name}: no longer leads in ballot {ballot}: {why}"),
+            Event::SteppedDown { ballot, why } => {
+                info!(target: NEWS, "{name}: no longer leads in ballot {ballot}: {why}");
+                self.seen().has_leader = false;
+            }
             Event::Executed { commands, .. } => {
                 self.commands.fetch_add(*commands, Ordering::Relaxed);
             }
@@ -127,5 +141,8 @@ pub fn wall_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
+/// The target of the few log lines that whoever runs a node wants to see: the founding, and each change of leader. They
+/// are of level `info`; what is wrong is logged as a warning or an error as everywhere.
+pub const NEWS: &str = "synod::news";
 /// How many changes of leader are remembered.
 const MOST_VIEWS: usize = 1000;

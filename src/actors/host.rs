@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use super::disk::{self, DiskCommand, DiskHandle};
 use super::door::{self, Lobby};
 use super::doors::Doors;
-use super::events::{Events, wall_ms};
+use super::events::{Events, NEWS, wall_ms};
 use super::keeper::{KeeperHandle, KeeperThread, Reports};
 use super::outlet::{Mailboxes, Outlet};
 use super::peer::{InboundAddresses, LinkChange, LinkEvent, Peer, SetAddress, Stop, TellAddresses, receive};
@@ -127,7 +127,9 @@ impl Host {
     /// Every founder has been met: journals it, drops every link, and starts the roles.
     fn found_if_complete(&mut self, ctx: &mut Context<Host>) {
         if let (None, Some(founded)) = (&self.founded, self.setup.registry.complete()) {
-            log::info!("{}: founded cluster {}", self.setup.about.name, founded.cluster_id.short());
+            let names: Vec<&str> = founded.configuration.members().iter().map(|member| member.name.as_str()).collect();
+            let (name, id) = (&self.setup.about.name, founded.cluster_id.short());
+            log::info!(target: NEWS, "{name}: founded cluster {id} of {}", names.join(", "));
             for (_, peer) in std::mem::take(&mut self.peers) {
                 peer.do_send(Stop);
             }
@@ -136,7 +138,11 @@ impl Host {
             self.founded = Some(founded);
             self.serve(ctx);
         } else if let Staged::Founding { missing } = &mut *self.setup.stage.borrow_mut() {
-            *missing = self.setup.registry.missing();
+            let still = self.setup.registry.missing();
+            if still != *missing {
+                log::info!(target: NEWS, "{}: waits for founders: {}", self.setup.about.name, still.join(", "));
+            }
+            *missing = still;
         }
     }
 
@@ -426,6 +432,12 @@ impl Handler<Dial> for Host {
         if let Err(why) = crate::net::addresses::parse_named(&format!("{name}@{address}")) {
             return refused(why);
         }
+        if matches!(&*self.setup.stage.borrow(), Staged::Broken { .. }) {
+            let own = &self.setup.about.name;
+            return refused(format!(
+                "{own} cannot use its journal, and links to nobody: `status {own}` tells the mend"
+            ));
+        }
         if !self.peers.contains_key(&name) {
             let mut known: Vec<&str> = self.peers.keys().map(String::as_str).collect();
             known.push(&self.setup.about.name);
@@ -542,7 +554,7 @@ fn start_roles<M: StateMachine + Unpin>(
     )?;
     replica.check().map_err(|broken| format!("the journal contradicts itself: {broken}"))?;
     for (node, batch) in replica.acceptor.admission().witnessed() {
-        setup.registry.witness(*node, *batch);
+        setup.registry.hearsay().remember(*node, *batch);
     }
 
     let name = &setup.about.name;

@@ -84,12 +84,37 @@ fn of(about: &About) -> Status {
 fn not_serving(stage: &Stage, about: &About) -> Status {
     let (phase, trouble) = match &*stage.borrow() {
         Staged::Founding { missing } => {
-            ("founding", format!("waits to meet the other founders once: {}", missing.join(", ")))
+            let (book, links) = (about.book.borrow(), about.links.borrow());
+            let why = |name: &str| not_met(book.address_of(name), links.get(name).map(String::as_str));
+            ("founding", waits_for(missing, why))
         }
         Staged::Broken { trouble } => ("not voting", trouble.clone()),
         Staged::Serving(_) => ("", String::new()),
     };
     Status { phase: phase.into(), trouble: Some(trouble), peers: peers(about, |_| true), ..of(about) }
+}
+
+/// Whom a founder waits for, and why, with the mend; those who are missing for the same reason together.
+fn waits_for(missing: &[String], why: impl Fn(&str) -> String) -> String {
+    let mut reasons: Vec<(String, Vec<&str>)> = Vec::new();
+    for name in missing {
+        let reason = why(name);
+        match reasons.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, names)) => names.push(name),
+            None => reasons.push((reason, vec![name])),
+        }
+    }
+    let parts = reasons.iter().map(|(reason, names)| format!("{} ({reason})", names.join(", ")));
+    format!("waits to meet the other founders once: {}", parts.collect::<Vec<_>>().join(", "))
+}
+
+/// Why a founder with this address, if one is known, has not been met.
+fn not_met(address: Option<&str>, link: Option<&str>) -> String {
+    match (address, link) {
+        (None, _) => "no address is known: `connect NAME@HOST:PORT` tells it".into(),
+        (Some(address), None | Some("down")) => format!("no answer from {address}: start it, or correct its address"),
+        (Some(_), Some(link)) => link.into(),
+    }
 }
 
 fn peers(about: &About, is_voter: impl Fn(&str) -> bool) -> Vec<PeerStatus> {
@@ -197,3 +222,23 @@ const LAST_FEW: u64 = 20;
 const SHOWN_BYTES: usize = 1024;
 /// An answer ends with the run of slots in which it reaches this size.
 const MOST_BYTES: usize = 2 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_founder_says_whom_it_waits_for_and_why() {
+        let missing = ["n2", "n3", "n4", "n5"].map(String::from);
+        let said = waits_for(&missing, |name| match name {
+            "n2" | "n4" => not_met(None, Some("down")),
+            "n3" => not_met(Some("h:3"), Some("down")),
+            _ => not_met(Some("h:5"), Some("the cookies differ")),
+        });
+        assert_eq!(
+            said,
+            "waits to meet the other founders once: n2, n4 (no address is known: `connect NAME@HOST:PORT` tells it), \
+             n3 (no answer from h:3: start it, or correct its address), n5 (the cookies differ)"
+        );
+    }
+}

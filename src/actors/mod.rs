@@ -45,4 +45,5 @@ pub mod router;
 pub mod stage;
 
 pub use cluster::Cluster;
+pub use events::NEWS;
 pub use node::{Node, NodeError, NodeOptions};

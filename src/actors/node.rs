@@ -31,7 +31,7 @@ use actix::prelude::*;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::doors::Doors;
-use super::events::wall_ms;
+use super::events::{NEWS, wall_ms};
 use super::host::{Close, Host, Listen, Setup};
 use super::registry::Registry;
 use super::stage::{About, Staged};
@@ -132,8 +132,15 @@ impl NodeOptions {
 pub struct Node {
     name: String,
     address: String,
+    listening: String,
     orders: UnboundedSender<Order>,
     thread: Option<JoinHandle<Result<(), NodeError>>>,
+}
+
+/// What a node says once it listens.
+struct Addresses {
+    address: String,
+    listening: String,
 }
 
 enum Order {
@@ -150,7 +157,7 @@ impl Node {
     /// node runs, does not vote, and says why (`status`).
     pub fn start<M: StateMachine + Unpin>(options: NodeOptions, machine: M) -> Result<Node, NodeError> {
         check(&options)?;
-        let (ready, started): (Sender<String>, Receiver<String>) = channel();
+        let (ready, started): (Sender<Addresses>, Receiver<Addresses>) = channel();
         let (orders, ordered) = unbounded_channel();
         let name = options.name.clone();
         let run = move || actix::System::new().block_on(run(options, machine, ready, ordered));
@@ -159,7 +166,7 @@ impl Node {
             .spawn(run)
             .map_err(|error| NodeError::Fatal(format!("cannot start a thread: {error}")))?;
         match started.recv() {
-            Ok(address) => Ok(Node { name, address, orders, thread: Some(thread) }),
+            Ok(Addresses { address, listening }) => Ok(Node { name, address, listening, orders, thread: Some(thread) }),
             Err(_) => Err(joined(thread).err().unwrap_or_else(|| NodeError::Fatal("stopped while starting".into()))),
         }
     }
@@ -172,6 +179,11 @@ impl Node {
     /// `HOST:PORT` under which others reach it.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// `HOST:PORT` where it really listens: another than [`Node::address`] if it advertises one.
+    pub fn listening(&self) -> &str {
+        &self.listening
     }
 
     /// Stops it after making everything durable.
@@ -279,7 +291,7 @@ impl From<ListenError> for NodeError {
 async fn run<M: StateMachine + Unpin>(
     options: NodeOptions,
     machine: M,
-    ready: Sender<String>,
+    ready: Sender<Addresses>,
     mut ordered: UnboundedReceiver<Order>,
 ) -> Result<(), NodeError> {
     let folder = DataFolder::open(&options.data, || Incarnation(rand::random())).map_err(folder_error)?;
@@ -301,6 +313,9 @@ async fn run<M: StateMachine + Unpin>(
     }
     if let Some(founded) = &founded {
         notice_differences(&options, &founders, founded);
+        let names: Vec<&str> = founded.configuration.members().iter().map(|member| member.name.as_str()).collect();
+        let (name, id) = (&options.name, founded.cluster_id.short());
+        log::info!(target: NEWS, "{name}: belongs to cluster {id} of {}", names.join(", "));
     }
     let founding = match (&founded, &trouble) {
         (None, None) => {
@@ -311,7 +326,8 @@ async fn run<M: StateMachine + Unpin>(
     };
 
     let listening = listen(&options).await?;
-    let address = options.advertise.clone().unwrap_or_else(|| listening.address().to_string());
+    let listens_on = listening.address().to_string();
+    let address = options.advertise.clone().unwrap_or_else(|| listens_on.clone());
     let hello = NodeHello {
         boot: rand::random(),
         name: options.name.clone(),
@@ -323,14 +339,19 @@ async fn run<M: StateMachine + Unpin>(
     hello.check().map_err(NodeError::Options)?;
     let book_file = options.data.join(BOOK);
     let book = book(&options, &address, address_file::load(&book_file));
-    let registry =
-        Registry::new(options.cookie.clone(), &options.cluster, hello, founding, founded.clone(), BTreeMap::new());
+    let registry = Registry::new(options.cookie.clone(), &options.cluster, hello, founding, founded.clone());
     let staged = match &trouble {
         Some(trouble) => {
             log::error!("{}: {trouble}", options.name);
             Staged::Broken { trouble: trouble.clone() }
         }
-        None => Staged::Founding { missing: registry.missing() },
+        None => {
+            let missing = registry.missing();
+            if !missing.is_empty() {
+                log::info!(target: NEWS, "{}: waits for founders: {}", options.name, missing.join(", "));
+            }
+            Staged::Founding { missing }
+        }
     };
     let about = About {
         name: options.name.clone(),
@@ -353,7 +374,7 @@ async fn run<M: StateMachine + Unpin>(
     };
     let host = Host::new(setup, founded, held.map(|held| (held, machine))).start();
     host.do_send(Listen(listening));
-    if ready.send(address).is_err() {
+    if ready.send(Addresses { address, listening: listens_on }).is_err() {
         return Ok(()); // whoever started us is gone
     }
     let outcome = tokio::select! {

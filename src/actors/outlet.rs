@@ -109,3 +109,6 @@ impl Outlet {
 }
 
 const FILLED_IN: &str = "mailboxes are filled in before the first message";
+
+#[cfg(test)]
+mod tests;

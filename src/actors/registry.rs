@@ -10,6 +10,7 @@ use crate::net::handshake::{Admission, Local};
 use crate::net::identity::{Founded, Founding, NodeHello, PeerHello};
 use crate::net::link::Host;
 use crate::net::refusal::RefusedBecause;
+use crate::paxos::hearsay::Hearsay;
 use crate::paxos::{BatchNumber, NodeId};
 
 /// Shared by a node's links.
@@ -23,7 +24,7 @@ pub struct Registry {
 
 struct Inner {
     standing: Standing,
-    witnessed: BTreeMap<NodeId, BatchNumber>,
+    hearsay: Hearsay,
     /// Whose links are up, by name: the start that they belong to, and how many there are.
     present: BTreeMap<String, (u64, usize)>,
 }
@@ -43,14 +44,13 @@ impl Registry {
         hello: NodeHello,
         founding: Option<Founding>,
         founded: Option<Founded>,
-        witnessed: BTreeMap<NodeId, BatchNumber>,
     ) -> Registry {
         let standing = match (founded, founding) {
             (Some(founded), _) => Standing::Founded(founded),
             (None, Some(founding)) => Standing::Founding(founding),
             (None, None) => Standing::Broken,
         };
-        let inner = Mutex::new(Inner { standing, witnessed, present: BTreeMap::new() });
+        let inner = Mutex::new(Inner { standing, hearsay: Hearsay::new(), present: BTreeMap::new() });
         Registry { cookie, cluster: cluster.to_owned(), hello, inner }
     }
 
@@ -75,11 +75,9 @@ impl Registry {
         }
     }
 
-    /// A peer told how far its journal is durable.
-    pub fn witness(&self, node: NodeId, batch: BatchNumber) {
-        let mut inner = self.inner();
-        let seen = inner.witnessed.entry(node).or_default();
-        *seen = (*seen).max(batch);
+    /// What was seen of the peers' journals.
+    pub fn hearsay(&self) -> MappedHearsay<'_> {
+        MappedHearsay(self.inner())
     }
 
     /// A link from this peer is up for as long as the answer lives. Meanwhile another process that comes under its name,
@@ -94,6 +92,22 @@ impl Registry {
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().expect("no holder of this lock panics")
+    }
+}
+
+/// What was seen of the peers' journals, while nobody else looks.
+pub struct MappedHearsay<'a>(MutexGuard<'a, Inner>);
+
+impl std::ops::Deref for MappedHearsay<'_> {
+    type Target = Hearsay;
+    fn deref(&self) -> &Hearsay {
+        &self.0.hearsay
+    }
+}
+
+impl std::ops::DerefMut for MappedHearsay<'_> {
+    fn deref_mut(&mut self) -> &mut Hearsay {
+        &mut self.0.hearsay
     }
 }
 
@@ -153,6 +167,6 @@ impl Admission for Registry {
 
     fn witnessed(&self, peer: &NodeHello) -> BatchNumber {
         let number = self.number(peer);
-        number.and_then(|node| self.inner().witnessed.get(&node).copied()).unwrap_or_default()
+        number.map(|node| self.hearsay().before(node, peer.boot)).unwrap_or_default()
     }
 }

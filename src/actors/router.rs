@@ -15,7 +15,6 @@ use super::peer::{InboundLot, Outbound, Peer};
 use super::registry::Registry;
 use super::role::Tick;
 use crate::paxos::dispatch::Mail;
-use crate::paxos::hearsay::Hearsay;
 use crate::paxos::{AcceptorMessage, Envelope, GroupId, Message, NodeId};
 
 /// Messages from this node, each with its receiver.
@@ -38,14 +37,13 @@ pub struct Router {
     own: NodeId,
     mailboxes: Rc<OnceCell<Mailboxes>>,
     peers: BTreeMap<NodeId, Addr<Peer>>,
-    hearsay: Hearsay,
     registry: Arc<Registry>,
 }
 
 impl Router {
     /// A router of the node `own` that knows no peer yet.
     pub fn new(own: NodeId, mailboxes: Rc<OnceCell<Mailboxes>>, registry: Arc<Registry>) -> Router {
-        Router { own, mailboxes, peers: BTreeMap::new(), hearsay: Hearsay::new(), registry }
+        Router { own, mailboxes, peers: BTreeMap::new(), registry }
     }
 
     fn mailboxes(&self) -> &Mailboxes {
@@ -62,7 +60,8 @@ impl Handler<Tick> for Router {
 
     /// Passes on, now and then, how far the peers' journals were seen to be durable, if there is news.
     fn handle(&mut self, tick: Tick, ctx: &mut Self::Context) {
-        if let Some(hearsay) = self.hearsay.on_tick(tick.now_ms) {
+        let hearsay = self.registry.hearsay().on_tick(tick.now_ms);
+        if let Some(hearsay) = hearsay {
             let hearsay: Message = hearsay.into();
             self.handle(Outgoing(self.peers.keys().map(|peer| (*peer, hearsay.clone())).collect()), ctx);
         }
@@ -104,16 +103,14 @@ impl Handler<InboundLot> for Router {
     type Result = ();
 
     fn handle(&mut self, lot: InboundLot, _: &mut Self::Context) {
-        let InboundLot { from, durable, envelopes } = lot;
+        let InboundLot { from, boot, durable, envelopes } = lot;
         let mut local = Mail::default();
-        if let Some(witnessed) = self.hearsay.witness(from, durable) {
-            self.registry.witness(from, durable);
+        if let Some(witnessed) = self.registry.hearsay().hear(from, boot, durable) {
             local.push(self.own, witnessed.into());
         }
-        for envelope in envelopes.into_iter().filter(|envelope| envelope.to == self.own) {
-            if let Message::Acceptor(AcceptorMessage::Hearsay { batches }) = &envelope.message {
-                let others = batches.iter().filter(|(node, _)| *node != self.own);
-                others.for_each(|(node, batch)| self.registry.witness(*node, *batch));
+        for mut envelope in envelopes.into_iter().filter(|envelope| envelope.to == self.own) {
+            if let Message::Acceptor(AcceptorMessage::Hearsay { batches }) = &mut envelope.message {
+                self.registry.hearsay().heed(self.own, batches);
             }
             local.push(from, envelope.message);
         }

@@ -315,7 +315,7 @@ async fn a_client_of_one_node_stays_there() {
         ClientError::NotDone { reason: "this node does not serve at the moment: its `status` tells why".into() }
     );
     let error = client.on_node("n-z").await.unwrap_err();
-    assert_eq!(error.to_string(), "no address of a node `n-z` is known; known: n-a, n-b");
+    assert_eq!(error.to_string(), "no node `n-z` is known here: known are n-a, n-b");
 }
 
 #[tokio::test]

@@ -178,9 +178,7 @@ impl Client {
         let addresses = self.nodes.addresses_of(name);
         if addresses.is_empty() {
             let known = self.node_names().join(", ");
-            return Err(ClientError::Usage {
-                reason: format!("no address of a node `{name}` is known; known: {known}"),
-            });
+            return Err(ClientError::Usage { reason: format!("no node `{name}` is known here: known are {known}") });
         }
         let client = Client::over(self.transport.clone(), Nodes::only(&addresses), self.deadline).await?;
         let status = client.status().await?;

@@ -80,7 +80,8 @@ pub trait Admission: Send + Sync {
     /// Whether this peer may talk to us. Cookie, cluster, founders and cluster ids have been compared before.
     fn admit(&self, peer: &PeerHello) -> Result<(), RefusedBecause>;
 
-    /// The highest batch of that peer's journal that we have seen it claim; zero if we know of none.
+    /// The highest batch of that peer's journal that we have seen it claim before the start it is in now; zero if we
+    /// know of none.
     fn witnessed(&self, peer: &NodeHello) -> BatchNumber;
 }
 

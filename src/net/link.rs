@@ -330,7 +330,7 @@ impl fmt::Display for ListenError {
             io::ErrorKind::PermissionDenied => {
                 write!(f, "not allowed to listen on {address}: choose a port from 1024 on")
             }
-            _ => write!(f, "cannot listen on {address}: {error}"),
+            _ => write!(f, "cannot listen on {address}: {error}: check host and port"),
         }
     }
 }

@@ -173,8 +173,9 @@ impl fmt::Display for RefusedBecause {
             ),
             RefusedBecause::UnknownIncarnation { name } => write!(
                 f,
-                "`{name}` came with another data folder than the cluster knows (a wiped disk, or a name already \
-                 taken?): restore the old folder; the other nodes go on without it"
+                "`{name}` came with another data folder than the cluster knows (a wiped disk, a name already taken, or \
+                 no member at all?): put its old folder back; without it `{name}` cannot return, and the others go on \
+                 as long as a majority of all members is up"
             ),
             RefusedBecause::JournalDamaged { name } => {
                 write!(f, "the journal of `{name}` cannot be read: `synod status {name}` tells how to mend it")

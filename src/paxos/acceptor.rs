@@ -83,9 +83,9 @@ impl Acceptor {
             AcceptorMessage::Hearsay { batches } => {
                 let others = batches
                     .into_iter()
-                    .filter(|(node, _)| *node != self.own && self.configurations.latest().contains(*node));
+                    .filter(|(node, _, _)| *node != self.own && self.configurations.latest().contains(*node));
                 let records: Vec<Record> =
-                    others.filter_map(|(node, batch)| self.admission.witness(node, batch)).collect();
+                    others.filter_map(|(node, _, batch)| self.admission.witness(node, batch)).collect();
                 fx.append(records);
             }
             AcceptorMessage::Witnessed { peer, batch } => {

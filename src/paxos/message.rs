@@ -314,8 +314,8 @@ pub enum AcceptorMessage {
     /// How far the sender has seen the journals of others to be durable. A node that lost its tail is found out by
     /// whomever it meets first, not only by the leader that its votes went to.
     Hearsay {
-        /// By node.
-        batches: Vec<(NodeId, BatchNumber)>,
+        /// By node: in which start of it, and up to where.
+        batches: Vec<(NodeId, u64, BatchNumber)>,
     },
     /// Local, from the learner: everything up to here is chosen.
     Learned {

@@ -4,7 +4,7 @@
 //! [`Hearsay`]); only threads, sockets and clocks are missing. An address is (node, role): which role of which node takes
 //! its mail next, and when a disk does its work, is the world's choice.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use crate::machine::Composite;
 use crate::net::identity::{Founded, Identity, NodeHello};
@@ -117,10 +117,8 @@ pub struct Running {
     pub keeping: VecDeque<Keep>,
     /// Whether the keeper's turn is on its way.
     pub keep_due: bool,
-    /// What it has seen of others' journals since its start.
+    /// What it has seen of others' journals.
     pub hearsay: Hearsay,
-    /// What it returns in handshakes: that, what its journal remembers, and what others passed on.
-    pub witnessed: BTreeMap<NodeId, BatchNumber>,
     /// What peers hear of its journal.
     pub durable: BatchNumber,
     /// When it started, in microseconds.
@@ -208,7 +206,10 @@ impl Node {
         let replica =
             Replica::recover(id, configuration.clone(), settings, machine, seed, recovered, &mut effects)?;
         replica.check().map_err(|broken| format!("the journal contradicts itself: {broken}"))?;
-        let witnessed = replica.acceptor.admission().witnessed().clone();
+        let mut hearsay = Hearsay::new();
+        for (node, batch) in replica.acceptor.admission().witnessed() {
+            hearsay.remember(*node, *batch);
+        }
         let snapshots = Snapshots::new(self.disk.clone());
         self.state = State::Up(Box::new(Running {
             replica,
@@ -220,8 +221,7 @@ impl Node {
             keeper: Keeper::new(self.disk.clone()),
             keeping: VecDeque::new(),
             keep_due: false,
-            hearsay: Hearsay::new(),
-            witnessed,
+            hearsay,
             durable,
             started_us: now_us,
             ahead_ms: 0,
@@ -306,24 +306,16 @@ impl Running {
     }
 
     /// A packet arrives, as at the router.
-    pub fn receive(&mut self, own: NodeId, from: NodeId, durable: BatchNumber, messages: Vec<Message>) {
-        if let Some(witnessed) = self.hearsay.witness(from, durable) {
-            self.witness(from, durable);
+    pub fn receive(&mut self, own: NodeId, (from, boot): (NodeId, u64), durable: BatchNumber, messages: Vec<Message>) {
+        if let Some(witnessed) = self.hearsay.hear(from, boot, durable) {
             self.post(Role::Acceptor, Letter::Message(own, witnessed.into()));
         }
-        for message in messages {
-            if let Message::Acceptor(AcceptorMessage::Hearsay { batches }) = &message {
-                for (node, batch) in batches.iter().filter(|(node, _)| *node != own) {
-                    self.witness(*node, *batch);
-                }
+        for mut message in messages {
+            if let Message::Acceptor(AcceptorMessage::Hearsay { batches }) = &mut message {
+                self.hearsay.heed(own, batches);
             }
             self.post(Role::of(&message), Letter::Message(from, message));
         }
-    }
-
-    fn witness(&mut self, node: NodeId, batch: BatchNumber) {
-        let seen = self.witnessed.entry(node).or_default();
-        *seen = (*seen).max(batch);
     }
 
     /// A handshake with a peer that has seen so much of this node's journal, as at the host.

@@ -91,6 +91,8 @@ pub(super) enum Happening {
 #[derive(Clone, Debug)]
 pub(super) struct Packet {
     from: usize,
+    /// The sender's life.
+    life: u32,
     to: usize,
     durable: BatchNumber,
     messages: Vec<Message>,
@@ -544,7 +546,7 @@ impl World {
     fn send(&mut self, node: usize, messages: Vec<(NodeId, Message)>) -> Held {
         let own = self.nodes[node].id;
         let Some(running) = self.nodes[node].running() else { return Ok(()) };
-        let durable = running.durable;
+        let (durable, life) = (running.durable, self.nodes[node].life);
         let mut packets: BTreeMap<usize, Vec<Message>> = BTreeMap::new();
         for (to, message) in messages {
             if !message.may_travel() {
@@ -562,10 +564,10 @@ impl World {
             // Mostly one frame, as links do; sometimes one for each message, so that any of them may be lost alone.
             if messages.len() > 1 && self.dice.network.below(3) == 0 {
                 for message in messages {
-                    self.launch(Packet { from: node, to, durable, messages: vec![message] });
+                    self.launch(Packet { from: node, life, to, durable, messages: vec![message] });
                 }
             } else {
-                self.launch(Packet { from: node, to, durable, messages });
+                self.launch(Packet { from: node, life, to, durable, messages });
             }
         }
         Ok(())
@@ -610,13 +612,16 @@ impl World {
     }
 
     fn arrives(&mut self, packet: Packet) {
-        let Packet { from, to, durable, messages } = packet;
-        if !self.links.is_up(from, to) || !self.links.is_open(from, to) {
+        let Packet { from, life, to, durable, messages } = packet;
+        // What a process said before it ended can still be read, until its next life has shaken hands.
+        let sender = &self.nodes[from];
+        let same_life = sender.life == life && !matches!(sender.state, State::Down);
+        if self.links.is_up(from, to) != same_life || !self.links.is_open(from, to) {
             return;
         }
         let held_us = self.links.arrival_us(from, to, self.now_us);
         if held_us > self.now_us {
-            let packet = Packet { from, to, durable, messages };
+            let packet = Packet { from, life, to, durable, messages };
             return self.queue.plan(held_us, Happening::Arrives(Box::new(packet)));
         }
         let (sender, own) = (self.nodes[from].id, self.nodes[to].id);
@@ -624,7 +629,7 @@ impl World {
             self.trace.note(self.now_us, Lanes::Between(from, to), (), || format!("{message:?}"));
         }
         let Some(running) = self.nodes[to].running_mut() else { return };
-        running.receive(own, sender, durable, messages);
+        running.receive(own, (sender, u64::from(life)), durable, messages);
         self.wake_roles(to);
     }
 
@@ -669,8 +674,8 @@ impl World {
         let members = self.nodes.len();
         for (node, peer) in [(one, other), (other, one)] {
             let (own, id) = (self.nodes[node].id, self.nodes[peer].id);
-            let seen = &self.nodes[peer].running().expect("runs").witnessed;
-            let witnessed = seen.get(&own).copied().unwrap_or_default();
+            let boot = u64::from(self.nodes[node].life);
+            let witnessed = self.nodes[peer].running().expect("runs").hearsay.before(own, boot);
             self.nodes[node].running_mut().expect("runs").greet(own, id, witnessed, members);
             self.wake_roles(node);
         }

@@ -225,8 +225,8 @@ impl<D: Disk> Journal<D> {
     }
 
     /// The value of each slot from `first` on, in an unbroken run to at most `upto`, as far as `max_bytes` go, but at
-    /// least one if the journal has `first`. The caller knows that these slots are chosen. Commits first. A record that
-    /// cannot be read back is an error, which does not stop the journal.
+    /// least one if the journal has `first`. The caller knows that these slots are chosen. Commits first. The run ends
+    /// before a record that cannot be read back; if that is the first one it is an error, which does not stop the journal.
     pub fn read_slots(
         &mut self,
         first: Slot,
@@ -249,6 +249,8 @@ impl<D: Disk> Journal<D> {
                 {
                     found.push((slot, ballot, value));
                 }
+                // What stands before it is whole: two journals, each with damage of its own, can still supply everything.
+                _ if !found.is_empty() => break,
                 _ => return Err(damaged_entry(&file, place.offset)),
             }
         }

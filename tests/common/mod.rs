@@ -1,6 +1,8 @@
 //! Stage directions for tests with real nodes: real sockets, real folders, and everything bounded in time.
 #![allow(dead_code)] // each test file uses a part of it
 
+pub mod lines;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -15,6 +17,8 @@ use tempfile::TempDir;
 
 /// Within this everything that must happen has happened, on a slow machine too.
 pub const SOON: Duration = Duration::from_secs(20);
+/// The deadline of a client that expects to be told no.
+pub const BRIEF: Duration = Duration::from_millis(700);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Looks until there is something to see; panics when it does not come.
@@ -207,4 +211,37 @@ pub fn is_not_done<T: std::fmt::Debug>(outcome: &Result<T, ClientError>) -> bool
 /// `found`, told apart from nothing.
 pub fn text(found: Option<synod::paxos::Bytes>) -> Option<String> {
     found.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Waits until a node says this of its link to a peer.
+pub async fn link_says(theatre: &Theatre, name: &str, peer: &str, words: &str) {
+    let start = Instant::now();
+    until("the link's text", async || {
+        let peers = theatre.status(name).await.peers;
+        let said = peers.into_iter().find(|known| known.name == peer).map(|peer| peer.link).unwrap_or_default();
+        assert!(start.elapsed() < SOON / 2, "{name} should say of {peer} that {words}; it says: {said}");
+        said.contains(words).then_some(())
+    })
+    .await;
+}
+
+pub async fn serves(client: &Client, key: &str) {
+    client.put(key, "v").await.expect("the others serve");
+    assert_eq!(text(client.get(key).await.expect("read")), Some("v".into()));
+}
+
+/// Neither votes nor counts: with one honest node left, nothing is chosen.
+pub async fn does_not_count(theatre: &mut Theatre, honest: &str, other: &str) {
+    theatre.halt(other);
+    let client = theatre.client_on(honest).await.with_deadline(BRIEF);
+    until("nothing is chosen", async || is_not_done(&client.put("never", "v").await).then_some(())).await;
+    assert!(is_not_done(&client.put("never", "v").await));
+    assert!(is_not_done(&client.get("never").await));
+}
+
+/// Every one of these words is there.
+pub fn contains_all(said: &str, words: &[&str]) {
+    for word in words {
+        assert!(said.contains(word), "`{word}` is missing in: {said}");
+    }
 }

@@ -54,13 +54,14 @@ impl Home {
     /// A node of its own process, once it listens.
     pub fn start(&self, words: &[&str]) -> NodeProcess {
         let mut command = self.synod(&["start"]);
-        command.args(words).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        command.args(words).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program runs");
-        let lines = lines_of(&mut child);
-        let ready = lines.recv_timeout(SOON).expect("the node says where it listens");
-        let address = ready.split(" listening on ").nth(1).and_then(|rest| rest.split(' ').next());
+        let lines = lines_of(child.stdout.take().expect("a pipe"));
+        let news = lines_of(child.stderr.take().expect("a pipe"));
+        let ready = lines.recv_timeout(SOON).unwrap_or_else(|_| panic!("it does not listen: {:?}", news.try_recv()));
+        let address = ready.split(" listening on ").nth(1).and_then(|rest| rest.split([' ', ',']).next());
         let address = address.unwrap_or_else(|| panic!("no address in `{ready}`")).to_owned();
-        NodeProcess { child, address }
+        NodeProcess { child, address, ready, news }
     }
 }
 
@@ -107,9 +108,31 @@ impl Ran {
 pub struct NodeProcess {
     pub child: Child,
     pub address: String,
+    /// The line that says where it listens.
+    pub ready: String,
+    news: Receiver<String>,
 }
 
 impl NodeProcess {
+    /// Waits until it says this on its standard error; gives all that it has said there since the last time.
+    #[track_caller]
+    pub fn says(&self, news: &str) -> Vec<String> {
+        let deadline = Instant::now() + SOON;
+        let mut said = Vec::new();
+        while !said.iter().any(|line: &String| line.contains(news)) {
+            match self.news.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => said.push(line),
+                Err(_) => panic!("`{news}` was not said: {said:#?}"),
+            }
+        }
+        said
+    }
+
+    /// What else it has said on its standard error by now.
+    pub fn has_said(&self) -> Vec<String> {
+        self.news.try_iter().collect()
+    }
+
     /// As `kill -9` does.
     pub fn kill(&mut self) {
         self.child.kill().expect("it can be killed");
@@ -134,8 +157,12 @@ pub struct Conversation {
 
 impl Conversation {
     pub fn begin(home: &Home, words: &[&str]) -> Conversation {
-        let mut child = home.synod(words).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it runs");
-        let lines = lines_of(&mut child);
+        Conversation::with(&mut home.synod(words))
+    }
+
+    pub fn with(command: &mut Command) -> Conversation {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it runs");
+        let lines = lines_of(child.stdout.take().expect("a pipe"));
         let stdin = child.stdin.take().expect("a pipe");
         Conversation { child, stdin, lines }
     }
@@ -154,8 +181,7 @@ impl Conversation {
     }
 }
 
-fn lines_of(child: &mut Child) -> Receiver<String> {
-    let output = child.stdout.take().expect("a pipe");
+fn lines_of(output: impl std::io::Read + Send + 'static) -> Receiver<String> {
     let (sender, lines) = channel();
     std::thread::spawn(move || {
         for line in BufReader::new(output).lines().map_while(Result::ok) {

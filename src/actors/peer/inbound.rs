@@ -1,5 +1,7 @@
 //! The reading end of a link between nodes.
 
+use std::time::Duration;
+
 use actix::prelude::*;
 use futures_util::StreamExt;
 use tokio::time::{Instant, sleep_until};
@@ -15,6 +17,8 @@ use crate::paxos::{BatchNumber, Envelope, NodeId};
 pub struct InboundLot {
     /// The sender.
     pub from: NodeId,
+    /// Which start of the sender this is.
+    pub boot: u64,
     /// The highest batch that is durable in the sender's journal.
     pub durable: BatchNumber,
     /// The messages, in order; none if the sender only gave a sign of life.
@@ -45,12 +49,14 @@ pub async fn receive(
     let (mut frames, signs) = connection.split::<PeerFrame>();
     let limits = context.limits;
     let mut sender = Sender { peer, number: None };
-    let mut heard_at = Instant::now();
-    let mut sign_at = heard_at;
+    let mut sign_at = Instant::now();
     let mut owes_sign = false;
+    let mut patience_ends = sign_at + limits.patience;
+    let mut doubts = false;
     loop {
+        // In this order: what is there is heard before the link is judged.
         let frame = tokio::select! {
-            frame = frames.next() => frame,
+            biased;
             () = sleep_until(sign_at), if owes_sign => {
                 // One byte; if there is no room for it, enough of them are on their way.
                 match signs.try_write(&[0]) {
@@ -61,8 +67,16 @@ pub async fn receive(
                 sign_at = Instant::now() + limits.sign_every;
                 continue;
             }
-            () = sleep_until(heard_at + limits.patience) => {
-                return format!("no sign of life for {:?}", limits.patience);
+            frame = frames.next() => frame,
+            () = sleep_until(patience_ends) => {
+                if doubts {
+                    return format!("no sign of life for {:?}", limits.patience);
+                }
+                // Perhaps it was this process that was suspended: then the clock is right at once, but the system tells
+                // a moment later what came meanwhile, and that may be what a node lost that comes back.
+                doubts = true;
+                patience_ends = Instant::now() + SECOND_LOOK;
+                continue;
             }
         };
         let handed_on = match frame {
@@ -80,10 +94,14 @@ pub async fn receive(
         if handed_on.is_err() {
             return "this node is stopping".into();
         }
-        heard_at = Instant::now();
+        patience_ends = Instant::now() + limits.patience;
+        doubts = false;
         owes_sign = true;
     }
 }
+
+/// How long a link is listened to once more before it is cut.
+const SECOND_LOOK: Duration = Duration::from_millis(50);
 
 /// The node at the other end, whose number may not be known before the founding.
 struct Sender {
@@ -111,6 +129,6 @@ impl Sender {
             let dropped = count - envelopes.len();
             log::warn!("dropped {dropped} messages of `{}`: not its own, or not for others to say", self.peer.name);
         }
-        Some(InboundLot { from, durable, envelopes })
+        Some(InboundLot { from, boot: self.peer.boot, durable, envelopes })
     }
 }

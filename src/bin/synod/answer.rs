@@ -75,8 +75,13 @@ pub enum Answer {
         /// Where.
         address: Address,
     },
-    /// To `leader`; none if nobody leads.
-    Leader(Option<Leader>),
+    /// To `leader`.
+    Leader(Leader),
+    /// To `leader`: there is none.
+    Leaderless {
+        /// Who answers and who does not, and what would help.
+        why: String,
+    },
     /// To `status`.
     Status(Vec<PerNode<Box<Status>>>),
     /// To `log`.
@@ -121,7 +126,7 @@ impl Answer {
     /// 1 if the answer is that it was not done.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Answer::NotSwapped { .. } | Answer::Leader(None) => NOT_DONE,
+            Answer::NotSwapped { .. } | Answer::Leaderless { .. } => NOT_DONE,
             _ => DONE,
         }
     }
@@ -156,6 +161,8 @@ pub struct NodeRow {
 pub struct Failure {
     kind: FailureKind,
     message: String,
+    /// Of the script that it stands in.
+    line: Option<u64>,
 }
 
 /// What is known about a command that failed.
@@ -170,19 +177,33 @@ enum FailureKind {
 }
 
 impl Failure {
+    fn new(kind: FailureKind, message: String) -> Failure {
+        Failure { kind, message: plain(&message), line: None }
+    }
+
     /// It was refused, or it is certain that it was not done.
     pub fn not_done(message: impl Into<String>) -> Failure {
-        Failure { kind: FailureKind::NotDone, message: message.into() }
+        Failure::new(FailureKind::NotDone, message.into())
     }
 
     /// The words make no command.
     pub fn usage(message: impl Into<String>) -> Failure {
-        Failure { kind: FailureKind::Usage, message: message.into() }
+        Failure::new(FailureKind::Usage, message.into())
     }
 
     /// It may or may not have been done.
     pub fn unknown(message: impl Into<String>) -> Failure {
-        Failure { kind: FailureKind::Unknown, message: message.into() }
+        Failure::new(FailureKind::Unknown, message.into())
+    }
+
+    /// The same, in this line of a script, counted from 1.
+    pub fn in_line(self, line: u64) -> Failure {
+        Failure { line: Some(line), ..self }
+    }
+
+    /// In which line of a script it is.
+    pub fn line(&self) -> Option<u64> {
+        self.line
     }
 
     /// What the process exits with.
@@ -197,11 +218,25 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        match self.line {
+            Some(line) => write!(f, "line {line}: {}", self.message),
+            None => f.write_str(&self.message),
+        }
     }
 }
 
 impl std::error::Error for Failure {}
+
+/// Without the numbers that systems give their errors.
+fn plain(reason: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = reason;
+    while let Some((before, behind)) = rest.split_once(OS_ERROR) {
+        plain.push_str(before);
+        rest = behind.split_once(')').map_or("", |(_, rest)| rest);
+    }
+    plain + rest
+}
 
 /// Done.
 pub const DONE: u8 = 0;
@@ -213,3 +248,19 @@ pub const USAGE: u8 = 2;
 pub const UNKNOWN: u8 = 3;
 /// A mistake of ours (`EX_SOFTWARE` of sysexits.h).
 pub const INTERNAL: u8 = 70;
+/// How the standard library introduces such a number.
+const OS_ERROR: &str = " (os error ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_errors_are_left_out() {
+        assert_eq!(
+            plain("a:1: Connection refused (os error 111); b:2: no answer"),
+            "a:1: Connection refused; b:2: no answer"
+        );
+        assert_eq!(plain("as it is (all of it)"), "as it is (all of it)");
+    }
+}

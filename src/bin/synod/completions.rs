@@ -2,9 +2,9 @@
 
 use clap::Args;
 
-use crate::answer::Failure;
+use crate::answer::{DONE, Failure};
 use crate::grammar;
-use crate::output::Printer;
+use crate::output::{Printer, Unshown};
 
 /// Which shell.
 #[derive(Args, Clone, Debug, PartialEq)]
@@ -18,7 +18,5 @@ pub struct CompletionsArgs {
 pub fn run(args: &CompletionsArgs) -> Result<u8, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut grammar::command_line(), "synod", &mut script);
-    // Whoever does not want to read it to the end need not.
-    let _ = Printer::standard(false).line(&String::from_utf8_lossy(&script));
-    Ok(0)
+    Ok(Printer::standard(false).line(&String::from_utf8_lossy(&script)).map_or_else(Unshown::exit_code, |()| DONE))
 }

@@ -1,6 +1,6 @@
 //! One command, against a [`Backend`], to its [`Answer`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use synod::machine::kv::{KvError, MAX_KEY_BYTES, MAX_VALUE_BYTES};
@@ -46,7 +46,10 @@ pub fn execute(command: &Command, backend: &mut dyn Backend) -> Result<Answer, F
             Ok(Answer::Connected { name, address: node.address.clone() })
         }
         Command::Nodes => Ok(Answer::Nodes(node_rows(statuses(None, backend)?))),
-        Command::Leader => leader(backend).map(Answer::Leader),
+        Command::Leader => Ok(match leader(backend)? {
+            Leading::Known(leader) => Answer::Leader(leader),
+            Leading::Nobody { why, .. } => Answer::Leaderless { why },
+        }),
         Command::Status { node } => Ok(Answer::Status(statuses(node.as_ref(), backend)?)),
         Command::Log(args) => {
             let (node, range) = args.parts()?;
@@ -74,17 +77,13 @@ pub fn execute(command: &Command, backend: &mut dyn Backend) -> Result<Answer, F
     }
 }
 
-/// Who leads. Asks until somebody does, within the deadline of a command.
-pub fn leader(backend: &mut dyn Backend) -> Result<Option<Leader>, Failure> {
-    let until = Instant::now() + backend.deadline();
+/// Who leads. While an election may be under way, asks until it is over; but not for long.
+pub fn leader(backend: &mut dyn Backend) -> Result<Leading, Failure> {
+    let until = Instant::now() + backend.deadline().min(ELECTED_WITHIN);
     loop {
         match leader_now(backend)? {
-            Leading::Known(leader) => return Ok(Some(leader)),
-            _ if Instant::now() < until => std::thread::sleep(ASK_EVERY),
-            Leading::Nobody => return Ok(None),
-            Leading::Silent(name) => {
-                return Err(Failure::not_done(format!("nobody leads: {name}, whom others follow, does not answer")));
-            }
+            Leading::Nobody { soon: true, .. } if Instant::now() < until => std::thread::sleep(ASK_EVERY),
+            leading => return Ok(leading),
         }
     }
 }
@@ -94,29 +93,67 @@ pub fn leader(backend: &mut dyn Backend) -> Result<Option<Leader>, Failure> {
 pub enum Leading {
     /// It says so itself, and nobody follows a higher ballot.
     Known(Leader),
-    /// Others follow it, but it does not say that it leads: it is gone, or has not answered.
-    Silent(String),
-    /// Nobody leads or follows.
-    Nobody,
+    /// Nobody does; or whom others follow does not say so: it is gone.
+    Nobody {
+        /// Who answers and who does not, and what would help.
+        why: String,
+        /// Whether those who answer could elect one.
+        soon: bool,
+    },
 }
 
 /// Who leads at this moment.
 pub fn leader_now(backend: &mut dyn Backend) -> Result<Leading, Failure> {
-    let statuses = statuses(None, backend)?;
-    if statuses.iter().all(|node| node.part.is_err()) {
-        return Err(Failure::not_done("no node answers"));
-    }
-    let known = statuses.into_iter().filter_map(|node| node.part.ok());
-    let followed = known.filter_map(|status| {
+    let nodes = statuses(None, backend)?;
+    let followed = nodes.iter().filter_map(|node| node.part.as_ref().ok()).filter_map(|status| {
         let of_its_own = status.phase == LEADING;
-        let name = if of_its_own { Some(status.name.clone()) } else { status.leader.clone() };
+        let name = if of_its_own { Some(&status.name) } else { status.leader.as_ref() };
         name.map(|name| (status.ballot, of_its_own, name))
     });
-    Ok(match followed.max() {
-        Some((ballot, true, name)) => Leading::Known(Leader { name, ballot }),
-        Some((_, false, name)) => Leading::Silent(name),
-        None => Leading::Nobody,
-    })
+    match followed.max() {
+        Some((ballot, true, name)) => Ok(Leading::Known(Leader { name: name.clone(), ballot })),
+        _ => leaderless(&nodes),
+    }
+}
+
+/// Why nobody leads, and whether somebody may soon.
+fn leaderless(nodes: &[PerNode<Box<Status>>]) -> Result<Leading, Failure> {
+    let answering: Vec<&Status> = nodes.iter().filter_map(|node| node.part.as_deref().ok()).collect();
+    if answering.is_empty() {
+        let whys: Vec<String> = unanswered(nodes).collect();
+        return Err(Failure::not_done(format!("no node answers: {}", whys.join("; "))));
+    }
+    let of = |status: &Status| {
+        let peers = status.peers.iter().filter(|peer| peer.voter).map(|peer| peer.name.clone());
+        peers.chain([status.name.clone()]).collect::<Vec<_>>()
+    };
+    let voters: BTreeSet<String> = answering.iter().copied().flat_map(of).collect();
+    // One that is not founded, or whose journal cannot be read, has no number.
+    let (able, unable): (Vec<&Status>, Vec<&Status>) = answering.iter().partition(|status| status.node.is_some());
+    let soon = 2 * able.len() > voters.len();
+    let names =
+        |statuses: &[&Status]| statuses.iter().map(|status| status.name.as_str()).collect::<Vec<_>>().join(", ");
+    let mut parts = Vec::new();
+    match able.len() {
+        0 => {}
+        1 => parts.push(format!("{} answers", names(&able))),
+        _ => parts.push(format!("{} answer", names(&able))),
+    }
+    parts.extend(unable.iter().map(|status| match &status.trouble {
+        Some(trouble) => format!("{} does not vote: {trouble}", status.name),
+        None => format!("{} does not vote", status.name),
+    }));
+    parts.extend(unanswered(nodes));
+    parts.push(if soon {
+        "they may elect one yet: ask again".to_owned()
+    } else {
+        format!("it takes {} of {}", voters.len() / 2 + 1, voters.len())
+    });
+    Ok(Leading::Nobody { why: parts.join("; "), soon })
+}
+
+fn unanswered<T>(nodes: &[PerNode<T>]) -> impl Iterator<Item = String> + '_ {
+    nodes.iter().filter_map(|node| node.part.as_ref().err().map(|why| format!("{} is down: {why}", node.node)))
 }
 
 /// What the nodes would refuse for its size need not travel.
@@ -289,6 +326,8 @@ fn name(node: Option<&NodeName>) -> Option<&str> {
     node.map(|node| node.0.as_str())
 }
 
+/// What an election takes at most, among nodes that hear one another.
+const ELECTED_WITHIN: Duration = Duration::from_secs(2);
 /// Between two questions for the leader.
 const ASK_EVERY: Duration = Duration::from_millis(20);
 /// The phase of a leader, as its status names it.

@@ -7,6 +7,7 @@
 //! | `shell` | runs commands one after the other and keeps the worst exit code |
 //! | `execute`, `backend` | one command, against a cluster |
 //! | `answer`, `output` | what it came to, and how that is shown |
+//! | `news` | log lines, also around a prompt |
 //! | `words`, `cookie` | quoting; the shared secret |
 //!
 //! No panic reaches a user: it becomes one line and exit code 70.
@@ -18,6 +19,7 @@ mod cookie;
 mod demo;
 mod execute;
 mod grammar;
+mod news;
 mod output;
 mod repl;
 mod shell;
@@ -25,25 +27,22 @@ mod single;
 mod start;
 mod words;
 
+use std::ffi::OsString;
 use std::panic;
 use std::process::ExitCode;
 
 use answer::{DONE, Failure, INTERNAL};
 use grammar::{Program, Stop};
-use output::Printer;
+use output::{Printer, Unshown};
 
 fn main() -> ExitCode {
     report_panics();
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
+    news::begin();
     // Unwinding lets go of children, folders and the terminal's mode before the process ends.
     let code = panic::catch_unwind(|| match grammar::parse_arguments(std::env::args_os()) {
         Ok(program) => run(&program).unwrap_or_else(|failure| complain(&failure, wants_json(&program))),
-        Err(Stop::Show(text)) => {
-            // Whoever does not want to read it to the end need not.
-            let _ = Printer::standard(false).line(&text);
-            DONE
-        }
-        Err(Stop::Usage(failure)) => complain(&failure, false),
+        Err(Stop::Show(text)) => Printer::standard(false).line(&text).map_or_else(Unshown::exit_code, |()| DONE),
+        Err(Stop::Usage(failure)) => complain(&failure, asks_for_json(std::env::args_os())),
     });
     ExitCode::from(code.unwrap_or(INTERNAL))
 }
@@ -62,6 +61,11 @@ fn complain(failure: &Failure, json: bool) -> u8 {
     // If nobody reads it, the exit code still tells.
     let _ = Printer::standard(json).failure(failure);
     failure.exit_code()
+}
+
+/// Whether words that make no command ask for JSON all the same.
+fn asks_for_json(words: impl Iterator<Item = OsString>) -> bool {
+    words.take_while(|word| word != "--").any(|word| word == "--json")
 }
 
 fn wants_json(program: &Program) -> bool {

@@ -10,9 +10,9 @@ use synod::net::report::{Inspection, Report, Status};
 
 use crate::answer::{Answer, Failure};
 use crate::backend::Backend;
-use crate::execute::{self, execute};
+use crate::execute::{self, Leading, execute};
 use crate::grammar::{self, Command, LEADER, Line, NodeName, StageCommand, Stop};
-use crate::output::{Closed, Printer};
+use crate::output::{Printer, Unshown};
 
 /// Whoever owns the nodes' processes.
 pub trait Stage {
@@ -29,6 +29,8 @@ pub struct Shell<'a> {
     stage: Option<&'a mut dyn Stage>,
     printer: Printer,
     worst: u8,
+    /// Where a script is.
+    at_line: Option<u64>,
 }
 
 /// Whether to read on.
@@ -45,7 +47,7 @@ pub enum Flow {
 impl<'a> Shell<'a> {
     /// Nothing has gone wrong yet.
     pub fn new(backend: Box<dyn Backend + 'a>, stage: Option<&'a mut dyn Stage>, printer: Printer) -> Shell<'a> {
-        Shell { backend, stage, printer, worst: 0 }
+        Shell { backend, stage, printer, worst: 0, at_line: None }
     }
 
     /// Runs one line.
@@ -55,7 +57,10 @@ impl<'a> Shell<'a> {
             Ok(Line::Exit) => return Flow::Leave,
             Ok(Line::Cluster(command)) => execute(&command, self.backend.as_mut()),
             Ok(Line::Stage(command)) => self.staged(&command),
-            Err(Stop::Show(text)) => return self.printer.line(&text).map_or(Flow::Leave, |()| Flow::Done),
+            Err(Stop::Show(text)) => {
+                let shown = self.printer.line(&text);
+                return self.flow(0, shown);
+            }
             Err(Stop::Usage(failure)) => Err(failure),
         };
         self.show(result)
@@ -81,8 +86,9 @@ impl<'a> Shell<'a> {
     /// Runs a script, each line when it comes.
     pub fn script(&mut self, mut input: impl BufRead, stop_on_error: bool) {
         let mut bytes = Vec::new();
-        loop {
+        for number in 1.. {
             bytes.clear();
+            self.at_line = Some(number);
             let flow = match input.read_until(b'\n', &mut bytes) {
                 Ok(0) => return,
                 Ok(_) => match std::str::from_utf8(&bytes) {
@@ -118,11 +124,12 @@ impl<'a> Shell<'a> {
     fn staged(&mut self, command: &StageCommand) -> Result<Answer, Failure> {
         let stage = self.stage.as_mut().ok_or_else(|| Failure::usage("only the demo can do that"))?;
         match command {
-            StageCommand::Fail { node } if node.0 == LEADER => {
-                let leader = execute::leader(self.backend.as_mut())?;
-                let leader = leader.ok_or_else(|| Failure::not_done("nobody leads: name a node to fail"))?;
-                stage.fail(&leader.name.parse().map_err(Failure::not_done)?)
-            }
+            StageCommand::Fail { node } if node.0 == LEADER => match execute::leader(self.backend.as_mut())? {
+                Leading::Known(leader) => stage.fail(&leader.name.parse().map_err(Failure::not_done)?),
+                Leading::Nobody { why, .. } => {
+                    Err(Failure::not_done(format!("nobody leads: {why}; name a node to fail")))
+                }
+            },
             StageCommand::Fail { node } => stage.fail(node),
             StageCommand::Recover { node } => {
                 let answer = stage.recover(node)?;
@@ -160,13 +167,24 @@ impl<'a> Shell<'a> {
     }
 
     fn show(&mut self, result: Result<Answer, Failure>) -> Flow {
-        let (code, printed) = match &result {
+        let result = result.map_err(|failure| match self.at_line {
+            Some(line) => failure.in_line(line),
+            None => failure,
+        });
+        let (code, shown) = match &result {
             Ok(answer) => (answer.exit_code(), self.printer.answer(answer)),
             Err(failure) => (failure.exit_code(), self.printer.failure(failure)),
         };
+        self.flow(code, shown)
+    }
+
+    fn flow(&mut self, code: u8, shown: Result<(), Unshown>) -> Flow {
         self.worst = self.worst.max(code);
-        match printed {
-            Err(Closed) => Flow::Leave,
+        match shown {
+            Err(unshown) => {
+                self.worst = self.worst.max(unshown.exit_code());
+                Flow::Leave
+            }
             Ok(()) if code == 0 => Flow::Done,
             Ok(()) => Flow::Failed,
         }

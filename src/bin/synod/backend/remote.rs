@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use synod::client::{Client, ClientError, ConnectOptions};
 use synod::machine::kv::Scan;
 use synod::net::cookie::Cookie;
-use synod::net::report::{Inspection, Report};
+use synod::net::report::{Inspection, PeerStatus, Report, Status};
 use synod::paxos::{Ballot, Bytes, Place};
 use tokio::runtime::Runtime;
 
@@ -18,6 +18,8 @@ pub struct Remote {
     runtime: Runtime,
     client: Client,
     deadline: Duration,
+    /// The last command was done: there is a cluster that serves.
+    served: bool,
 }
 
 impl Remote {
@@ -29,7 +31,7 @@ impl Remote {
         let mut options = ConnectOptions::new(addresses, args.cluster.clone(), cookie.clone());
         options.deadline = args.deadline;
         let client = runtime.block_on(Client::connect(options)).map_err(unreachable)?;
-        Ok(Remote { runtime, client, deadline: args.deadline })
+        Ok(Remote { runtime, client, deadline: args.deadline, served: false })
     }
 
     /// The same for commands with another deadline.
@@ -38,14 +40,14 @@ impl Remote {
     }
 
     /// The client itself, or one that talks to the named node only.
-    fn through(&self, node: Option<&str>) -> Result<Client, Failure> {
+    fn through(&mut self, node: Option<&str>) -> Result<Client, Failure> {
         match node {
             Some(name) => {
+                // How the others stand says nothing of this one.
+                self.served = false;
                 let begun = Instant::now();
                 let client = self.runtime.block_on(self.client.on_node(name)).map_err(|error| match error {
-                    ClientError::Connection { reason } => {
-                        Failure::not_done(format!("{name} is down: {}", plain(&reason)))
-                    }
+                    ClientError::Connection { reason } => Failure::not_done(format!("{name} is down: {}", reason)),
                     error => failure(error),
                 })?;
                 // What follows has what is left of the command's deadline.
@@ -55,17 +57,32 @@ impl Remote {
         }
     }
 
-    /// Many questions for one command, within its one deadline.
-    fn within<T>(&self, calls: impl Future<Output = Result<T, ClientError>>) -> Result<T, Failure> {
-        let late = || ClientError::NotDone { reason: "not all of it was read within the deadline".into() };
-        self.run(async { tokio::time::timeout(self.deadline, calls).await.unwrap_or_else(|_| Err(late())) })
+    /// A command for the state machines, through this client. Unless the last one was done, it is first asked whether
+    /// there is a node that could do it: otherwise the client would try again until the deadline, and not know why.
+    fn command<T, F>(&mut self, client: Client, call: impl FnOnce(Client) -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, ClientError>>,
+    {
+        let begun = Instant::now();
+        if !self.served {
+            self.wait(until_served(&client, self.deadline))?;
+        }
+        let left = self.deadline.saturating_sub(begun.elapsed());
+        let answer = self.run(call(client.with_deadline(left)));
+        self.served = answer.is_ok();
+        answer
+    }
+
+    /// Waits for an answer, as [`Remote::wait`].
+    fn run<T>(&self, call: impl Future<Output = Result<T, ClientError>>) -> Result<T, Failure> {
+        self.wait(async { call.await.map_err(failure) })
     }
 
     /// Waits for an answer, or for ctrl-C, which gives up the command and not the prompt.
-    fn run<T>(&self, call: impl Future<Output = Result<T, ClientError>>) -> Result<T, Failure> {
+    fn wait<T>(&self, call: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         self.runtime.block_on(async {
             tokio::select! {
-                answer = call => answer.map_err(failure),
+                answer = call => answer,
                 Ok(()) = tokio::signal::ctrl_c() => {
                     Err(Failure::unknown("interrupted: if it was a write, it may have been done, or may be yet"))
                 }
@@ -77,53 +94,62 @@ impl Remote {
 impl Backend for Remote {
     fn propose(&mut self, through: Option<&str>, value: Bytes) -> Result<(Place, Option<Ballot>), Failure> {
         let client = self.through(through)?;
-        self.run(client.propose(value)).map(|done| (done.place, done.ballot))
+        self.command(client, |client| async move { client.propose(value).await }).map(|done| (done.place, done.ballot))
     }
 
     fn decide(&mut self, key: Bytes, value: Bytes) -> Result<Bytes, Failure> {
-        self.run(self.client.decide(key, value)).map(|done| done.result)
+        self.command(self.client.clone(), |client| async move { client.decide(key, value).await })
+            .map(|done| done.result)
     }
 
     fn put(&mut self, key: Bytes, value: Bytes) -> Result<Place, Failure> {
-        self.run(self.client.put(key, value)).map(|done| done.place)
+        self.command(self.client.clone(), |client| async move { client.put(key, value).await }).map(|done| done.place)
     }
 
     fn get(&mut self, key: Bytes) -> Result<Option<Bytes>, Failure> {
-        self.run(self.client.get(key))
+        self.command(self.client.clone(), |client| async move { client.get(key).await })
     }
 
     fn get_local(&mut self, node: Option<&str>, key: Bytes) -> Result<Option<Bytes>, Failure> {
         let client = self.through(node)?;
-        self.run(client.get_local(key))
+        self.command(client, |client| async move { client.get_local(key).await })
     }
 
     fn append(&mut self, key: Bytes, value: Bytes) -> Result<Bytes, Failure> {
-        self.run(self.client.append(key, value)).map(|done| done.result)
+        self.command(self.client.clone(), |client| async move { client.append(key, value).await })
+            .map(|done| done.result)
     }
 
     fn delete(&mut self, key: Bytes) -> Result<bool, Failure> {
-        self.run(self.client.delete(key)).map(|done| done.result)
+        self.command(self.client.clone(), |client| async move { client.delete(key).await }).map(|done| done.result)
     }
 
     fn cas(&mut self, key: Bytes, expected: Option<Bytes>, new: Bytes) -> Result<Result<(), Option<Bytes>>, Failure> {
-        self.run(self.client.cas(key, expected, new)).map(|done| done.result)
+        self.command(self.client.clone(), |client| async move { client.cas(key, expected, new).await })
+            .map(|done| done.result)
     }
 
     fn scan(&mut self, prefix: Bytes, limit: usize) -> Result<Pairs, Failure> {
-        self.within(pages(&self.client, prefix, limit, false))
+        let until = Instant::now() + self.deadline;
+        self.command(self.client.clone(), |client| pages(client, prefix, limit, false, until))
     }
 
     fn scan_local(&mut self, node: Option<&str>, prefix: Bytes, limit: usize) -> Result<Asked<Pairs>, Failure> {
+        let until = Instant::now() + self.deadline;
         if let Some(name) = node {
             let client = self.through(node)?;
-            return Ok(vec![(name.to_owned(), self.within(pages(&client, prefix, limit, true)))]);
+            let pairs = self.command(client, |client| pages(client, prefix, limit, true, until));
+            return Ok(vec![(name.to_owned(), pairs)]);
         }
         // Whoever does not say how it stands is listed, and not asked again.
         let known = self.runtime.block_on(self.client.statuses());
-        let ask = |(name, status): (String, Result<_, ClientError>)| {
-            let pairs = status.map_err(silent).and_then(|_| {
+        let ask = |(name, status): (String, Result<Status, ClientError>)| {
+            let pairs = status.map_err(silent).and_then(|status| {
+                if status.node.is_none() {
+                    return Err(Failure::not_done(status.trouble.unwrap_or_default()));
+                }
                 let client = self.through(Some(&name))?;
-                self.run(pages(&client, prefix.clone(), limit, true))
+                self.command(client, |client| pages(client, prefix.clone(), limit, true, until))
             });
             (name, pairs)
         };
@@ -152,8 +178,14 @@ impl Backend for Remote {
     }
 }
 
-/// Pages until there are `limit` pairs or no more.
-async fn pages(client: &Client, prefix: Bytes, limit: usize, local: bool) -> Result<Pairs, ClientError> {
+/// Pages until there are `limit` pairs or no more; all of them within the command's one deadline.
+async fn pages(client: Client, prefix: Bytes, limit: usize, local: bool, until: Instant) -> Result<Pairs, ClientError> {
+    let late = || ClientError::NotDone { reason: "not all of it was read within the deadline".into() };
+    let read = tokio::time::timeout_at(until.into(), all_pages(&client, prefix, limit, local));
+    read.await.unwrap_or_else(|_| Err(late()))
+}
+
+async fn all_pages(client: &Client, prefix: Bytes, limit: usize, local: bool) -> Result<Pairs, ClientError> {
     let mut pairs = Pairs::new();
     let mut after = None;
     while pairs.len() < limit {
@@ -167,6 +199,39 @@ async fn pages(client: &Client, prefix: Bytes, limit: usize, local: bool) -> Res
         }
     }
     Ok(pairs)
+}
+
+/// Returns once some node serves; fails if none of those that answer does, and why. A node that knows where the other
+/// founders are is given a moment to meet them. Nothing has been sent yet, so that it is certainly not done.
+async fn until_served(client: &Client, deadline: Duration) -> Result<(), Failure> {
+    let until = Instant::now() + FOUNDED_WITHIN.min(deadline);
+    let client = client.with_deadline(ASKED_WITHIN.min(deadline));
+    loop {
+        match client.status().await {
+            Ok(status) if status.node.is_none() => {}
+            // Whether it is done, and if not, why, is for the command itself to find out.
+            _ => return Ok(()),
+        }
+        let nodes = client.statuses().await;
+        if nodes.iter().any(|(_, status)| status.as_ref().is_ok_and(|status| status.node.is_some())) {
+            return Ok(());
+        }
+        let may_be_founded = nodes.iter().filter_map(|(_, status)| status.as_ref().ok()).any(meets_the_others);
+        if !may_be_founded || Instant::now() >= until {
+            let why = nodes.into_iter().map(|(name, status)| match status {
+                Ok(status) => format!("{name} is {}: {}", status.phase, status.trouble.unwrap_or_default()),
+                Err(error) => format!("{name} is down: {}", silent(error)),
+            });
+            return Err(Failure::not_done(format!("not done: {}", why.collect::<Vec<_>>().join("; "))));
+        }
+        tokio::time::sleep(ASK_EVERY).await;
+    }
+}
+
+/// Whether a node is founding and knows where all others are, none of whom has refused it.
+fn meets_the_others(status: &Status) -> bool {
+    let may_meet = |peer: &PeerStatus| !peer.address.is_empty() && ["up", "down"].contains(&peer.link.as_str());
+    status.phase == FOUNDING && status.peers.iter().all(may_meet)
 }
 
 /// Why there is no cluster to talk to. If nobody listens, what helps is to start a node or to name another.
@@ -184,24 +249,13 @@ fn unreachable(error: ClientError) -> Failure {
 /// Why one node of several says nothing.
 fn silent(error: ClientError) -> Failure {
     match error {
-        ClientError::Connection { reason } => Failure::not_done(plain(&reason)),
+        ClientError::Connection { reason } => Failure::not_done(reason),
         error => failure(error),
     }
 }
 
-/// Without the numbers that systems give their errors.
-fn plain(reason: &str) -> String {
-    let mut plain = String::new();
-    let mut rest = reason;
-    while let Some((before, behind)) = rest.split_once(OS_ERROR) {
-        plain.push_str(before);
-        rest = behind.split_once(')').map_or("", |(_, rest)| rest);
-    }
-    plain + rest
-}
-
 fn failure(error: ClientError) -> Failure {
-    let message = plain(&error.to_string());
+    let message = error.to_string();
     match error.exit_code() {
         2 => Failure::usage(message),
         3 => Failure::unknown(message),
@@ -209,19 +263,36 @@ fn failure(error: ClientError) -> Failure {
     }
 }
 
-/// How the standard library introduces such a number.
-const OS_ERROR: &str = " (os error ";
+/// The phase of a node that waits for other founders, as its status names it.
+const FOUNDING: &str = "founding";
+/// How long nodes that start at this moment are given to found their cluster.
+const FOUNDED_WITHIN: Duration = Duration::from_secs(1);
+/// How long a node is given to say how it stands.
+const ASKED_WITHIN: Duration = Duration::from_secs(1);
+const ASK_EVERY: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn numbers_of_errors_are_left_out() {
-        assert_eq!(
-            plain("a:1: Connection refused (os error 111); b:2: no answer"),
-            "a:1: Connection refused; b:2: no answer"
-        );
-        assert_eq!(plain("as it is (all of it)"), "as it is (all of it)");
+    fn only_a_node_that_may_meet_all_others_by_itself_is_waited_for() {
+        let founding = |peers: &[(&str, &str)]| Status {
+            phase: FOUNDING.into(),
+            peers: peers
+                .iter()
+                .map(|(address, link)| PeerStatus {
+                    name: "n2".into(),
+                    address: (*address).into(),
+                    voter: true,
+                    link: (*link).into(),
+                })
+                .collect(),
+            ..Status::default()
+        };
+        assert!(meets_the_others(&founding(&[("h:2", "down"), ("h:3", "up")])));
+        assert!(!meets_the_others(&founding(&[("h:2", "up"), ("", "down")])), "nobody knows where");
+        assert!(!meets_the_others(&founding(&[("h:2", "the cookies differ")])), "a person has to mend that");
+        assert!(!meets_the_others(&Status { phase: "not voting".into(), ..Status::default() }), "broken");
     }
 }

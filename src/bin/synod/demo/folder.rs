@@ -1,7 +1,11 @@
 //! Where a demo keeps its nodes: `demo.json` (who they are and which ports they prefer), `cookie`, and for each node a
 //! folder and a log.
+//!
+//! A temporary folder goes with its demo. One whose demo was killed is removed by the next demo: while a demo lives it
+//! holds `demo.lock`, which the system lets go of when the process ends, however it ends. What has another name, another
+//! owner, no such lock, or a node that still runs in it, is left alone.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +21,8 @@ pub struct Folder {
     path: PathBuf,
     temporary: bool,
     nodes: Vec<(NodeName, u16)>,
+    /// Held while the demo lives.
+    lock: Option<File>,
 }
 
 impl Folder {
@@ -64,13 +70,16 @@ impl Folder {
     }
 
     fn temporary(count: u16) -> Result<Folder, Failure> {
-        let name = format!("synod-demo-{}-{:08x}", std::process::id(), rand::random::<u32>());
+        let name = format!("{TEMPORARY}{}-{:08x}", std::process::id(), rand::random::<u32>());
         let path = std::env::temp_dir().join(name);
         let mut builder = fs::DirBuilder::new();
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.create(&path).map_err(|error| failed(&path, &error))?;
-        Ok(Folder { path, temporary: true, nodes: usual(count) })
+        let mut folder = Folder { path, temporary: true, nodes: usual(count), lock: None };
+        folder.lock = Some(lock(&folder.path).map_err(|error| failed(&folder.path, &error))?);
+        remove_orphans(&std::env::temp_dir(), &folder.path);
+        Ok(folder)
     }
 
     fn named(path: &Path, count: Option<u16>) -> Result<Folder, Failure> {
@@ -93,18 +102,72 @@ impl Folder {
                 nodes
             }
         };
-        Ok(Folder { path, temporary: false, nodes })
+        Ok(Folder { path, temporary: false, nodes, lock: None })
     }
 }
 
 impl Drop for Folder {
     fn drop(&mut self) {
+        drop(self.lock.take());
         if self.temporary
             && let Err(error) = fs::remove_dir_all(&self.path)
         {
             log::warn!("the temporary folder {} is left behind: {error}", self.path.display());
         }
     }
+}
+
+/// Makes the lock of a new folder and takes it: under another name first, so that nobody ever finds it free.
+fn lock(folder: &Path) -> std::io::Result<File> {
+    let draft = folder.join("demo.lock.draft");
+    let lock = OpenOptions::new().write(true).create_new(true).open(&draft)?;
+    lock.lock()?;
+    fs::rename(&draft, folder.join(LOCK))?;
+    Ok(lock)
+}
+
+/// Removes the temporary folders of demos that were killed. `own` is one that lives, and tells who its owner is.
+fn remove_orphans(among: &Path, own: &Path) {
+    let entries = fs::read_dir(among).into_iter().flatten().flatten();
+    let ours = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(TEMPORARY));
+    for path in ours.map(|entry| entry.path()).filter(|path| path != own) {
+        if let Some(_locks) = is_orphan(&path, own)
+            && let Err(error) = fs::remove_dir_all(&path)
+        {
+            log::info!("the folder {} of a demo that was killed is left behind: {error}", path.display());
+        }
+    }
+}
+
+/// The locks of a folder that no demo and no node holds; none if one is held, or if it is not a demo's folder of ours.
+fn is_orphan(path: &Path, own: &Path) -> Option<Vec<File>> {
+    let is_folder = |path: &Path| fs::symlink_metadata(path).ok().filter(fs::Metadata::is_dir);
+    if !same_owner(&is_folder(path)?, &is_folder(own)?) {
+        return None;
+    }
+    let free = |lock: &Path| {
+        let lock = OpenOptions::new().write(true).open(lock).ok()?;
+        lock.try_lock().is_ok().then_some(lock)
+    };
+    let mut locks = vec![free(&path.join(LOCK))?];
+    for entry in fs::read_dir(path).ok()? {
+        let node = entry.ok()?.path();
+        if is_folder(&node).is_some() && node.join(NODE_LOCK).exists() {
+            locks.push(free(&node.join(NODE_LOCK))?);
+        }
+    }
+    Some(locks)
+}
+
+#[cfg(unix)]
+fn same_owner(one: &fs::Metadata, other: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    one.uid() == other.uid()
+}
+
+#[cfg(not(unix))]
+fn same_owner(_: &fs::Metadata, _: &fs::Metadata) -> bool {
+    true
 }
 
 #[derive(Serialize, Deserialize)]
@@ -168,6 +231,11 @@ fn failed(path: &Path, error: &std::io::Error) -> Failure {
 }
 
 const RECORD: &str = "demo.json";
+const LOCK: &str = "demo.lock";
+/// Of a node's folder, which its process holds.
+const NODE_LOCK: &str = "lock";
+/// What the names of temporary folders begin with.
+const TEMPORARY: &str = "synod-demo-";
 const FORMAT: u32 = 1;
 const DEFAULT_NODES: u16 = 3;
 /// One below the port that the first node prefers.
@@ -185,6 +253,39 @@ mod tests {
         assert!(folder.cookie().exists());
         drop(folder);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_folder_of_a_demo_that_was_killed_is_removed_by_the_next() {
+        let at = tempfile::tempdir().unwrap();
+        let made = |name: &str| {
+            let path = at.path().join(name);
+            fs::create_dir_all(path.join("n1")).unwrap();
+            File::create(path.join("n1").join(NODE_LOCK)).unwrap();
+            (lock(&path).unwrap(), path)
+        };
+        let (killed, orphan) = made("synod-demo-1-a");
+        let (_living, alive) = made("synod-demo-2-b");
+        let (forgotten, running) = made("synod-demo-3-c");
+        let node = OpenOptions::new().write(true).open(running.join("n1").join(NODE_LOCK)).unwrap();
+        node.lock().unwrap();
+        let (other, named) = made("another-4-d");
+        drop((killed, forgotten, other));
+        let unmarked = at.path().join("synod-demo-notes");
+        fs::create_dir(&unmarked).unwrap();
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(&named, at.path().join("synod-demo-5-e")).unwrap();
+
+        remove_orphans(at.path(), &alive);
+        assert!(!orphan.exists(), "nobody holds it");
+        assert!(alive.exists() && running.exists(), "a demo or a node lives there");
+        assert!(unmarked.exists() && named.join(LOCK).exists(), "not a demo's");
+        let (_own, own) = made("synod-demo-6-f");
+        remove_orphans(at.path(), &own);
+        assert!(alive.exists(), "a lock that another holds");
+        drop(node);
+        remove_orphans(at.path(), &own);
+        assert!(!running.exists(), "its last node has ended");
     }
 
     #[test]

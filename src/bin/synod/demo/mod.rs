@@ -115,7 +115,7 @@ fn wait_for_leader(backend: &mut dyn Backend, nodes: &mut Nodes) -> Result<Leade
                 spinner.finish_and_clear();
                 return Ok(leader);
             }
-            Ok(_) => "nobody leads".to_owned(),
+            Ok(Leading::Nobody { why, .. }) => format!("nobody leads: {why}"),
             Err(failure) => failure.to_string(),
         };
         if began.elapsed() > LEADER_WITHIN {
@@ -129,7 +129,7 @@ fn wait_for_leader(backend: &mut dyn Backend, nodes: &mut Nodes) -> Result<Leade
 
 /// Who is where, and how to come in from another terminal.
 fn welcome(nodes: &Nodes, leader: &Leader, connect: &ConnectArgs) -> String {
-    let mut table = output::table(["NODE", "PROCESS", "ADDRESS", ""], Style::of_stdout(false).terminal);
+    let mut table = output::table(["NODE", "PROCESS", "ADDRESS", ""], Style::of_stdout(false));
     for (name, process_id, address) in nodes.running() {
         let leads = if name.0 == leader.name { format!("leads in ballot {}", leader.ballot) } else { String::new() };
         table.add_row([name.to_string(), process_id.to_string(), address.to_string(), leads]);

@@ -1,3 +1,6 @@
+use synod::net::report::PeerStatus;
+use synod::paxos::NodeId;
+
 use super::*;
 use crate::backend::fake::Fake;
 use crate::grammar::{Line, parse_line};
@@ -53,13 +56,38 @@ fn a_scan_knows_whether_there_is_more() {
 #[test]
 fn the_leader_is_whoever_leads_in_the_highest_ballot() {
     let mut fake = Fake::default();
-    let Ok(Answer::Leader(Some(leader))) = answered(&mut fake, "leader") else { panic!("no leader") };
+    let Ok(Answer::Leader(leader)) = answered(&mut fake, "leader") else { panic!("no leader") };
     assert_eq!((leader.name.as_str(), leader.ballot.round), ("n1", 3));
     fake.leaderless = true;
     let nobody = answered(&mut fake, "leader").unwrap();
-    assert_eq!((&nobody, nobody.exit_code()), (&Answer::Leader(None), 1));
+    let why = "n1, n2 answer; n3 is down: connection refused; they may elect one yet: ask again".to_owned();
+    assert_eq!((&nobody, nobody.exit_code()), (&Answer::Leaderless { why }, 1));
     fake.silent = true;
-    assert_eq!(answered(&mut fake, "leader").unwrap_err().to_string(), "no node answers");
+    let silent = answered(&mut fake, "leader").unwrap_err().to_string();
+    assert!(silent.starts_with("no node answers: n1 is down: connection refused; n2 is down"), "{silent}");
+}
+
+#[test]
+fn a_minority_says_at_once_that_nobody_can_lead() {
+    let node = |name: &str, number: Option<u32>| Status {
+        name: name.into(),
+        node: number.map(NodeId),
+        trouble: number.is_none().then(|| "its journal is damaged".into()),
+        peers: ["n1", "n2", "n3"].iter().filter(|peer| **peer != name).map(|peer| voter(peer)).collect(),
+        ..Status::default()
+    };
+    let part = |status: Status| PerNode { node: status.name.clone(), part: Ok(Box::new(status)) };
+    let down = PerNode { node: "n3".into(), part: Err("no answer".into()) };
+    let Ok(Leading::Nobody { why, soon }) = leaderless(&[part(node("n1", Some(1))), part(node("n2", None)), down])
+    else {
+        panic!("they answer")
+    };
+    assert!(!soon, "{why}");
+    assert_eq!(why, "n1 answers; n2 does not vote: its journal is damaged; n3 is down: no answer; it takes 2 of 3");
+}
+
+fn voter(name: &str) -> PeerStatus {
+    PeerStatus { name: name.into(), address: String::new(), voter: true, link: "down".into() }
 }
 
 #[test]

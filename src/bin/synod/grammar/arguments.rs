@@ -87,6 +87,16 @@ impl Address {
         self.port
     }
 
+    /// Where this machine itself dials what listens here.
+    pub fn dialled_here(&self) -> Address {
+        let host = match self.host.as_str() {
+            "0.0.0.0" | "*" => "127.0.0.1".to_owned(),
+            "[::]" => "[::1]".to_owned(),
+            host => host.to_owned(),
+        };
+        Address { host, ..*self }
+    }
+
     /// Whether it names every interface of the machine, and so no place that others could dial.
     pub fn is_wildcard(&self) -> bool {
         matches!(self.host.as_str(), "0.0.0.0" | "[::]" | "*")

@@ -16,7 +16,7 @@ pub enum Command {
     Propose(ProposeArgs),
 
     /// What was chosen in a slot.
-    #[command(after_help = "Examples:\n  chosen 12\n  chosen 12.1")]
+    #[command(override_usage = "chosen SLOT[.INDEX]", after_help = "Examples:\n  chosen 12\n  chosen 12.1")]
     Chosen {
         /// The slot, or one command of it.
         #[arg(value_name = "SLOT[.INDEX]")]
@@ -25,6 +25,7 @@ pub enum Command {
 
     /// Agree on one value for a key, for ever: prints the first value that was proposed for it.
     #[command(
+        override_usage = "paxos KEY VALUE",
         after_help = "Example:\n  paxos captain alice      prints `alice`\n  paxos captain bob        prints `alice` too"
     )]
     Paxos {
@@ -36,7 +37,7 @@ pub enum Command {
     },
 
     /// Set a key.
-    #[command(after_help = "Examples:\n  put colour 'dark blue'\n  put flag -- -v")]
+    #[command(override_usage = "put KEY VALUE", after_help = "Examples:\n  put colour 'dark blue'\n  put flag -- -v")]
     Put {
         /// The key.
         key: Text,
@@ -46,7 +47,10 @@ pub enum Command {
     },
 
     /// The value of a key; `(none)` if there is none.
-    #[command(after_help = "Examples:\n  get colour\n  get colour --local n2      what n2 has executed, however old")]
+    #[command(
+        override_usage = "get KEY [--local [NODE]]",
+        after_help = "Examples:\n  get colour\n  get colour --local n2      what n2 has executed, however old"
+    )]
     Get {
         /// The key.
         key: Text,
@@ -59,7 +63,7 @@ pub enum Command {
     },
 
     /// Add to the end of a key's value, and print the whole.
-    #[command(after_help = "Example:\n  append colour ' green'")]
+    #[command(override_usage = "append KEY VALUE", after_help = "Example:\n  append colour ' green'")]
     Append {
         /// The key; made if there is none.
         key: Text,
@@ -69,7 +73,7 @@ pub enum Command {
     },
 
     /// Remove a key.
-    #[command(after_help = "Example:\n  delete colour")]
+    #[command(override_usage = "delete KEY", after_help = "Example:\n  delete colour")]
     Delete {
         /// The key.
         key: Text,
@@ -83,7 +87,7 @@ pub enum Command {
     Cas(CasArgs),
 
     /// Keys and values, in the order of the keys.
-    #[command(after_help = "Examples:\n  scan\n  scan user/ --limit 10")]
+    #[command(override_usage = "scan [PREFIX] [--limit N]", after_help = "Examples:\n  scan\n  scan user/ --limit 10")]
     Scan {
         /// Only keys that start so.
         prefix: Option<Text>,
@@ -93,11 +97,11 @@ pub enum Command {
     },
 
     /// The nodes of the cluster: names, addresses, processes, how they stand.
-    #[command(after_help = "Example:\n  nodes")]
+    #[command(override_usage = "nodes", after_help = "Example:\n  nodes")]
     Nodes,
 
     /// Introduce a node to the cluster by its address.
-    #[command(after_help = "Example:\n  connect n2@127.0.0.1:7102")]
+    #[command(override_usage = "connect NAME@HOST:PORT", after_help = "Example:\n  connect n2@127.0.0.1:7102")]
     Connect {
         /// The node, and where it listens.
         #[arg(value_name = "NAME@HOST:PORT")]
@@ -105,11 +109,11 @@ pub enum Command {
     },
 
     /// Who leads, and in which ballot. Exit code 1 if nobody does.
-    #[command(after_help = "Example:\n  leader")]
+    #[command(override_usage = "leader", after_help = "Example:\n  leader")]
     Leader,
 
     /// How the nodes stand: phases, ballots, watermarks, digests.
-    #[command(after_help = "Examples:\n  status\n  status n2")]
+    #[command(override_usage = "status [NODE]", after_help = "Examples:\n  status\n  status n2")]
     Status {
         /// Only this node.
         node: Option<NodeName>,
@@ -120,7 +124,7 @@ pub enum Command {
     Log(LogArgs),
 
     /// One slot on every node: Empty, Accepted, Chosen, Executed or Cleared, and what is there.
-    #[command(after_help = "Examples:\n  slot 12\n  slot 12.1 n2")]
+    #[command(override_usage = "slot SLOT[.INDEX] [NODE]", after_help = "Examples:\n  slot 12\n  slot 12.1 n2")]
     Slot {
         /// The slot, or one command of it.
         #[arg(value_name = "SLOT[.INDEX]")]
@@ -130,14 +134,14 @@ pub enum Command {
     },
 
     /// The changes of leader that the nodes saw, and what each new leader merged.
-    #[command(after_help = "Examples:\n  view\n  view n2")]
+    #[command(override_usage = "view [NODE]", after_help = "Examples:\n  view\n  view n2")]
     View {
         /// Only this node.
         node: Option<NodeName>,
     },
 
     /// The keys and values that each node has executed.
-    #[command(after_help = "Examples:\n  db\n  db n2")]
+    #[command(override_usage = "db [NODE] [--limit N]", after_help = "Examples:\n  db\n  db n2")]
     Db {
         /// Only this node.
         node: Option<NodeName>,
@@ -163,14 +167,14 @@ impl Command {
 #[derive(Subcommand, Clone, Debug, PartialEq)]
 pub enum StageCommand {
     /// Kill a node's process, as `kill -9` does.
-    #[command(after_help = "Examples:\n  fail n2\n  fail leader")]
+    #[command(override_usage = "fail NODE|leader", after_help = "Examples:\n  fail n2\n  fail leader")]
     Fail {
         /// The node; `leader` for whichever leads.
         #[arg(value_name = "NODE|leader")]
         node: NodeName,
     },
     /// Start a killed node again, on the same folder.
-    #[command(after_help = "Example:\n  recover n2")]
+    #[command(override_usage = "recover NODE", after_help = "Example:\n  recover n2")]
     Recover {
         /// The node.
         node: NodeName,
@@ -183,24 +187,26 @@ pub const LEADER: &str = "leader";
 /// `[@NODE] VALUE`.
 #[derive(Args, Clone, Debug, PartialEq)]
 pub struct ProposeArgs {
-    /// The value; before it `@NODE` to go through that node.
-    #[arg(value_names = ["@NODE", "VALUE"], num_args = 1..=2, required = true, allow_negative_numbers = true)]
-    words: Vec<Text>,
+    /// The value; or @NODE, to go through that node.
+    #[arg(value_name = "VALUE", allow_negative_numbers = true)]
+    first: Text,
+    /// With @NODE: the value.
+    #[arg(value_name = "VALUE", allow_negative_numbers = true)]
+    second: Option<Text>,
 }
 
 impl ProposeArgs {
     /// The node to go through, and the value.
     pub fn parts(&self) -> Result<(Option<NodeName>, &Text), Failure> {
-        match self.words.as_slice() {
-            [value] if value.0.starts_with(b"@") => Err(Failure::usage(
+        match &self.second {
+            None if self.first.0.starts_with(b"@") => Err(Failure::usage(
                 "propose @NODE takes a value too; a value that starts with @ goes behind a node: propose @n1 @home",
             )),
-            [value] => Ok((None, value)),
-            [node, value] => {
-                let Through(name) = String::from_utf8_lossy(&node.0).parse().map_err(Failure::usage)?;
+            None => Ok((None, &self.first)),
+            Some(value) => {
+                let Through(name) = String::from_utf8_lossy(&self.first.0).parse().map_err(Failure::usage)?;
                 Ok((Some(name), value))
             }
-            _ => Err(Failure::usage("propose takes a value; usage: propose [@NODE] VALUE")),
         }
     }
 }
@@ -210,9 +216,12 @@ impl ProposeArgs {
 pub struct CasArgs {
     /// The key.
     key: Text,
-    /// The value that the key must have, and the one that it gets.
-    #[arg(value_names = ["EXPECTED", "NEW"], num_args = 1..=2, required = true, allow_negative_numbers = true)]
-    values: Vec<Text>,
+    /// The value that the key must have; not with --absent.
+    #[arg(value_name = "EXPECTED", allow_negative_numbers = true)]
+    first: Text,
+    /// The value that it gets.
+    #[arg(value_name = "NEW", allow_negative_numbers = true)]
+    second: Option<Text>,
     /// The key must not be there.
     #[arg(long)]
     absent: bool,
@@ -221,11 +230,13 @@ pub struct CasArgs {
 impl CasArgs {
     /// The key, what it must be (none: absent), and what it becomes.
     pub fn parts(&self) -> Result<(&Text, Option<&Text>, &Text), Failure> {
-        match (self.absent, self.values.as_slice()) {
-            (true, [new]) => Ok((&self.key, None, new)),
-            (false, [expected, new]) => Ok((&self.key, Some(expected), new)),
-            (true, _) => Err(Failure::usage("with --absent there is no expected value; usage: cas KEY --absent NEW")),
-            (false, _) => Err(Failure::usage(
+        match (self.absent, &self.first, &self.second) {
+            (true, new, None) => Ok((&self.key, None, new)),
+            (false, expected, Some(new)) => Ok((&self.key, Some(expected), new)),
+            (true, _, Some(_)) => {
+                Err(Failure::usage("with --absent there is no expected value; usage: cas KEY --absent NEW"))
+            }
+            (false, _, None) => Err(Failure::usage(
                 "cas needs the expected value and the new one; usage: cas KEY EXPECTED NEW, or cas KEY --absent NEW",
             )),
         }
@@ -235,20 +246,23 @@ impl CasArgs {
 /// `[NODE] [FROM..TO]`.
 #[derive(Args, Clone, Debug, PartialEq)]
 pub struct LogArgs {
-    /// Only this node; only these slots, both inclusive.
-    #[arg(value_names = ["NODE", "FROM..TO"], num_args = 0..=2)]
-    words: Vec<LogArgument>,
+    /// Only this node.
+    #[arg(id = "node", value_name = "NODE")]
+    first: Option<LogArgument>,
+    /// Only these slots, both inclusive.
+    #[arg(value_name = "FROM..TO")]
+    second: Option<LogArgument>,
 }
 
 impl LogArgs {
     /// The node, and the range.
     pub fn parts(&self) -> Result<(Option<&NodeName>, Option<SlotRange>), Failure> {
-        match self.words.as_slice() {
-            [] => Ok((None, None)),
-            [LogArgument::Node(node)] => Ok((Some(node), None)),
-            [LogArgument::Range(range)] => Ok((None, Some(*range))),
-            [LogArgument::Node(node), LogArgument::Range(range)]
-            | [LogArgument::Range(range), LogArgument::Node(node)] => Ok((Some(node), Some(*range))),
+        match (&self.first, &self.second) {
+            (None, _) => Ok((None, None)),
+            (Some(LogArgument::Node(node)), None) => Ok((Some(node), None)),
+            (Some(LogArgument::Range(range)), None) => Ok((None, Some(*range))),
+            (Some(LogArgument::Node(node)), Some(LogArgument::Range(range)))
+            | (Some(LogArgument::Range(range)), Some(LogArgument::Node(node))) => Ok((Some(node), Some(*range))),
             _ => Err(Failure::usage("log takes one node and one range; usage: log [NODE] [FROM..TO]")),
         }
     }

@@ -13,7 +13,7 @@ mod command;
 use std::ffi::OsString;
 
 use clap::builder::NonEmptyStringValueParser;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, FromArgMatches, Parser, Subcommand};
 
 pub use arguments::{Address, NodeName, PeerAddress, SlotOrPlace, deadline};
@@ -135,9 +135,18 @@ pub fn command_line() -> clap::Command {
     let commands = Command::augment_subcommands(clap::Command::new("synod"));
     let connected = (OWN_COMMANDS_FIRST..).zip(commands.get_subcommands().cloned()).map(|(order, command)| {
         let about = command.get_about().cloned().unwrap_or_default();
-        ConnectArgs::augment_args(command).about(about).display_order(order)
+        from_a_shell(ConnectArgs::augment_args(command).about(about).display_order(order))
     });
     own.subcommands(connected)
+}
+
+/// Usage and examples of a command of the REPL, as they are typed in a shell.
+fn from_a_shell(mut command: clap::Command) -> clap::Command {
+    let usage = command.render_usage().to_string();
+    let usage: Vec<&str> = usage.trim_start_matches("Usage:").lines().map(str::trim).collect();
+    let usage = usage.iter().map(|line| format!("synod {line} [OPTIONS]")).collect::<Vec<_>>().join("\n       ");
+    let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    command.override_usage(usage).after_help(examples.replace("\n  ", "\n  synod "))
 }
 
 /// The grammar of the REPL.
@@ -153,7 +162,12 @@ pub fn line_grammar(staged: bool) -> clap::Command {
         grammar = StageCommand::augment_subcommands(grammar);
     }
     grammar
-        .subcommand(clap::Command::new("exit").visible_alias("quit").about("Leave; so does ctrl-D"))
+        .subcommand(
+            clap::Command::new("exit")
+                .visible_alias("quit")
+                .about("Leave; so does ctrl-D")
+                .after_help("Example:\n  exit"),
+        )
         .mut_subcommands(|command| command.override_usage_of_line())
 }
 
@@ -207,20 +221,61 @@ fn stop(error: clap::Error) -> Stop {
             let what = what.split("; usage: ").next().unwrap_or_default().replacen("subcommand", "command", 1);
             Stop::Usage(Failure::usage(format!("{what}; `help` lists the commands")))
         }
+        ErrorKind::UnknownArgument => Stop::Usage(Failure::usage(unknown(&error, &text))),
+        ErrorKind::ValueValidation => Stop::Usage(Failure::usage(invalid(&error, &text))),
+        ErrorKind::MissingRequiredArgument => Stop::Usage(Failure::usage(missing(&error, &text))),
         _ => Stop::Usage(Failure::usage(one_line(&text))),
+    }
+}
+
+/// What is missing, by its name, and the usage.
+fn missing(error: &clap::Error, text: &str) -> String {
+    let Some(ContextValue::Strings(names)) = error.get(ContextKind::InvalidArg) else { return one_line(text) };
+    let names: Vec<String> = names.iter().map(|name| name.replace(['<', '>'], "")).collect();
+    let verb = if names.len() == 1 { "is" } else { "are" };
+    let usage = one_line(text).split_once("; usage: ").map(|(_, usage)| format!("; usage: {usage}"));
+    format!("{} {verb} missing{}", names.join(", "), usage.unwrap_or_default())
+}
+
+/// One word too many, or an option that there is not.
+fn unknown(error: &clap::Error, text: &str) -> String {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else { return one_line(text) };
+    let what = if word.starts_with('-') {
+        format!("there is no option '{word}'")
+    } else {
+        format!("'{word}' is one word too many, and one of several words goes in quotes")
+    };
+    one_line(text).replacen(&format!("unexpected argument '{word}' found"), &what, 1)
+}
+
+/// What is wrong with a word: it says so itself. Of an option, also which.
+fn invalid(error: &clap::Error, text: &str) -> String {
+    let line = one_line(text);
+    let (Some(ContextValue::String(of)), Some((_, why))) = (error.get(ContextKind::InvalidArg), line.split_once("': "))
+    else {
+        return line;
+    };
+    match of.split(' ').next() {
+        Some(option) if option.starts_with('-') => format!("{option}: {why}"),
+        _ => why.to_owned(),
     }
 }
 
 /// An error of clap's takes several lines: what, perhaps a tip, the usage, where help is.
 fn one_line(text: &str) -> String {
     let mut what = String::new();
+    let mut in_usage = false;
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let line = line.strip_prefix("error: ").unwrap_or(line);
         if line.starts_with("For more information") {
             continue;
         }
         let (separator, line) = match line.strip_prefix("Usage: ") {
-            Some(usage) => ("; usage: ", usage),
+            Some(usage) => {
+                in_usage = true;
+                ("; usage: ", usage)
+            }
+            None if in_usage => (", or ", line),
             None if line.starts_with("tip: ") => ("; ", line),
             None => (" ", line),
         };

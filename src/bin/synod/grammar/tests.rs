@@ -65,7 +65,7 @@ fn a_line_of_the_repl_and_a_subcommand_are_the_same_command() {
 
 #[test]
 fn every_command_has_help_with_an_example() {
-    for command in line_grammar(true).get_subcommands_mut().filter(|command| command.get_name() != "exit") {
+    for command in line_grammar(true).get_subcommands_mut() {
         let help = command.render_help().to_string();
         assert!(help.contains("Example"), "{help}");
         let name = command.get_name();
@@ -75,9 +75,16 @@ fn every_command_has_help_with_an_example() {
             other => panic!("{other:?}"),
         }
     }
-    for command in command_line().get_subcommands_mut().filter(|command| command.get_name() != "help") {
+    let mut grammar = command_line();
+    grammar.build();
+    for command in grammar.get_subcommands_mut().filter(|command| command.get_name() != "help") {
         let help = command.render_help().to_string();
         assert!(help.contains("Example") && !help.starts_with("How to reach"), "{help}");
+        assert!(help.contains(&format!("Usage: synod {}", command.get_name())), "{help}");
+        let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        for example in examples.lines().filter(|line| line.starts_with("  ")) {
+            assert!(example.starts_with(&format!("  synod {}", command.get_name())), "{help}");
+        }
     }
 }
 
@@ -147,10 +154,14 @@ fn a_subcommands_words_may_be_any_bytes() {
 
 #[test]
 fn what_is_missing_or_too_much_is_named() {
-    assert!(wrong("put k").contains("<VALUE>"));
-    assert!(wrong("put k").contains("usage: put <KEY> <VALUE>"));
-    assert!(wrong("get").contains("<KEY>"));
-    assert!(wrong("nodes n1").contains("'n1'"));
+    assert_eq!(wrong("put k"), "VALUE is missing; usage: put KEY VALUE");
+    assert_eq!(wrong("put"), "KEY, VALUE are missing; usage: put KEY VALUE");
+    assert_eq!(wrong("get"), "KEY is missing; usage: get KEY [--local [NODE]]");
+    assert!(wrong("nodes n1").starts_with("'n1' is one word too many"));
+    assert!(wrong("put k v --nosuch").starts_with("there is no option '--nosuch'; "));
+    assert_eq!(wrong("cas k"), "EXPECTED is missing; usage: cas KEY EXPECTED NEW, or cas KEY --absent NEW");
+    assert_eq!(wrong("scan --limit 0"), "--limit: 0 is not in 1..=10000");
+    assert!(wrong("chosen x").starts_with("`x` is not a slot: write SLOT"));
     assert!(wrong("propose a b c").contains('c'));
     assert!(wrong("propose n1 hello").contains("write @NODE VALUE"));
     assert!(wrong("propose @n1").contains("takes a value too"));

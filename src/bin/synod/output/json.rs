@@ -31,9 +31,8 @@ pub fn answer(answer: &Answer) -> Value {
         Answer::Pairs { pairs: found, more } => json!({"pairs": pairs(found), "more": more}),
         Answer::Nodes(rows) => json!({"nodes": rows.iter().map(node_row).collect::<Vec<_>>()}),
         Answer::Connected { name, address } => json!({"connected": name, "address": address.to_string()}),
-        Answer::Leader(leader) => {
-            json!({"leader": leader.as_ref().map(|Leader { name, ballot }| json!({"name": name, "ballot": text(*ballot)}))})
-        }
+        Answer::Leader(Leader { name, ballot }) => json!({"leader": {"name": name, "ballot": text(*ballot)}}),
+        Answer::Leaderless { why } => json!({"leader": null, "why": why}),
         Answer::Status(nodes) => per_node(nodes, |status| status_report(status)),
         Answer::Log(nodes) => per_node(nodes, log_report),
         Answer::Slot { slot, index, nodes } => {
@@ -56,9 +55,13 @@ pub fn answer(answer: &Answer) -> Value {
     }
 }
 
-/// A failure as one object.
+/// A failure as one object; of a script, with the line's number.
 pub fn failure(failure: &Failure) -> Value {
-    json!({"error": failure.to_string(), "exit": failure.exit_code()})
+    let mut object = json!({"error": failure.to_string(), "exit": failure.exit_code()});
+    if let Some(line) = failure.line() {
+        object["line"] = json!(line);
+    }
+    object
 }
 
 /// `{"nodes": [{"node": "n1", …}, {"node": "n2", "error": "…"}]}`.

@@ -5,8 +5,8 @@ use crate::backend::fake::Fake;
 use crate::execute::execute;
 use crate::grammar::{Address, Line, NodeName, parse_line};
 
-const TEXT: Style = Style { json: false, terminal: false };
-const JSON: Style = Style { json: true, terminal: false };
+const TEXT: Style = Style { json: false, terminal: false, colours: false };
+const JSON: Style = Style { json: true, terminal: false, colours: false };
 
 fn answer(fake: &mut Fake, line: &str) -> Answer {
     match parse_line(line, false) {

@@ -6,12 +6,13 @@ use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
 use synod::net::report::{LogReport, SlotReport, SlotState, Status, ViewChange};
 use synod::paxos::{Ballot, Bytes, Slot};
 
+use super::Style;
 use super::operation::{brief, entry, printable, shortened};
 use super::time::utc;
 use crate::answer::{Answer, Leader, NodeRow, Pairs, PerNode};
 
-/// An answer, without the last newline. On a terminal, with colours and no wider than that.
-pub fn answer(answer: &Answer, terminal: bool) -> String {
+/// An answer, without the last newline. On a terminal, no wider than that.
+pub fn answer(answer: &Answer, style: Style) -> String {
     match answer {
         Answer::Proposed { place, ballot: Some(ballot) } => format!("chosen at {place} in ballot {ballot}"),
         Answer::Proposed { place, ballot: None } => format!("chosen at {place}"),
@@ -27,16 +28,16 @@ pub fn answer(answer: &Answer, terminal: bool) -> String {
         Answer::NotSwapped { actual } => {
             format!("not swapped: the value is {}", actual.as_deref().map_or_else(|| NONE.to_owned(), printable))
         }
-        Answer::Pairs { pairs, more } => scan(pairs, *more, terminal),
-        Answer::Nodes(rows) => nodes(rows, terminal),
+        Answer::Pairs { pairs, more } => scan(pairs, *more, style),
+        Answer::Nodes(rows) => nodes(rows, style),
         Answer::Connected { name, address } => format!("connected to {name} at {address}"),
-        Answer::Leader(Some(Leader { name, ballot })) => format!("{name} leads in ballot {ballot}"),
-        Answer::Leader(None) => "nobody leads".to_owned(),
-        Answer::Status(nodes) => status(nodes, terminal),
-        Answer::Log(nodes) => log(nodes, terminal),
-        Answer::Slot { index, nodes, .. } => slot(nodes, *index, terminal),
-        Answer::View(nodes) => view(nodes, terminal),
-        Answer::Database { nodes, limit } => database(nodes, *limit, terminal),
+        Answer::Leader(Leader { name, ballot }) => format!("{name} leads in ballot {ballot}"),
+        Answer::Leaderless { why } => format!("nobody leads: {why}"),
+        Answer::Status(nodes) => status(nodes, style),
+        Answer::Log(nodes) => log(nodes, style),
+        Answer::Slot { index, nodes, .. } => slot(nodes, *index, style),
+        Answer::View(nodes) => view(nodes, style),
+        Answer::Database { nodes, limit } => database(nodes, *limit, style),
         Answer::Failed { name, process_id } => format!("{name} is killed (process {process_id})"),
         Answer::Recovered { name, process_id, address } => {
             format!("{name} is back (process {process_id}, {address})")
@@ -45,16 +46,20 @@ pub fn answer(answer: &Answer, terminal: bool) -> String {
 }
 
 /// Rows under a header, aligned.
-pub fn table<'a>(header: impl IntoIterator<Item = &'a str>, terminal: bool) -> Table {
+pub fn table<'a>(header: impl IntoIterator<Item = &'a str>, style: Style) -> Table {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     let bold = |name: &str| Cell::new(name).add_attribute(Attribute::Bold);
     table.set_header(header.into_iter().map(bold));
-    if !terminal {
+    // Some terminals do not tell their width, or tell 0: then a line may be as long as it is.
+    let width = table.width().filter(|width| style.terminal && *width >= LEAST_WIDTH);
+    if !style.colours {
         table.force_no_tty();
     }
-    // Some terminals do not tell their width, or tell 0: then a line may be as long as it is.
-    let fits = terminal && table.width().is_some_and(|width| width >= LEAST_WIDTH);
+    if let Some(width) = width {
+        table.set_width(width);
+    }
+    let fits = width.is_some();
     table.set_content_arrangement(if fits { ContentArrangement::Dynamic } else { ContentArrangement::Disabled });
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
@@ -85,11 +90,11 @@ fn numbered(report: &SlotReport, only: Option<u32>) -> impl Iterator<Item = (u32
         .map(|(index, command)| (index, entry(command)))
 }
 
-fn scan(pairs: &Pairs, more: bool, terminal: bool) -> String {
+fn scan(pairs: &Pairs, more: bool, style: Style) -> String {
     if pairs.is_empty() {
         return NONE.to_owned();
     }
-    let mut table = table(["KEY", "VALUE"], terminal);
+    let mut table = table(["KEY", "VALUE"], style);
     for (key, value) in pairs {
         table.add_row([brief(key), brief(value)]);
     }
@@ -97,8 +102,8 @@ fn scan(pairs: &Pairs, more: bool, terminal: bool) -> String {
     format!("{}{note}", finished(&table))
 }
 
-fn nodes(rows: &[NodeRow], terminal: bool) -> String {
-    let mut table = table(["NODE", "ADDRESS", "PROCESS", "VOTER", "STATE"], terminal);
+fn nodes(rows: &[NodeRow], style: Style) -> String {
+    let mut table = table(["NODE", "ADDRESS", "PROCESS", "VOTER", "STATE"], style);
     for row in rows {
         let state = match &row.state {
             Ok(phase) if phase == "leading" => Cell::new(phase).fg(Color::Green),
@@ -120,7 +125,7 @@ fn nodes(rows: &[NodeRow], terminal: bool) -> String {
     finished(&table)
 }
 
-fn status(nodes: &[PerNode<Box<Status>>], terminal: bool) -> String {
+fn status(nodes: &[PerNode<Box<Status>>], style: Style) -> String {
     type Field = (&'static str, fn(&Status) -> String);
     let fields: &[Field] = &[
         ("leader", |status| status.leader.clone().unwrap_or_else(|| ABSENT.to_owned())),
@@ -142,7 +147,7 @@ fn status(nodes: &[PerNode<Box<Status>>], terminal: bool) -> String {
         ("cluster", |status| status.cluster.clone()),
         ("cluster id", |status| status.cluster_id.chars().take(12).collect()),
     ];
-    let mut table = side_by_side("", nodes, [], terminal);
+    let mut table = side_by_side("", nodes, [], style);
     let phases = nodes.iter().map(|node| node.part.as_ref().map_or(DOWN, |status| &status.phase).to_owned());
     table.add_row(std::iter::once("phase".to_owned()).chain(phases));
     for (name, field) in fields {
@@ -160,8 +165,8 @@ fn status(nodes: &[PerNode<Box<Status>>], terminal: bool) -> String {
     with_notes(&table, nodes, notes)
 }
 
-fn log(nodes: &[PerNode<LogReport>], terminal: bool) -> String {
-    let mut table = side_by_side("SLOT", nodes, ["COMMANDS"], terminal);
+fn log(nodes: &[PerNode<LogReport>], style: Style) -> String {
+    let mut table = side_by_side("SLOT", nodes, ["COMMANDS"], style);
     let slots: BTreeSet<Slot> = nodes
         .iter()
         .filter_map(|node| node.part.as_ref().ok())
@@ -232,8 +237,8 @@ fn state(report: &SlotReport) -> String {
     }
 }
 
-fn slot(nodes: &[PerNode<SlotReport>], only: Option<u32>, terminal: bool) -> String {
-    let mut table = table(["NODE", "STATE", "BALLOT", "COMMANDS"], terminal);
+fn slot(nodes: &[PerNode<SlotReport>], only: Option<u32>, style: Style) -> String {
+    let mut table = table(["NODE", "STATE", "BALLOT", "COMMANDS"], style);
     for node in nodes {
         match &node.part {
             Ok(report) => table.add_row([
@@ -248,8 +253,8 @@ fn slot(nodes: &[PerNode<SlotReport>], only: Option<u32>, terminal: bool) -> Str
     with_notes(&table, nodes, Vec::new())
 }
 
-fn view(nodes: &[PerNode<Vec<ViewChange>>], terminal: bool) -> String {
-    let mut table = side_by_side("BALLOT", nodes, ["LEADER", "MERGED"], terminal);
+fn view(nodes: &[PerNode<Vec<ViewChange>>], style: Style) -> String {
+    let mut table = side_by_side("BALLOT", nodes, ["LEADER", "MERGED"], style);
     let all = || nodes.iter().filter_map(|node| node.part.as_ref().ok()).flatten();
     let ballots: BTreeMap<Ballot, &ViewChange> = all().map(|change| (change.ballot, change)).collect();
     for (ballot, change) in &ballots {
@@ -275,7 +280,7 @@ fn view(nodes: &[PerNode<Vec<ViewChange>>], terminal: bool) -> String {
     with_notes(&table, nodes, Vec::new())
 }
 
-fn database(nodes: &[PerNode<Pairs>], limit: usize, terminal: bool) -> String {
+fn database(nodes: &[PerNode<Pairs>], limit: usize, style: Style) -> String {
     let mut rows: BTreeMap<&Bytes, Vec<Option<&Bytes>>> = BTreeMap::new();
     for (column, node) in nodes.iter().enumerate() {
         for (key, value) in node.part.iter().flatten() {
@@ -288,7 +293,7 @@ fn database(nodes: &[PerNode<Pairs>], limit: usize, terminal: bool) -> String {
     if rows.is_empty() {
         return unanswered(nodes).into_iter().chain([NONE.to_owned()]).collect::<Vec<_>>().join("\n");
     }
-    let mut table = side_by_side("KEY", nodes, [], terminal);
+    let mut table = side_by_side("KEY", nodes, [], style);
     for (key, values) in rows {
         let cells = values.into_iter().map(|value| value.map_or_else(|| ABSENT.to_owned(), |value| brief(value)));
         table.add_row(std::iter::once(brief(key)).chain(cells));
@@ -301,9 +306,9 @@ fn side_by_side<'a, T, const N: usize>(
     first: &'a str,
     nodes: &'a [PerNode<T>],
     last: [&'a str; N],
-    terminal: bool,
+    style: Style,
 ) -> Table {
-    table(std::iter::once(first).chain(nodes.iter().map(|node| node.node.as_str())).chain(last), terminal)
+    table(std::iter::once(first).chain(nodes.iter().map(|node| node.node.as_str())).chain(last), style)
 }
 
 fn with_notes<T>(table: &Table, nodes: &[PerNode<T>], notes: Vec<String>) -> String {

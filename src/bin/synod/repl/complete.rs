@@ -29,9 +29,7 @@ pub fn candidates(line: &str, names: &[String], staged: bool) -> (usize, Vec<Str
         Some("connect") => names.iter().map(|name| format!("{name}@")).collect(),
         Some("fail") => names.iter().cloned().chain([LEADER.to_owned()]).collect(),
         Some(command) => {
-            let takes_node = |argument: &clap::Arg| {
-                argument.is_positional() && matches!(argument.get_id().as_str(), "node" | "words")
-            };
+            let takes_node = |argument: &clap::Arg| argument.is_positional() && argument.get_id() == "node";
             match grammar.find_subcommand(command) {
                 Some(command) if command.get_arguments().any(takes_node) => names.to_vec(),
                 _ => Vec::new(),

@@ -14,6 +14,7 @@ use rustyline::{Context, Editor, Helper};
 use super::complete;
 use crate::answer::Failure;
 use crate::cookie::user_folder;
+use crate::news::AtPrompt;
 use crate::shell::{Flow, Shell};
 
 /// Prompts until the user leaves.
@@ -25,6 +26,8 @@ pub fn run(shell: &mut Shell<'_>) -> Result<(), Failure> {
     {
         log::debug!("no history in {}: {error}", history.display());
     }
+    let printer = editor.create_external_printer().ok();
+    let _news = printer.and_then(|printer| AtPrompt::begin(printer).ok());
     loop {
         editor.set_helper(Some(Completion { names: shell.node_names(), staged: shell.is_staged() }));
         match editor.readline(PROMPT) {

@@ -26,6 +26,18 @@ impl Paper {
     }
 }
 
+/// A stream on a full disk.
+struct Full;
+
+impl Write for Full {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::StorageFull.into())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// A stream that nobody reads any more.
 struct Gone;
 
@@ -89,7 +101,7 @@ fn an_unknown_outcome_is_worse_than_all_else() {
     let fake = Fake { next: Some(failure), ..Fake::default() };
     let (_, errors, code) = script(fake, "put k v\nfrob\nget nothing", false);
     assert_eq!(code, 3);
-    assert!(errors.starts_with("error: put k: no answer within 5 s"));
+    assert!(errors.starts_with("error: line 1: put k: no answer within 5 s"));
 }
 
 #[test]
@@ -113,7 +125,7 @@ fn a_line_that_is_not_utf_8_is_an_error_of_its_own() {
 
 #[test]
 fn with_json_there_is_one_object_for_every_command() {
-    let (printer, out, errors) = on_paper(Style { json: true, terminal: false });
+    let (printer, out, errors) = on_paper(Style { json: true, ..Style::default() });
     let mut shell = Shell::new(Box::new(Fake::default()), None, printer);
     shell.commands(["put k v", "get k", "frob", "get none"], false);
     let objects: Vec<serde_json::Value> = out.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -139,6 +151,33 @@ fn nobody_reading_ends_a_script_quietly() {
     let mut shell = Shell::new(Box::new(Fake::default()), None, printer);
     assert_eq!(shell.line("get k"), Flow::Leave);
     assert_eq!((errors.text().as_str(), shell.exit_code()), ("", 0));
+}
+
+#[test]
+fn what_cannot_be_written_is_said_and_ends_the_script() {
+    let errors = Paper::default();
+    let printer = Printer::on(Style::default(), Box::new(Full), Box::new(errors.clone()));
+    let mut shell = Shell::new(Box::new(Fake::default()), None, printer);
+    shell.script(&b"put k v\nput k w"[..], false);
+    assert_eq!(shell.exit_code(), 1);
+    let said = errors.text();
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.starts_with("error: cannot write to standard output: "), "{said}");
+}
+
+#[test]
+fn errors_of_a_script_carry_the_number_of_their_line() {
+    let (_, errors, _) = script(Fake::default(), "\n# first\nput k v\nfrob\nput k 'v\n", false);
+    let lines: Vec<&str> = errors.lines().map(|line| line.split(": ").nth(1).unwrap()).collect();
+    assert_eq!(lines, ["line 4", "line 5"]);
+    let (printer, out, errors) = on_paper(Style { json: true, ..Style::default() });
+    let mut shell = Shell::new(Box::new(Fake::default()), None, printer);
+    shell.line("frob");
+    shell.script(&b"\nfrob"[..], false);
+    let objects: Vec<serde_json::Value> = out.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(objects[0]["line"].is_null(), "a prompt has none");
+    assert_eq!(objects[1]["line"], 2);
+    assert!(errors.text().ends_with("`help` lists the commands\n"));
 }
 
 #[test]

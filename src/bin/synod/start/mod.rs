@@ -74,10 +74,10 @@ fn with_repl(options: StartOptions) -> Result<u8, Failure> {
 
 fn serve(ready: &Ready, connect: &ConnectArgs, cookie: &Cookie) -> Result<u8, Failure> {
     let mut printer = Printer::standard(false);
-    if printer.line(&ready.line(false)).is_err() {
-        return Ok(0);
+    if let Err(unshown) = printer.line(&ready.line(false)) {
+        return Ok(unshown.exit_code());
     }
-    let connect = ConnectArgs { connect: vec![ready.address.clone()], ..connect.clone() };
+    let connect = ConnectArgs { connect: vec![ready.listening.dialled_here()], ..connect.clone() };
     let mut shell = Shell::new(backend::connect(&connect, cookie)?, None, printer);
     repl::serve(&mut shell, &ScriptArgs::default())
 }

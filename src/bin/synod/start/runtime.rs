@@ -22,7 +22,8 @@ pub fn run_node(
     };
     let node = Node::start(node_options(options), Composite::default()).map_err(failed)?;
     let address: Address = node.address().parse().map_err(Failure::not_done)?;
-    announce(&Ready { name: node.name().to_owned(), process_id: std::process::id(), address });
+    let listening: Address = node.listening().parse().map_err(Failure::not_done)?;
+    announce(&Ready { name: node.name().to_owned(), process_id: std::process::id(), address, listening });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::not_done(format!("cannot wait for signals: {error}")))?;
     let stopper = node.stopper();
