@@ -18,7 +18,7 @@ use super::sessions::{Sessions, Verdict};
 use super::settings::{MAX_READS, SESSION_IDLE_MS, Settings};
 use super::slot::{Place, Slot};
 use super::state_machine::{Context, StateMachine};
-use super::value::{Bytes, Entry, SessionId, Token, Value};
+use super::value::{Bytes, Entry, Sequence, SessionId, Token, Value};
 
 /// One node's executor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,10 +175,10 @@ impl<M: StateMachine> Executor<M> {
                             let seed = mix(stamp.seed ^ u64::from(index));
                             let context = Context { now_ms: self.clock_ms, seed, place };
                             let result = Bytes::from(self.machine.apply(&context, operation));
-                            self.sessions.remember(session, sequence, place, result.clone());
-                            Reply::Done { session, sequence, place, ballot: Some(ballot), result }
+                            let result = self.sessions.remember(session, sequence, place, result);
+                            done(session, sequence, place, Some(ballot), result)
                         }
-                        Verdict::Seen(place, result) => Reply::Done { session, sequence, place, ballot: None, result },
+                        Verdict::Seen(place, result) => done(session, sequence, place, None, result),
                         Verdict::Expired => Reply::SessionExpired { session, sequence },
                         Verdict::OutOfWindow => Reply::OutOfWindow { session, sequence },
                     };
@@ -369,6 +369,14 @@ impl<M: StateMachine> Executor<M> {
                 fx.reply(client, Reply::Read { id, result });
             }
         }
+    }
+}
+
+/// What a client hears of a command that was executed.
+fn done(session: SessionId, sequence: Sequence, place: Place, ballot: Option<Ballot>, result: Option<Bytes>) -> Reply {
+    match result {
+        Some(result) => Reply::Done { session, sequence, place, ballot, result },
+        None => Reply::ResultDropped { session, sequence, place },
     }
 }
 

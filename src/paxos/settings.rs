@@ -48,6 +48,12 @@ pub const MAX_MESSAGE_BYTES: usize = 4 << 20;
 pub const MAX_QUEUE_BYTES: usize = 64 << 20;
 /// How far a session's sequences may run ahead of the first unfinished one.
 pub const SESSION_WINDOW: u64 = 1024;
+/// The longest result that is kept and sent, in bytes. Part of the replicated rules, as the two below: the same everywhere.
+pub const MAX_RESULT_BYTES: usize = 4 << 20;
+/// The most bytes of results that one session keeps; its oldest make room.
+pub const MAX_SESSION_RESULT_BYTES: usize = 16 << 20;
+/// The most bytes of results that all sessions keep; the oldest make room.
+pub const MAX_KEPT_RESULT_BYTES: usize = 256 << 20;
 /// How long a session may stay idle, in milliseconds of the log's clock. Part of the replicated rules: the same everywhere.
 pub const SESSION_IDLE_MS: u64 = 24 * 3600 * 1000;
 /// How many reads wait for an index on one node at most.
@@ -65,3 +71,6 @@ const _: () = assert!(MAX_OPERATION_BYTES < MAX_BATCH_BYTES);
 const _: () = assert!(MAX_BATCH_BYTES < MAX_MESSAGE_BYTES);
 const _: () = assert!((MAX_WINDOW as u64) < MAX_OPEN_SLOTS);
 const _: () = assert!(MAX_MESSAGE_BYTES < MAX_QUEUE_BYTES);
+const _: () = assert!(MAX_OPERATION_BYTES < MAX_RESULT_BYTES);
+const _: () = assert!(MAX_RESULT_BYTES < MAX_SESSION_RESULT_BYTES);
+const _: () = assert!(MAX_SESSION_RESULT_BYTES < MAX_KEPT_RESULT_BYTES);

@@ -3,7 +3,7 @@
 use super::ledger::{Ledger, length};
 use super::terse::*;
 use crate::paxos::message::CommandName;
-use crate::paxos::settings::{SESSION_IDLE_MS, SESSION_WINDOW};
+use crate::paxos::settings::{MAX_RESULT_BYTES, SESSION_IDLE_MS, SESSION_WINDOW};
 use crate::paxos::*;
 
 const ME: ClientId = ClientId(5);
@@ -105,6 +105,44 @@ fn rule_7_what_lies_outside_the_sessions_window_never_executes() {
     };
     assert_eq!(execute(&mut executor, 3, &[done_below(3)]), [done(3, 3, 1, Some(b(1, 1)), 1)]);
     assert_eq!(execute(&mut executor, 4, &[command(1, 2, "late")]), [outside(2)]);
+}
+
+/// Counts what it applied, and answers far more than anybody keeps.
+#[derive(Default)]
+struct Verbose(u64);
+
+impl StateMachine for Verbose {
+    fn apply(&mut self, _: &Context, _: &[u8]) -> Vec<u8> {
+        self.0 += 1;
+        vec![7; MAX_RESULT_BYTES + 1]
+    }
+    fn query(&self, _: &[u8]) -> Vec<u8> {
+        Vec::new()
+    }
+    fn snapshot(&self) -> Vec<u8> {
+        Vec::new()
+    }
+    fn restore(&mut self, _: &[u8]) -> Result<(), String> {
+        Ok(())
+    }
+    fn digest(&self) -> [u8; 32] {
+        [0; 32]
+    }
+}
+
+#[test]
+fn rule_7_a_command_whose_result_is_too_large_is_executed_once_and_the_client_is_told_so() {
+    let mut executor = Executor::new(n(1), Settings::default(), Verbose::default(), 7);
+    executor.on_chosen(chosen(1, 0, &[Command::Open { token: Token(9) }]), &mut Effects::new());
+    executor.on_message(n(1), ExecutorMessage::Attach { session: SessionId(1), client: ME }, &mut Effects::new());
+    let dropped =
+        Reply::ResultDropped { session: SessionId(1), sequence: Sequence(1), place: Place { slot: s(2), index: 1 } };
+    for slot in [2, 3] {
+        let told = effects(|fx| executor.on_chosen(chosen(slot, 0, &[command(1, 1, "x")]), fx));
+        assert_eq!(replies(told), std::slice::from_ref(&dropped));
+    }
+    assert_eq!(executor.machine().0, 1);
+    assert_eq!(executor.sessions().kept_bytes(), 0);
 }
 
 #[test]
