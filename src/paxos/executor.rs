@@ -15,7 +15,7 @@ use super::dice::mix;
 use super::effect::{Effect, Effects, Event};
 use super::message::{Choice, ClientId, CommandName, ExecutorMessage, LearnerMessage, ProposerMessage, Refusal, Reply};
 use super::sessions::{Sessions, Verdict};
-use super::settings::{MAX_READS, SESSION_IDLE_MS, Settings};
+use super::settings::{MAX_READ_BYTES, MAX_READS, SESSION_IDLE_MS, Settings};
 use super::slot::{Place, Slot};
 use super::state_machine::{Context, StateMachine};
 use super::value::{Bytes, Entry, Sequence, SessionId, Token, Value};
@@ -73,9 +73,23 @@ struct Read {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct ReadBatch {
     reads: Vec<Read>,
+    /// Of their questions.
+    bytes: usize,
     index: Option<Slot>,
     asked_ms: u64,
     since_ms: u64,
+}
+
+impl Reads {
+    /// How many wait, and how many bytes their questions have.
+    fn waiting(&self) -> (usize, usize) {
+        let of_batch = |(count, bytes), batch: &ReadBatch| (count + batch.reads.len(), bytes + batch.bytes);
+        self.waiting.values().fold((self.gathered.len(), bytes_of(&self.gathered)), of_batch)
+    }
+}
+
+fn bytes_of(reads: &[Read]) -> usize {
+    reads.iter().map(|read| read.question.len()).sum()
 }
 
 /// The replicated state at one slot.
@@ -192,16 +206,16 @@ impl<M: StateMachine> Executor<M> {
 
     /// Reads arrive: a local one is answered from what is executed here, the others wait for an index.
     pub fn on_read(&mut self, client: ClientId, queries: Vec<(u64, Bytes)>, local: bool, fx: &mut Effects) {
-        let mut waiting =
-            self.reads.gathered.len() + self.reads.waiting.values().map(|batch| batch.reads.len()).sum::<usize>();
+        let (mut waiting, mut bytes) = self.reads.waiting();
         for (id, question) in queries {
             if local {
                 let result = Bytes::from(self.machine.query(&question));
                 fx.reply(client, Reply::Read { id, result });
-            } else if waiting >= MAX_READS {
+            } else if waiting >= MAX_READS || bytes + question.len() > MAX_READ_BYTES {
                 fx.reply(client, Reply::ReadRefused { id, reason: Refusal::Busy });
             } else {
                 waiting += 1;
+                bytes += question.len();
                 self.reads.gathered.push(Read { client, id, question });
             }
         }
@@ -216,7 +230,8 @@ impl<M: StateMachine> Executor<M> {
         self.reads.next_batch = batch.wrapping_add(1);
         let now_ms = self.reads.now_ms;
         let reads = std::mem::take(&mut self.reads.gathered);
-        self.reads.waiting.insert(batch, ReadBatch { reads, index: None, asked_ms: now_ms, since_ms: now_ms });
+        let waiting = ReadBatch { bytes: bytes_of(&reads), reads, index: None, asked_ms: now_ms, since_ms: now_ms };
+        self.reads.waiting.insert(batch, waiting);
         fx.send(self.own, ProposerMessage::ReadIndex { batch });
     }
 
@@ -271,6 +286,7 @@ impl<M: StateMachine> Executor<M> {
         self.reads.gathered.retain(|read| read.client != gone);
         for batch in self.reads.waiting.values_mut() {
             batch.reads.retain(|read| read.client != gone);
+            batch.bytes = bytes_of(&batch.reads);
         }
         self.reads.waiting.retain(|_, batch| !batch.reads.is_empty());
     }

@@ -3,7 +3,7 @@
 use super::ledger::{Ledger, length};
 use super::terse::*;
 use crate::paxos::message::CommandName;
-use crate::paxos::settings::{MAX_RESULT_BYTES, SESSION_IDLE_MS, SESSION_WINDOW};
+use crate::paxos::settings::{MAX_READ_BYTES, MAX_RESULT_BYTES, SESSION_IDLE_MS, SESSION_WINDOW};
 use crate::paxos::*;
 
 const ME: ClientId = ClientId(5);
@@ -186,6 +186,27 @@ fn rule_3_a_read_waits_until_its_index_is_executed() {
 #[test]
 fn a_local_read_is_answered_from_what_is_executed_here() {
     assert_eq!(read(&mut executor(), 1, true), [answer(0, 1)]);
+}
+
+#[test]
+fn reads_that_wait_are_bounded_in_bytes() {
+    let mut executor = executor();
+    let question = Bytes::from(vec![7; 1 << 20]);
+    let many = (MAX_READ_BYTES >> 20) as u64;
+    let busy = |id| Effect::Reply { client: ME, reply: Reply::ReadRefused { id, reason: Refusal::Busy } };
+    let read = |executor: &mut Executor<Ledger>, id| {
+        let read = ExecutorMessage::Read { client: ME, queries: vec![(id, question.clone())], local: false };
+        effects(|fx| executor.on_message(n(1), read, fx))
+    };
+    for id in 0..many {
+        assert_eq!(read(&mut executor, id), []);
+    }
+    assert_eq!(read(&mut executor, many), [busy(many)], "gathered in this lot");
+    let batch = batch_of(&effects(|fx| executor.on_lot_end(fx)));
+    assert_eq!(read(&mut executor, many), [busy(many)], "waiting for an index");
+    let indexed = ExecutorMessage::ReadIndexed { batch, index: s(1) };
+    assert_eq!(effects(|fx| executor.on_message(n(2), indexed, fx)).len() as u64, many);
+    assert_eq!(read(&mut executor, many), [], "there is room again");
 }
 
 /// Before a restart n1 asked for an index; the answer comes late, and names a slot from before other clients' writes.
