@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 use tokio::io::AsyncWriteExt;
 
 use super::doors::{Doors, Outbox};
+use super::guard::Guard;
 use super::host::{Dial, Host};
 use super::inspect::inspect;
 use super::role::Lot;
@@ -31,6 +32,8 @@ pub struct Lobby {
     pub doors: Doors,
     /// Who dials.
     pub host: Addr<Host>,
+    /// Stops the node if a task panics.
+    pub guard: Guard,
 }
 
 /// Serves a client until either side hangs up.
@@ -107,7 +110,7 @@ impl Door {
             return doors.send(client, NodeFrame::Report { id, report });
         }
         questions.set(questions.get() + 1);
-        actix::spawn(async move {
+        self.lobby.guard.spawn("an answer to a client", async move {
             let report = answer.await;
             questions.set(questions.get() - 1);
             doors.send(client, NodeFrame::Report { id, report });

@@ -33,6 +33,7 @@ use tokio::task::JoinHandle;
 
 pub use inbound::{InboundAddresses, InboundLot, receive};
 
+use super::guard::Guard;
 use crate::net::identity::NodeHello;
 use crate::net::link::LinkContext;
 use crate::net::refusal::Refused;
@@ -51,6 +52,7 @@ pub struct Peer {
     task: Option<JoinHandle<()>>,
     /// Was told to stop: a supervisor that starts it again gets an actor that does nothing.
     retired: bool,
+    guard: Option<Guard>,
 }
 
 impl Peer {
@@ -58,7 +60,13 @@ impl Peer {
     pub fn new(name: &str, address: Option<String>, context: LinkContext, events: Recipient<LinkEvent>) -> Peer {
         let address = watch::Sender::new(address);
         let (name, gauge) = (name.to_owned(), Rc::default());
-        Peer { name, context, events, address, gauge, outbox: None, task: None, retired: false }
+        Peer { name, context, events, address, gauge, outbox: None, task: None, retired: false, guard: None }
+    }
+
+    /// A panic of this actor or its task stops the node.
+    pub fn guarded(mut self, guard: Guard) -> Peer {
+        self.guard = Some(guard);
+        self
     }
 
     fn hang_up(&mut self) {
@@ -96,7 +104,11 @@ impl Actor for Peer {
         let (name, context, events) = (self.name.clone(), self.context.clone(), self.events.clone());
         let address = self.address.subscribe();
         let outgoing = Outgoing::new(name, context, events, address, outbox, Rc::clone(&self.gauge));
-        self.task = Some(actix::spawn(outgoing.run()));
+        let guard = self.guard.clone();
+        self.task = Some(actix::spawn(async move {
+            let _guard = guard;
+            outgoing.run().await;
+        }));
     }
 
     fn stopped(&mut self, _ctx: &mut Context<Peer>) {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 
+use super::guard::Guard;
 use super::outlet::{Mailboxes, Sorted};
 use super::peer::{InboundLot, Outbound, Peer};
 use super::registry::Registry;
@@ -41,11 +42,12 @@ pub struct Router {
     /// What was passed on last, and when to pass on more.
     told: BTreeMap<NodeId, BatchNumber>,
     hearsay_at_ms: u64,
+    _guard: Guard,
 }
 
 impl Router {
     /// A router of the node `own` that knows no peer yet.
-    pub fn new(own: NodeId, mailboxes: Rc<OnceCell<Mailboxes>>, registry: Arc<Registry>) -> Router {
+    pub fn new(own: NodeId, mailboxes: Rc<OnceCell<Mailboxes>>, registry: Arc<Registry>, guard: Guard) -> Router {
         Router {
             own,
             mailboxes,
@@ -54,6 +56,7 @@ impl Router {
             registry,
             told: BTreeMap::new(),
             hearsay_at_ms: 0,
+            _guard: guard,
         }
     }
 

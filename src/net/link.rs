@@ -301,7 +301,11 @@ impl Listening {
                 },
                 Some(greeted) = greetings.join_next() => match greeted {
                     Ok(arrival) => on_arrival(arrival),
-                    Err(error) => log::error!("a handshake failed: {error}"),
+                    // A broken invariant, not a stranger's doing: it is the listener's own.
+                    Err(error) => match error.try_into_panic() {
+                        Ok(panic) => std::panic::resume_unwind(panic),
+                        Err(error) => log::error!("a handshake was given up: {error}"),
+                    },
                 },
             }
         }
