@@ -15,7 +15,7 @@ use super::dice::mix;
 use super::effect::{Effect, Effects, Event};
 use super::message::{Choice, ClientId, CommandName, ExecutorMessage, LearnerMessage, ProposerMessage, Refusal, Reply};
 use super::sessions::{Sessions, Verdict};
-use super::settings::{MAX_READ_BYTES, MAX_READS, SESSION_IDLE_MS, Settings};
+use super::settings::{MAX_ANSWER_BYTES, MAX_READ_BYTES, MAX_READS, SESSION_IDLE_MS, Settings};
 use super::slot::{Place, Slot};
 use super::state_machine::{Context, StateMachine};
 use super::value::{Bytes, Entry, Sequence, SessionId, Token, Value};
@@ -60,6 +60,8 @@ struct Reads {
     /// Gathered in this lot; empty between lots.
     gathered: Vec<Read>,
     waiting: BTreeMap<u64, ReadBatch>,
+    /// Of the answers given in this lot, which leave together at its end; zero between lots.
+    answer_bytes: usize,
     now_ms: u64,
 }
 
@@ -209,8 +211,7 @@ impl<M: StateMachine> Executor<M> {
         let (mut waiting, mut bytes) = self.reads.waiting();
         for (id, question) in queries {
             if local {
-                let result = Bytes::from(self.machine.query(&question));
-                fx.reply(client, Reply::Read { id, result });
+                self.answer(Read { client, id, question }, fx);
             } else if waiting >= MAX_READS || bytes + question.len() > MAX_READ_BYTES {
                 fx.reply(client, Reply::ReadRefused { id, reason: Refusal::Busy });
             } else {
@@ -223,6 +224,7 @@ impl<M: StateMachine> Executor<M> {
 
     /// The end of a lot: all reads gathered in it share one question to the leader.
     pub fn on_lot_end(&mut self, fx: &mut Effects) {
+        self.reads.answer_bytes = 0;
         if self.reads.gathered.is_empty() {
             return;
         }
@@ -380,11 +382,19 @@ impl<M: StateMachine> Executor<M> {
             self.reads.waiting.iter().filter(|(_, waiting)| is_ready(waiting)).map(|(batch, _)| *batch).collect();
         for batch in ready {
             let waiting = self.reads.waiting.remove(&batch).into_iter();
-            for Read { client, id, question } in waiting.flat_map(|waiting| waiting.reads) {
-                let result = Bytes::from(self.machine.query(&question));
-                fx.reply(client, Reply::Read { id, result });
+            for read in waiting.flat_map(|waiting| waiting.reads) {
+                self.answer(read, fx);
             }
         }
+    }
+
+    fn answer(&mut self, Read { client, id, question }: Read, fx: &mut Effects) {
+        if self.reads.answer_bytes >= MAX_ANSWER_BYTES {
+            return fx.reply(client, Reply::ReadRefused { id, reason: Refusal::Busy });
+        }
+        let result = Bytes::from(self.machine.query(&question));
+        self.reads.answer_bytes += result.len();
+        fx.reply(client, Reply::Read { id, result });
     }
 }
 

@@ -60,6 +60,8 @@ pub const SESSION_IDLE_MS: u64 = 24 * 3600 * 1000;
 pub const MAX_READS: usize = 1 << 16;
 /// The most bytes of those reads' questions.
 pub const MAX_READ_BYTES: usize = 64 << 20;
+/// Once the answers to the reads of one lot have so many bytes, the others are refused.
+pub const MAX_ANSWER_BYTES: usize = 64 << 20;
 /// How many sessions are kept; the one idle longest makes room.
 pub const MAX_SESSIONS: usize = 100_000;
 /// How many slots may be open between what a candidate knows and the highest vote it is told of.

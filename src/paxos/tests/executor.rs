@@ -3,7 +3,7 @@
 use super::ledger::{Ledger, length};
 use super::terse::*;
 use crate::paxos::message::CommandName;
-use crate::paxos::settings::{MAX_READ_BYTES, MAX_RESULT_BYTES, SESSION_IDLE_MS, SESSION_WINDOW};
+use crate::paxos::settings::{MAX_ANSWER_BYTES, MAX_READ_BYTES, MAX_RESULT_BYTES, SESSION_IDLE_MS, SESSION_WINDOW};
 use crate::paxos::*;
 
 const ME: ClientId = ClientId(5);
@@ -117,7 +117,7 @@ impl StateMachine for Verbose {
         vec![7; MAX_RESULT_BYTES + 1]
     }
     fn query(&self, _: &[u8]) -> Vec<u8> {
-        Vec::new()
+        vec![7; 1 << 20]
     }
     fn snapshot(&self) -> Vec<u8> {
         Vec::new()
@@ -207,6 +207,23 @@ fn reads_that_wait_are_bounded_in_bytes() {
     let indexed = ExecutorMessage::ReadIndexed { batch, index: s(1) };
     assert_eq!(effects(|fx| executor.on_message(n(2), indexed, fx)).len() as u64, many);
     assert_eq!(read(&mut executor, many), [], "there is room again");
+}
+
+#[test]
+fn the_answers_of_one_lot_are_bounded_in_bytes() {
+    let mut executor = Executor::new(n(1), Settings::default(), Verbose::default(), 7);
+    let many = (MAX_ANSWER_BYTES >> 20) as u64;
+    for _ in 0..2 {
+        let queries = (0..many + 2).map(|id| (id, Bytes::default())).collect();
+        let read = ExecutorMessage::Read { client: ME, queries, local: true };
+        let told = replies(effects(|fx| {
+            executor.on_message(n(1), read, fx);
+            executor.on_lot_end(fx);
+        }));
+        let answered = told.iter().filter(|reply| matches!(reply, Reply::Read { .. })).count();
+        assert_eq!((told.len() as u64, answered as u64), (many + 2, many));
+        assert_eq!(told.last(), Some(&Reply::ReadRefused { id: many + 1, reason: Refusal::Busy }));
+    }
 }
 
 /// Before a restart n1 asked for an index; the answer comes late, and names a slot from before other clients' writes.
