@@ -21,7 +21,7 @@ use super::door::{self, Lobby};
 use super::doors::Doors;
 use super::events::wall_ms;
 use super::guard::Guard;
-use super::peer::{InboundAddresses, LinkChange, LinkEvent, Peer, SetAddress, Stop, TellAddresses, receive};
+use super::peer::{DialNow, InboundAddresses, LinkChange, LinkEvent, Peer, SetAddress, Stop, TellAddresses, receive};
 use super::registry::Registry;
 use super::role::Lot;
 use super::router::{Route, Router};
@@ -310,6 +310,9 @@ impl Handler<Arrived> for Host {
         // A peer talks on one connection: a new one means that it has given up the one before.
         if let Some(older) = self.inbound.insert(hello.name.clone(), reading) {
             older.abort();
+        }
+        if let Some(peer) = self.peers.get(&hello.name) {
+            peer.do_send(DialNow);
         }
         self.meet(&hello, witnessed, ctx);
     }

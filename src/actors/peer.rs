@@ -28,7 +28,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use actix::prelude::*;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
 pub use inbound::{InboundAddresses, InboundLot, receive};
@@ -172,6 +172,21 @@ impl Handler<SetAddress> for Peer {
     }
 }
 
+/// The remote node is there: it has just dialled us. If the link to it is down, dial without waiting any longer.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct DialNow;
+
+impl Handler<DialNow> for Peer {
+    type Result = ();
+
+    fn handle(&mut self, _now: DialNow, _ctx: &mut Context<Peer>) {
+        if !self.gauge.up.get() {
+            self.gauge.dial_now.notify_one();
+        }
+    }
+}
+
 /// Cut the link and end the actor.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
@@ -238,6 +253,8 @@ struct Gauge {
     bytes: Cell<usize>,
     /// Whether this link has dropped something for want of room.
     overflowed: Cell<bool>,
+    /// Ends a wait before dialling again.
+    dial_now: Notify,
 }
 
 impl Gauge {

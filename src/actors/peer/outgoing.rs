@@ -72,6 +72,7 @@ impl Outgoing {
             }
             tokio::select! {
                 () = sleep(back_off.next()) => {}
+                () = self.gauge.dial_now.notified() => {}
                 changed = self.address.changed() => match changed {
                     Ok(()) => back_off = BackOff::new(self.context.limits),
                     Err(_) => return,

@@ -213,6 +213,18 @@ async fn it_dials_again_when_the_listener_comes_back_and_says_so_once() {
 }
 
 #[actix::test]
+async fn a_node_that_has_come_back_is_dialled_at_once() {
+    let free = Listening::bind("127.0.0.1:0").await.expect("a free port").address().to_string();
+    let mut patient = context(1, "secret");
+    (patient.limits.redial_first, patient.limits.redial_most) = (Duration::from_secs(600), Duration::from_secs(600));
+    let (peer, mut events) = peer(&free, patient);
+    events.find(|event| matches!(event.change, LinkChange::Down { .. })).await;
+    let (_, _connections, _task) = n2(&free, "secret").await;
+    peer.do_send(DialNow);
+    events.find(is_up).await;
+}
+
+#[actix::test]
 async fn an_idle_link_stays_up_and_a_mute_one_is_cut() {
     let (address, mut connections, _task) = n2("127.0.0.1:0", "secret").await;
     let mut impatient = context(1, "secret");
