@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use serde::de::DeserializeOwned;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -163,9 +164,16 @@ async fn shake(
     advance: impl FnMut(&[u8], &mut Vec<u8>) -> Step,
 ) -> Result<Connection, LinkError> {
     let remote = stream.peer_addr().map_err(LinkError::Broken)?;
-    stream.set_nodelay(true).map_err(LinkError::Broken)?;
+    stream.set_nodelay(true).and_then(|()| keep_alive(&stream)).map_err(LinkError::Broken)?;
     let (established, received) = shake_over(&mut stream, first, advance).await?;
     Ok(Connection { established, remote, stream, received })
+}
+
+/// Has the system notice when the other end vanishes without a word, even while nobody has anything to say: otherwise a
+/// client that lost its power would hold its place for ever.
+fn keep_alive(stream: &TcpStream) -> io::Result<()> {
+    let probes = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY).with_retries(PROBES);
+    SockRef::from(stream).set_tcp_keepalive(&probes)
 }
 
 /// The handshake over any stream; returns what came after it, too.
@@ -343,6 +351,11 @@ impl std::error::Error for ListenError {}
 
 const HANDSHAKE_BUFFER: usize = 1 << 10;
 const READ_BUFFER: usize = 64 << 10;
+/// A connection idle for so long is probed.
+const PROBE_AFTER: Duration = Duration::from_secs(30);
+const PROBE_EVERY: Duration = Duration::from_secs(10);
+/// After so many probes without an answer the connection is broken.
+const PROBES: u32 = 3;
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
 #[cfg(test)]

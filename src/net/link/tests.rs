@@ -93,6 +93,16 @@ async fn two_nodes_meet_and_what_follows_the_handshake_is_kept() {
 }
 
 #[tokio::test]
+async fn both_ends_notice_when_the_other_vanishes() {
+    let (address, mut arrivals, _tasks) = listening(LONG).await;
+    let dialled = dial(&address, local("n1", "secret", "synod"), &AdmitAll, LONG).await.expect("let in");
+    let Some(Arrival::Connected(accepted)) = soon(arrivals.recv()).await else { panic!("nobody came") };
+    for end in [dialled, accepted] {
+        assert!(SockRef::from(&end.stream).keepalive().expect("a socket"));
+    }
+}
+
+#[tokio::test]
 async fn strangers_are_refused_on_both_sides() {
     let (address, mut arrivals, _tasks) = listening(LONG).await;
     let other_cluster = RefusedBecause::WrongCluster { ours: "other".into(), theirs: "synod".into() };
