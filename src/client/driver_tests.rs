@@ -11,7 +11,8 @@ use tokio_util::codec::{Framed, FramedRead, FramedWrite};
 
 use super::super::transport::{Dialling, ask_once};
 use super::*;
-use crate::client::{Client, ConnectOptions, Page};
+use crate::calls::Page;
+use crate::client::{Client, ConnectOptions};
 use crate::machine::kv::Scan;
 use crate::machine::{Composite, Context as MachineContext, StateMachine};
 use crate::net::codec::FrameCodec;
