@@ -23,10 +23,10 @@ pub struct Doors(Rc<RefCell<Table>>);
 #[derive(Default)]
 struct Table {
     last: u64,
-    clients: BTreeMap<ClientId, Door>,
+    clients: BTreeMap<ClientId, Sending>,
 }
 
-struct Door {
+struct Sending {
     frames: UnboundedSender<NodeFrame>,
     bytes: Rc<Cell<usize>>,
     cut: Rc<Notify>,
@@ -48,7 +48,7 @@ impl Doors {
         let (sender, frames) = unbounded_channel();
         let bytes = Rc::new(Cell::new(0));
         let cut = Rc::new(Notify::new());
-        table.clients.insert(client, Door { frames: sender, bytes: bytes.clone(), cut: cut.clone() });
+        table.clients.insert(client, Sending { frames: sender, bytes: bytes.clone(), cut: cut.clone() });
         (client, Outbox { frames, bytes, cut })
     }
 

@@ -39,7 +39,7 @@ use crate::net::link::LinkContext;
 use crate::net::refusal::Refused;
 use crate::net::wire::{KnownAddress, approximate_len};
 use crate::paxos::{BatchNumber, Envelope};
-use outgoing::Outgoing;
+use outgoing::LinkTask;
 
 /// The outgoing link to one remote node. Must be started on the arbiter that it is made on.
 pub struct Peer {
@@ -103,11 +103,11 @@ impl Actor for Peer {
         self.gauge = Rc::default();
         let (name, context, events) = (self.name.clone(), self.context.clone(), self.events.clone());
         let address = self.address.subscribe();
-        let outgoing = Outgoing::new(name, context, events, address, outbox, Rc::clone(&self.gauge));
+        let link = LinkTask::new(name, context, events, address, outbox, Rc::clone(&self.gauge));
         let guard = self.guard.clone();
         self.task = Some(actix::spawn(async move {
             let _guard = guard;
-            outgoing.run().await;
+            link.run().await;
         }));
     }
 

@@ -21,13 +21,13 @@ use tokio::task::JoinSet;
 use tokio_util::codec::FramedRead;
 
 use super::codec::FrameCodec;
-use super::handshake::{Admission, Dialer, Established, Listener, Local, Step};
+use super::handshake::{Dialer, Established, Gatekeeper, Listener, Local, Step};
 use super::identity::NodeHello;
 use super::refusal::Refused;
 use crate::paxos::{BatchNumber, NodeId};
 
 /// The node behind its links.
-pub trait Host: Admission {
+pub trait Host: Gatekeeper {
     /// What this end brings to a handshake; asked for each, because a founding changes it.
     fn local(&self) -> Local;
 
@@ -133,7 +133,7 @@ pub type FrameReader<In> = FramedRead<OwnedReadHalf, FrameCodec<In, ()>>;
 pub async fn dial(
     address: &str,
     local: Local,
-    admission: &dyn Admission,
+    gatekeeper: &dyn Gatekeeper,
     patience: Duration,
 ) -> Result<Connection, LinkError> {
     let attempt = async {
@@ -141,7 +141,7 @@ pub async fn dial(
         let stream = connected.map_err(|error| LinkError::Unreachable { address: address.to_owned(), error })?;
         let mut first = Vec::new();
         let mut dialer = Dialer::start(local, rand::random(), &mut first);
-        shake(stream, first, |input, out| dialer.advance(input, admission, out)).await
+        shake(stream, first, |input, out| dialer.advance(input, gatekeeper, out)).await
     };
     tokio::time::timeout(patience, attempt).await.unwrap_or(Err(LinkError::TimedOut { patience }))
 }
@@ -150,11 +150,11 @@ pub async fn dial(
 pub async fn greet(
     stream: TcpStream,
     local: Local,
-    admission: &dyn Admission,
+    gatekeeper: &dyn Gatekeeper,
     patience: Duration,
 ) -> Result<Connection, LinkError> {
     let mut listener = Listener::new(local, rand::random());
-    let attempt = shake(stream, Vec::new(), |input, out| listener.advance(input, admission, out));
+    let attempt = shake(stream, Vec::new(), |input, out| listener.advance(input, gatekeeper, out));
     tokio::time::timeout(patience, attempt).await.unwrap_or(Err(LinkError::TimedOut { patience }))
 }
 

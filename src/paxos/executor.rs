@@ -30,14 +30,14 @@ pub struct Executor<M> {
     /// The log's clock, in milliseconds since 1970; it never goes back.
     clock_ms: u64,
     executed_upto: Slot,
-    snapshots: Snapshots,
-    doors: Doors,
+    snapshots: SnapshotsDue,
+    audience: Audience,
     reads: Reads,
 }
 
 /// When the next snapshot is due.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct Snapshots {
+struct SnapshotsDue {
     /// The newest durable one covers every slot up to here.
     upto: Slot,
     /// One is being saved.
@@ -48,7 +48,7 @@ struct Snapshots {
 
 /// Who awaits which replies on this node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct Doors {
+struct Audience {
     sessions: BTreeMap<SessionId, ClientId>,
     tokens: BTreeMap<Token, ClientId>,
 }
@@ -117,8 +117,8 @@ impl<M: StateMachine> Executor<M> {
             sessions: Sessions::new(),
             clock_ms: 0,
             executed_upto: Slot::ZERO,
-            snapshots: Snapshots::default(),
-            doors: Doors::default(),
+            snapshots: SnapshotsDue::default(),
+            audience: Audience::default(),
             reads: Reads { next_batch: mix(seed), ..Reads::default() },
         }
     }
@@ -128,10 +128,10 @@ impl<M: StateMachine> Executor<M> {
         match message {
             ExecutorMessage::Chosen { entries } => self.on_chosen(entries, fx),
             ExecutorMessage::Attach { session, client } => {
-                self.doors.sessions.insert(session, client);
+                self.audience.sessions.insert(session, client);
             }
             ExecutorMessage::AttachToken { token, client } => {
-                self.doors.tokens.insert(token, client);
+                self.audience.tokens.insert(token, client);
             }
             ExecutorMessage::Detach { client } => self.on_detach(client),
             ExecutorMessage::Read { client, queries, local } => self.on_read(client, queries, local, fx),
@@ -179,13 +179,13 @@ impl<M: StateMachine> Executor<M> {
             match entry {
                 Entry::Open { token } => {
                     let session = self.sessions.open(self.clock_ms);
-                    if let Some(client) = self.doors.tokens.get(&token).copied() {
-                        self.doors.sessions.insert(session, client);
+                    if let Some(client) = self.audience.tokens.get(&token).copied() {
+                        self.audience.sessions.insert(session, client);
                         fx.reply(client, Reply::Opened { token, session });
                     }
                 }
                 Entry::Apply { session, sequence, done_below, operation } => {
-                    let client = self.doors.sessions.get(&session).copied();
+                    let client = self.audience.sessions.get(&session).copied();
                     let reply = match self.sessions.judge(session, sequence, done_below, self.clock_ms) {
                         Verdict::New => {
                             let seed = mix(stamp.seed ^ u64::from(index));
@@ -260,8 +260,8 @@ impl<M: StateMachine> Executor<M> {
     fn on_refused(&mut self, commands: &[CommandName], reason: &Refusal, fx: &mut Effects) {
         for command in commands {
             let client = match command {
-                CommandName::Open(token) => self.doors.tokens.get(token),
-                CommandName::Apply(session, _) => self.doors.sessions.get(session),
+                CommandName::Open(token) => self.audience.tokens.get(token),
+                CommandName::Apply(session, _) => self.audience.sessions.get(session),
             };
             if let Some(client) = client {
                 fx.reply(*client, Reply::Refused { command: *command, reason: reason.clone() });
@@ -276,15 +276,15 @@ impl<M: StateMachine> Executor<M> {
             fx.send(self.own, ProposerMessage::ReadIndex { batch: *batch });
         }
         let clients: BTreeSet<ClientId> =
-            self.doors.sessions.values().chain(self.doors.tokens.values()).copied().collect();
+            self.audience.sessions.values().chain(self.audience.tokens.values()).copied().collect();
         for client in clients {
             fx.reply(client, Reply::LeaderChanged {});
         }
     }
 
     fn on_detach(&mut self, gone: ClientId) {
-        self.doors.sessions.retain(|_, client| *client != gone);
-        self.doors.tokens.retain(|_, client| *client != gone);
+        self.audience.sessions.retain(|_, client| *client != gone);
+        self.audience.tokens.retain(|_, client| *client != gone);
         self.reads.gathered.retain(|read| read.client != gone);
         for batch in self.reads.waiting.values_mut() {
             batch.reads.retain(|read| read.client != gone);

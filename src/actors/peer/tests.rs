@@ -7,7 +7,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
 use crate::net::cookie::Cookie;
-use crate::net::handshake::{Admission, Local};
+use crate::net::handshake::{Gatekeeper, Local};
 use crate::net::identity::PeerHello;
 use crate::net::link::{Arrival, Connection, Host, LinkLimits, Listening};
 use crate::net::refusal::{RefusedBecause, Side};
@@ -21,7 +21,7 @@ struct Node {
     cookie: &'static str,
 }
 
-impl Admission for Node {
+impl Gatekeeper for Node {
     fn admit(&self, _peer: &PeerHello) -> Result<(), RefusedBecause> {
         Ok(())
     }

@@ -24,7 +24,7 @@ fn local(name: &str, cookie: &str, cluster: &str) -> Local {
 
 struct N2;
 
-impl Admission for N2 {
+impl Gatekeeper for N2 {
     fn admit(&self, _peer: &PeerHello) -> Result<(), RefusedBecause> {
         Ok(())
     }
