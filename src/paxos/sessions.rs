@@ -108,13 +108,13 @@ impl Sessions {
     }
 
     fn close(&mut self, id: SessionId) {
-        self.drop_results_below(id, Sequence(u64::MAX));
+        self.drop_results(id, |_| true);
         self.table.remove(&id);
     }
 
     /// What to do with a command that the log holds.
     pub fn judge(&mut self, id: SessionId, sequence: Sequence, done_below: Sequence, now_ms: u64) -> Verdict {
-        self.drop_results_below(id, done_below);
+        self.drop_results(id, |sequence| sequence < done_below);
         let Some(session) = self.table.get_mut(&id) else { return Verdict::Expired };
         if session.active_ms != now_ms {
             self.by_activity.remove(&(session.active_ms, id));
@@ -159,9 +159,10 @@ impl Sessions {
         result
     }
 
-    fn drop_results_below(&mut self, id: SessionId, below: Sequence) {
+    /// Drops a session's results from the lowest sequence on, for as long as they are to go.
+    fn drop_results(&mut self, id: SessionId, goes: impl Fn(Sequence) -> bool) {
         while let Some(session) = self.table.get(&id)
-            && let Some(first) = session.kept.first().copied().filter(|first| *first < below)
+            && let Some(first) = session.kept.first().copied().filter(|first| goes(*first))
         {
             self.drop_result(id, first);
         }
@@ -265,11 +266,14 @@ mod tests {
         }
         assert_eq!(sessions.kept_bytes(), MAX_KEPT_RESULT_BYTES);
         assert_eq!(sessions.judge(ids[0], Sequence(1), Sequence(1), 1), Verdict::Seen(place(1), None));
-        let second = Verdict::Seen(place(2), Some(large));
+        let second = Verdict::Seen(place(2), Some(large.clone()));
         assert_eq!(sessions.judge(ids[1], Sequence(1), Sequence(1), 2), second);
         let encoded = bincode::serialize(&sessions).expect("a table of plain values");
         let clone: Sessions = bincode::deserialize(&encoded).expect("whole");
         assert_eq!(clone, sessions, "part of the snapshot");
+        let last = Sequence(u64::MAX);
+        assert_eq!(sessions.judge(ids[2], last, last, 3), Verdict::New);
+        sessions.remember(ids[2], last, place(many + 2), large);
         sessions.expire(many + 2, 1);
         assert_eq!((sessions.len(), sessions.kept_bytes()), (1, 1 << 20));
     }
