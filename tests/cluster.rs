@@ -557,7 +557,8 @@ async fn the_advertised_name_travels_and_is_resolved_at_every_dial() {
         theatre.options.get_mut("n1").expect("the first").listen = free.to_string();
         theatre.start("n1");
         knows(&theatre, "n3").await;
-        let client = theatre.client_on("n3").await;
+        let options = ConnectOptions::new(vec![theatre.address("n3")], "synod", theatre.cookie.clone());
+        let client = synod::client::Client::connect(options).await.expect("the third answers");
         client.status().await.expect("an answer");
         assert!(client.nodes().contains(&("n1".into(), vec![advertised.clone()])), "{:?}", client.nodes());
     })
