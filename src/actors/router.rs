@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 
+use super::guard::Guard;
 use super::outlet::{Mailboxes, Sorted};
 use super::peer::{InboundLot, Outbound, Peer};
 use super::registry::Registry;
@@ -42,11 +43,12 @@ pub struct Router {
     /// What was passed on last, and when to pass on more.
     told: BTreeMap<NodeId, (u64, BatchNumber)>,
     hearsay_at_ms: u64,
+    _guard: Guard,
 }
 
 impl Router {
     /// A router of the node `own` that knows no peer yet.
-    pub fn new(own: NodeId, mailboxes: Rc<OnceCell<Mailboxes>>, registry: Arc<Registry>) -> Router {
+    pub fn new(own: NodeId, mailboxes: Rc<OnceCell<Mailboxes>>, registry: Arc<Registry>, guard: Guard) -> Router {
         Router {
             own,
             mailboxes,
@@ -55,6 +57,7 @@ impl Router {
             registry,
             told: BTreeMap::new(),
             hearsay_at_ms: 0,
+            _guard: guard,
         }
     }
 
@@ -204,7 +207,8 @@ mod tests {
         };
         let registry = Registry::new(Cookie::new("secret").expect("some text"), "synod", hello, None, None);
         let own = NodeId(1);
-        let router = Router::new(own, Rc::new(OnceCell::from(mailboxes)), Arc::new(registry)).start();
+        let guard = Guard::new("a test", &unbounded_channel().0);
+        let router = Router::new(own, Rc::new(OnceCell::from(mailboxes)), Arc::new(registry), guard).start();
         let mut hears = async |from: u32, durable: u64, passed_on: Vec<(u32, u64, u64)>| {
             let batch = |(node, boot, batch)| (NodeId(node), boot, BatchNumber(batch));
             let message = AcceptorMessage::Hearsay { batches: passed_on.into_iter().map(batch).collect() }.into();

@@ -8,6 +8,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
 use crate::actors::disk;
+use crate::actors::guard::Guard;
 use crate::actors::keeper::Keeper;
 use crate::actors::registry::Registry;
 use crate::net::cookie::Cookie;
@@ -80,7 +81,7 @@ impl Way {
         let outlet = Outlet {
             own: n(1),
             mailboxes: mailboxes.clone(),
-            router: Router::new(n(1), mailboxes, Arc::new(registry)).start(),
+            router: Router::new(n(1), mailboxes, Arc::new(registry), Guard::new("a test", &fatal_sender)).start(),
             disk,
             keeper: Keeper::new(FileDisk::new("never used")).1,
             snapshots: Rc::default(),
