@@ -65,6 +65,7 @@
 //! | [`storage`] | the journal and the snapshots, over a small [`storage::Disk`] trait | |
 //! | [`net`] | frames, handshake, reports; sockets | sockets: `runtime` |
 //! | [`client`] | exactly-once sessions; the TCP client | the client: `runtime` |
+//! | `calls` | the client's typed calls to each machine | `runtime` |
 //! | `actors` | a node, as actix actors | `runtime` |
 //! | [`codec`] | the one module that knows bincode | |
 //!
@@ -74,6 +75,8 @@
 
 #[cfg(feature = "runtime")]
 pub mod actors;
+#[cfg(feature = "runtime")]
+pub mod calls;
 pub mod client;
 pub mod codec;
 pub mod machine;

@@ -526,6 +526,46 @@ async fn large_values_of_many_at_once_come_through() {
 }
 
 #[tokio::test]
+async fn the_advertised_name_travels_and_is_resolved_at_every_dial() {
+    bounded(async {
+        let mut theatre = Theatre::empty(3);
+        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a socket").local_addr().expect("its address");
+        let advertised = format!("localhost:{}", free.port());
+        let first = theatre.options.get_mut("n1").expect("the first");
+        (first.listen, first.advertise) = (free.to_string(), Some(advertised.clone()));
+        theatre.start("n1");
+        assert_eq!(theatre.address("n1"), advertised);
+        theatre.options.get_mut("n2").expect("the second").peers = vec![("n1".into(), advertised.clone())];
+        theatre.start("n2");
+        // The third hears of the first from the second.
+        let second = theatre.address("n2");
+        theatre.options.get_mut("n3").expect("the third").peers = vec![("n2".into(), second)];
+        theatre.start("n3");
+        theatre.settled().await;
+        let knows = async |theatre: &Theatre, name: &str| {
+            let client = theatre.client_on(name).await;
+            until("the link to the advertised name is up", async || {
+                let status = client.status().await.ok()?;
+                let first = status.peers.into_iter().find(|peer| peer.name == "n1")?;
+                (first.address == advertised && first.link == "up").then_some(())
+            })
+            .await;
+        };
+        knows(&theatre, "n2").await;
+        knows(&theatre, "n3").await;
+        theatre.halt("n1");
+        theatre.options.get_mut("n1").expect("the first").listen = free.to_string();
+        theatre.start("n1");
+        knows(&theatre, "n3").await;
+        let options = ConnectOptions::new(vec![theatre.address("n3")], "synod", theatre.cookie.clone());
+        let client = synod::client::Client::connect(options).await.expect("the third answers");
+        client.status().await.expect("an answer");
+        assert!(client.nodes().contains(&("n1".into(), vec![advertised.clone()])), "{:?}", client.nodes());
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_client_of_a_node_that_answers_nothing_ends_in_time() {
     bounded(async {
         let theatre = Theatre::of(3);

@@ -1,4 +1,8 @@
 //! One client's connection: frames in, sorted into lots for the roles; replies out, many in one write.
+//!
+//! A role's mailbox has no bound of its own, so a door has at most one lot there: it reads on once the roles have handled
+//! that. A client that sends faster is slowed down by its socket; what the roles hold for it has bounds of theirs, and
+//! beyond them answers Busy.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -6,10 +10,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix::Addr;
-use futures_util::StreamExt;
+use futures_util::{FutureExt, Stream, StreamExt};
 use tokio::io::AsyncWriteExt;
 
 use super::doors::{Doors, Outbox};
+use super::guard::Guard;
 use super::host::{Dial, Host};
 use super::inspect::inspect;
 use super::role::Lot;
@@ -31,24 +36,25 @@ pub struct Lobby {
     pub doors: Doors,
     /// Who dials.
     pub host: Addr<Host>,
+    /// Stops the node if a task panics.
+    pub guard: Guard,
 }
 
 /// Serves a client until either side hangs up.
 pub async fn serve(connection: Connection, lobby: Lobby) {
-    let (frames, writing) = connection.split::<ClientFrame>();
+    let (mut frames, writing) = connection.split::<ClientFrame>();
     let (client, outbox) = lobby.doors.open();
     let cut = outbox.cut();
     let mut door = Door::new(client, lobby.clone());
     let read = async {
-        let mut lots = frames.ready_chunks(MOST_FRAMES);
-        while let Some(lot) = lots.next().await {
+        while let Some(lot) = next_lot(&mut frames).await {
             for frame in lot {
                 match frame {
                     Ok(frame) => door.gather(frame),
                     Err(error) => return log::debug!("client {} is cut off: {error}", client.0),
                 }
             }
-            door.flush();
+            door.flush().await;
             if door.attached.len() > MOST_SESSIONS {
                 return log::warn!("client {} is cut off: it holds more than {MOST_SESSIONS} sessions", client.0);
             }
@@ -68,21 +74,30 @@ pub async fn serve(connection: Connection, lobby: Lobby) {
 struct Door {
     client: ClientId,
     lobby: Lobby,
-    /// What the client attached to before there was an executor.
-    early: Vec<ExecutorMessage>,
     /// Gathered in this lot.
     executor: Vec<ExecutorMessage>,
     commands: Vec<Command>,
     /// What the client attached to: the node remembers each until the connection ends.
     attached: BTreeSet<Attached>,
+    /// The executor knows of it: there was none before the founding.
+    introduced: bool,
     /// Questions that are being answered.
     questions: Rc<Cell<usize>>,
 }
 
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Attached {
     Session(SessionId),
     Token(Token),
+}
+
+impl Attached {
+    fn by(self, client: ClientId) -> ExecutorMessage {
+        match self {
+            Attached::Session(session) => ExecutorMessage::Attach { session, client },
+            Attached::Token(token) => ExecutorMessage::AttachToken { token, client },
+        }
+    }
 }
 
 impl Door {
@@ -91,10 +106,10 @@ impl Door {
         Door {
             client,
             lobby,
-            early: Vec::new(),
             executor,
             commands,
             attached: BTreeSet::new(),
+            introduced: false,
             questions: Rc::default(),
         }
     }
@@ -107,7 +122,7 @@ impl Door {
             return doors.send(client, NodeFrame::Report { id, report });
         }
         questions.set(questions.get() + 1);
-        actix::spawn(async move {
+        self.lobby.guard.spawn("an answer to a client", async move {
             let report = answer.await;
             questions.set(questions.get() - 1);
             doors.send(client, NodeFrame::Report { id, report });
@@ -117,14 +132,8 @@ impl Door {
     fn gather(&mut self, frame: ClientFrame) {
         let client = self.client;
         match frame {
-            ClientFrame::Attach(session) => {
-                self.attached.insert(Attached::Session(session));
-                self.executor.push(ExecutorMessage::Attach { session, client });
-            }
-            ClientFrame::AttachToken(token) => {
-                self.attached.insert(Attached::Token(token));
-                self.executor.push(ExecutorMessage::AttachToken { token, client });
-            }
+            ClientFrame::Attach(session) => self.attach(Attached::Session(session)),
+            ClientFrame::AttachToken(token) => self.attach(Attached::Token(token)),
             ClientFrame::Commands(commands) => self.commands.extend(commands),
             ClientFrame::Reads { queries, local } => {
                 self.executor.push(ExecutorMessage::Read { client, queries, local });
@@ -143,25 +152,33 @@ impl Door {
         }
     }
 
-    /// Hands the lot to the roles. The executor hears who is attached before the proposer sees a command.
-    fn flush(&mut self) {
-        let executor = std::mem::take(&mut self.executor);
+    fn attach(&mut self, to: Attached) {
+        self.attached.insert(to);
+        self.executor.push(to.by(self.client));
+    }
+
+    /// Hands the lot to the roles, and waits until they have handled it. The executor hears who is attached before the
+    /// proposer sees a command.
+    async fn flush(&mut self) {
+        let mut executor = std::mem::take(&mut self.executor);
         let commands = std::mem::take(&mut self.commands);
-        let stage = self.lobby.stage.borrow();
-        let Staged::Serving(serving) = &*stage else {
-            drop(stage);
-            return self.turn_away(executor, &commands);
+        let serving = match &*self.lobby.stage.borrow() {
+            Staged::Serving(serving) => Some((serving.own, serving.mailboxes.clone())),
+            _ => None,
         };
-        let own = serving.own;
-        let from_here = |message| (own, message);
-        let early = std::mem::take(&mut self.early);
-        let executor: Vec<ExecutorMessage> = early.into_iter().chain(executor).collect();
+        let Some((own, mailboxes)) = serving else { return self.turn_away(executor, &commands) };
+        if !std::mem::replace(&mut self.introduced, true) {
+            let attached = self.attached.iter().map(|attached| attached.by(self.client));
+            executor = attached.chain(executor).collect();
+        }
+        // A role is gone only when the node is stopping, and this door with it.
         if !executor.is_empty() {
-            serving.mailboxes.executor.do_send(Lot(executor.into_iter().map(from_here).collect()));
+            let lot = executor.into_iter().map(|message| (own, message)).collect();
+            let _ = mailboxes.executor.send(Lot(lot)).await;
         }
         if !commands.is_empty() {
             let submit: (NodeId, ProposerMessage) = (own, ProposerMessage::Submit { commands });
-            serving.mailboxes.proposer.do_send(Lot(vec![submit]));
+            let _ = mailboxes.proposer.send(Lot(vec![submit])).await;
         }
     }
 
@@ -171,18 +188,39 @@ impl Door {
         let refused = commands.iter().map(|command| Reply::Refused { command: command.name(), reason: reason.clone() });
         let mut replies: Vec<Reply> = refused.collect();
         for message in executor {
-            match message {
-                ExecutorMessage::Read { queries, .. } => {
-                    let refused = |(id, _)| Reply::ReadRefused { id, reason: reason.clone() };
-                    replies.extend(queries.into_iter().map(refused));
-                }
-                // The client does not say it again: it holds from the moment there is an executor.
-                attached => self.early.push(attached),
+            // What the client attached to holds from the moment there is an executor: it does not say it again.
+            if let ExecutorMessage::Read { queries, .. } = message {
+                let refused = |(id, _)| Reply::ReadRefused { id, reason: reason.clone() };
+                replies.extend(queries.into_iter().map(refused));
             }
         }
         if !replies.is_empty() {
             self.lobby.doors.reply(self.client, replies);
         }
+    }
+}
+
+/// Waits for a frame, and takes those along that have come with it, up to a limit; none when the client has hung up.
+async fn next_lot<E>(
+    frames: &mut (impl Stream<Item = Result<ClientFrame, E>> + Unpin),
+) -> Option<Vec<Result<ClientFrame, E>>> {
+    let (mut lot, mut bytes) = (Vec::new(), 0);
+    let mut next = Some(frames.next().await?);
+    while let Some(frame) = next {
+        bytes += frame.as_ref().map_or(0, weight);
+        lot.push(frame);
+        let full = lot.len() >= MOST_FRAMES || bytes >= LOT_BYTES;
+        next = if full { None } else { frames.next().now_or_never().flatten() };
+    }
+    Some(lot)
+}
+
+/// About how many bytes a frame holds, not counting what is small in any case.
+fn weight(frame: &ClientFrame) -> usize {
+    match frame {
+        ClientFrame::Commands(commands) => commands.iter().map(Command::encoded_len).sum(),
+        ClientFrame::Reads { queries, .. } => queries.iter().map(|(_, question)| question.len()).sum(),
+        _ => 0,
     }
 }
 
@@ -222,6 +260,8 @@ async fn write(writing: &mut tokio::net::tcp::OwnedWriteHalf, bytes: &mut Vec<u8
 
 /// How many frames make one lot at most.
 const MOST_FRAMES: usize = 256;
+/// A lot takes no further frame once it holds so much.
+const LOT_BYTES: usize = 1 << 20;
 /// So much is gathered for one write.
 const WRITE_BYTES: usize = 1 << 20;
 /// How long a client may take for one write.
@@ -230,3 +270,30 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const MOST_SESSIONS: usize = 1024;
 /// How many questions of one connection are answered at once.
 const MOST_QUESTIONS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    fn frame(bytes: usize) -> Result<ClientFrame, ()> {
+        Ok(ClientFrame::Reads { queries: vec![(1, vec![7; bytes].into())], local: false })
+    }
+
+    #[actix::test]
+    async fn a_lot_ends_before_it_grows_large() {
+        let large = LOT_BYTES / 2;
+        let mut frames = stream::iter((0..5).map(|_| frame(large)));
+        for count in [2, 2, 1] {
+            assert_eq!(next_lot(&mut frames).await.expect("there are more").len(), count);
+        }
+        assert!(next_lot(&mut frames).await.is_none());
+        let mut frames = stream::iter((0..MOST_FRAMES + 1).map(|_| frame(1)));
+        for count in [MOST_FRAMES, 1] {
+            assert_eq!(next_lot(&mut frames).await.expect("there are more").len(), count);
+        }
+        let mut frames = stream::iter([frame(1)]).chain(stream::pending());
+        assert_eq!(next_lot(&mut frames).await.expect("it waits for nothing").len(), 1);
+    }
+}

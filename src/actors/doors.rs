@@ -13,6 +13,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use crate::net::frame::FRAME_LIMIT;
 use crate::net::report::{EntryReport, LogReport, Report};
 use crate::net::wire::NodeFrame;
+use crate::paxos::settings::MAX_RESULT_BYTES;
 use crate::paxos::{ClientId, Refusal, Reply};
 
 /// All clients of a node. Cheap to clone; lives on the node's thread.
@@ -22,10 +23,10 @@ pub struct Doors(Rc<RefCell<Table>>);
 #[derive(Default)]
 struct Table {
     last: u64,
-    clients: BTreeMap<ClientId, Door>,
+    clients: BTreeMap<ClientId, Sending>,
 }
 
-struct Door {
+struct Sending {
     frames: UnboundedSender<NodeFrame>,
     bytes: Rc<Cell<usize>>,
     cut: Rc<Notify>,
@@ -47,7 +48,7 @@ impl Doors {
         let (sender, frames) = unbounded_channel();
         let bytes = Rc::new(Cell::new(0));
         let cut = Rc::new(Notify::new());
-        table.clients.insert(client, Door { frames: sender, bytes: bytes.clone(), cut: cut.clone() });
+        table.clients.insert(client, Sending { frames: sender, bytes: bytes.clone(), cut: cut.clone() });
         (client, Outbox { frames, bytes, cut })
     }
 
@@ -109,11 +110,7 @@ fn fitting(reply: Reply) -> Reply {
     }
     match reply {
         Reply::Read { id, .. } => Reply::ReadRefused { id, reason: Refusal::TooLarge { limit: LARGEST_REPLY as u64 } },
-        // It was executed, so it must not be called refused: the client is told that it can't know.
-        Reply::Done { session, sequence, .. } => {
-            log::warn!("the result of {session:?} {sequence:?} is over {LARGEST_REPLY} bytes and cannot be sent");
-            Reply::OutOfWindow { session, sequence }
-        }
+        // Everything else has a limit of its own, which is lower.
         small => small,
     }
 }
@@ -152,4 +149,5 @@ const REPLY_BYTES: usize = 64;
 /// What a report takes, roughly.
 const REPORT_BYTES: usize = 4096;
 
+const _: () = assert!(MAX_RESULT_BYTES + REPLY_BYTES <= LARGEST_REPLY);
 const _: () = assert!(LARGEST_REPLY + LOT_BYTES < MAX_OUTBOX_BYTES);

@@ -5,38 +5,34 @@
 //!
 //! Peers and doors come and go; the roles live and die with the node.
 
-use std::cell::OnceCell;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use actix::prelude::*;
 use tokio::sync::{mpsc::UnboundedSender, oneshot};
 use tokio::task::JoinHandle;
 
-use super::disk::{self, DiskCommand, DiskHandle};
 use super::door::{self, Lobby};
 use super::doors::Doors;
-use super::events::{Events, NEWS, wall_ms};
-use super::keeper::{KeeperHandle, KeeperThread, Reports};
-use super::outlet::{Mailboxes, Outlet};
-use super::peer::{InboundAddresses, LinkChange, LinkEvent, Peer, SetAddress, Stop, TellAddresses, receive};
+use super::events::{NEWS, wall_ms};
+use super::guard::Guard;
+use super::peer::{DialNow, InboundAddresses, LinkChange, LinkEvent, Peer, SetAddress, Stop, TellAddresses, receive};
 use super::registry::Registry;
-use super::role::{Lot, RoleActor, Tick};
+use super::role::Lot;
 use super::router::{Route, Router};
-use super::stage::{About, Serving, Stage, Staged};
+use super::stage::{About, Stage, Staged};
+use super::start::{self, Origin, Started, Threads};
 use crate::net::address_file;
 use crate::net::identity::{Founded, NodeHello};
 use crate::net::link::{Arrival, Connection, LinkContext, LinkError, LinkLimits, Listening, dial};
 use crate::paxos::hearsay::MEETING_MS;
-use crate::paxos::{AcceptorMessage, BatchNumber, Effects, NodeId, Replica, Settings, StateMachine};
-use crate::storage::{FileDisk, Held, Snapshots};
-
-/// What the roles start from, held until the founding: the disk, read, and the machine, empty.
-type Origin<M> = (Held<FileDisk>, M);
+use crate::paxos::{AcceptorMessage, BatchNumber, NodeId, Settings, StateMachine};
+use crate::storage::FileDisk;
 
 /// What a host needs to know. The rest it finds out.
 pub struct Setup {
@@ -56,6 +52,8 @@ pub struct Setup {
     pub book: PathBuf,
     /// The voters, this node among them.
     pub voters: Vec<String>,
+    /// What must be ended when the node stops, whatever has become of its host.
+    pub threads: Rc<RefCell<Threads>>,
     /// Says that the node must stop, and why.
     pub fatal: UnboundedSender<String>,
 }
@@ -63,6 +61,7 @@ pub struct Setup {
 /// The actor that watches over a node.
 pub struct Host {
     setup: Setup,
+    guard: Guard,
     start_roles: Option<StartRoles>,
     founded: Option<Founded>,
     context: LinkContext,
@@ -70,25 +69,12 @@ pub struct Host {
     /// Connections that peers dialled.
     inbound: BTreeMap<String, JoinHandle<()>>,
     router: Option<Addr<Router>>,
-    disk: Option<DiskHandle>,
-    threads: Vec<Thread>,
-    keeper: Option<KeeperHandle>,
     /// Handshakes that the acceptor has not been told of; none once it was told of the first.
     met: Option<Vec<(NodeId, BatchNumber)>>,
     waiting: Vec<(String, oneshot::Sender<Result<String, String>>)>,
-    ticker: Option<JoinHandle<()>>,
 }
 
 type StartRoles = Box<dyn FnOnce(&Setup, &Founded, Arc<AtomicU64>) -> Result<Started, String>>;
-
-/// What starting the roles gives.
-struct Started {
-    serving: Serving,
-    router: Addr<Router>,
-    threads: Vec<Thread>,
-    keeper: KeeperHandle,
-    ticks: Vec<Recipient<Tick>>,
-}
 
 impl Host {
     /// A host. With `founded` its roles start at once from what is held; with nothing held it only tells why.
@@ -100,22 +86,20 @@ impl Host {
             limits: LinkLimits::default(),
         };
         let start_roles = origin.map(|origin| -> StartRoles {
-            Box::new(move |setup, founded, durable| start_roles(setup, founded, durable, origin))
+            Box::new(move |setup, founded, durable| start::start(setup, founded, durable, origin))
         });
+        let guard = Guard::new("the host", &setup.fatal);
         Host {
             setup,
+            guard,
             start_roles,
             founded,
             context,
             peers: BTreeMap::new(),
             inbound: BTreeMap::new(),
             router: None,
-            disk: None,
-            threads: Vec::new(),
-            keeper: None,
             met: Some(Vec::new()),
             waiting: Vec::new(),
-            ticker: None,
         }
     }
 
@@ -155,10 +139,7 @@ impl Host {
                 Ok(started) => {
                     self.setup.registry.found(founded.clone());
                     self.router = Some(started.router);
-                    self.disk = Some(started.serving.disk.clone());
-                    self.threads = started.threads;
-                    self.keeper = Some(started.keeper);
-                    self.ticker = Some(actix::spawn(tick(started.ticks)));
+                    *self.setup.threads.borrow_mut() = started.threads;
                     ctx.run_later(MEETING, |host, _| host.greet_all());
                     let alone = founded.configuration.members().len() == 1;
                     let own = started.serving.own;
@@ -192,7 +173,8 @@ impl Host {
         }
         let (context, events) = (self.context.clone(), ctx.address().recipient());
         let owned = name.to_owned();
-        let peer = Supervisor::start(move |_| Peer::new(&owned, address, context, events));
+        let guard = self.guard.of("the link to a peer");
+        let peer = Supervisor::start(move |_| Peer::new(&owned, address, context, events).guarded(guard));
         let member = self.founded.as_ref().and_then(|founded| founded.configuration.named(name));
         if let (Some(router), Some(member)) = (&self.router, member) {
             router.do_send(Route { node: member.id, peer: peer.clone() });
@@ -215,8 +197,8 @@ impl Host {
             }
             return;
         }
-        if let (Staged::Serving(serving), Some(disk)) = (&*self.setup.stage.borrow(), &self.disk) {
-            let greeted = AcceptorMessage::Greeted { peer, witnessed, durable: disk.durable() };
+        if let Staged::Serving(serving) = &*self.setup.stage.borrow() {
+            let greeted = AcceptorMessage::Greeted { peer, witnessed, durable: serving.disk.durable() };
             serving.mailboxes.acceptor.do_send(Lot(vec![(serving.own, greeted)]));
         }
     }
@@ -292,10 +274,11 @@ impl Handler<Listen> for Host {
         let host = ctx.address();
         let context = self.context();
         let (name, mut turned_away) = (self.setup.about.name.clone(), TurnedAway::default());
-        actix::spawn(listening.serve(context, move |arrival| match arrival {
+        let serve = listening.serve(context, move |arrival| match arrival {
             Arrival::Connected(connection) => host.do_send(Arrived(connection)),
             Arrival::Failed { remote, error } => turned_away.log(&name, remote, &error),
-        }));
+        });
+        self.guard.spawn("the listener", serve);
     }
 }
 
@@ -313,8 +296,9 @@ impl Handler<Arrived> for Host {
                 about: self.setup.about.clone(),
                 doors: self.setup.doors.clone(),
                 host: ctx.address(),
+                guard: self.guard.of("a client's door"),
             };
-            actix::spawn(door::serve(connection, lobby));
+            self.guard.spawn("a client's door", door::serve(connection, lobby));
             return;
         };
         let witnessed = connection.established.witnessed;
@@ -325,7 +309,7 @@ impl Handler<Arrived> for Host {
         let lots = lots.unwrap_or_else(|| Unrouted.start().recipient());
         let name = hello.name.clone();
         let presence = self.setup.registry.present(&hello);
-        let reading = actix::spawn(async move {
+        let reading = self.guard.spawn("the link from a peer", async move {
             let _presence = presence;
             let why = receive(connection, context, lots, addresses).await;
             log::debug!("the link from {name} ended: {why}");
@@ -333,6 +317,9 @@ impl Handler<Arrived> for Host {
         // A peer talks on one connection: a new one means that it has given up the one before.
         if let Some(older) = self.inbound.insert(hello.name.clone(), reading) {
             older.abort();
+        }
+        if let Some(peer) = self.peers.get(&hello.name) {
+            peer.do_send(DialNow);
         }
         self.meet(&hello, witnessed, ctx);
     }
@@ -493,165 +480,8 @@ impl Handler<Introduce> for Host {
     }
 }
 
-/// Stop the node: gracefully, or as a crash would.
-#[derive(Message)]
-#[rtype(result = "Threads")]
-pub struct Close {
-    /// Make everything durable first.
-    pub gracefully: bool,
-}
-
-/// A thread to be waited for.
-type Thread = std::thread::JoinHandle<()>;
-
-/// The threads that may still write to the folder, to be waited for before its lock is given up.
-#[derive(Default, MessageResponse)]
-pub struct Threads(Vec<Thread>);
-
-impl Threads {
-    /// Waits until all have ended.
-    pub fn join(self) {
-        // What went wrong there, if anything, has been told.
-        self.0.into_iter().for_each(|thread| drop(thread.join()));
-    }
-}
-
-impl Handler<Close> for Host {
-    type Result = Threads;
-
-    fn handle(&mut self, Close { gracefully }: Close, _: &mut Context<Host>) -> Threads {
-        if let Some(keeper) = &self.keeper {
-            keeper.stop();
-        }
-        if let Some(disk) = &self.disk {
-            disk.send(vec![if gracefully { DiskCommand::Stop } else { DiskCommand::Halt }]);
-        }
-        self.ticker.take().into_iter().for_each(|ticker| ticker.abort());
-        Threads(std::mem::take(&mut self.threads))
-    }
-}
-
-/// Starts the four roles, the router and the disk of a founded node.
-fn start_roles<M: StateMachine + Unpin>(
-    setup: &Setup,
-    founded: &Founded,
-    durable: Arc<AtomicU64>,
-    (mut held, machine): Origin<M>,
-) -> Result<Started, String> {
-    let own = founded.node;
-    held.found(&setup.about.cluster, own, &founded.configuration).map_err(|error| error.to_string())?;
-    let (recovered, journal) = held.into_parts();
-    let configuration = founded.configuration.clone();
-    let mut effects = Effects::new();
-    let replica = Replica::recover(
-        own,
-        configuration.clone(),
-        &setup.settings,
-        machine,
-        rand::random(),
-        recovered,
-        &mut effects,
-    )?;
-    replica.check().map_err(|broken| format!("the journal contradicts itself: {broken}"))?;
-    for (node, batch) in replica.acceptor.admission().witnessed() {
-        setup.registry.hearsay().remember(*node, *batch);
-    }
-
-    let name = &setup.about.name;
-    let mailboxes = Rc::new(OnceCell::new());
-    let snapshots = Rc::new(OnceCell::new());
-    let events = Events::new(name, &configuration);
-    if replica.acceptor.admission().amnesiac() {
-        events.remember_loss();
-    }
-    let router = Router::new(own, mailboxes.clone(), setup.registry.clone()).start();
-    let (keeping, keeper) = KeeperThread::new(setup.store.clone());
-    let (disk, disk_thread) = disk::start(
-        name,
-        own,
-        journal,
-        Snapshots::new(setup.store.clone()),
-        durable,
-        router.clone().recipient(),
-        setup.fatal.clone(),
-    )
-    .map_err(no_thread)?;
-    let outlet = Outlet {
-        own,
-        mailboxes: mailboxes.clone(),
-        router: router.clone(),
-        disk: disk.clone(),
-        keeper: keeper.clone(),
-        snapshots: snapshots.clone(),
-        doors: setup.doors.clone(),
-        events: events.clone(),
-        fatal: setup.fatal.clone(),
-        failed: Arc::new(AtomicBool::new(false)),
-    };
-    let proposer = RoleActor::new(replica.proposer, outlet.clone()).start();
-    let acceptor = RoleActor::new(replica.acceptor, outlet.clone()).start();
-    let learner = RoleActor::new(replica.learner, outlet.clone()).start();
-    let executor = RoleActor::new(replica.executor, outlet.clone()).start();
-    let boxes = Mailboxes {
-        proposer: proposer.clone().recipient(),
-        acceptor: acceptor.clone().recipient(),
-        learner: learner.clone().recipient(),
-        executor: executor.clone().recipient(),
-    };
-    let filled = mailboxes.set(boxes.clone()).is_ok() && snapshots.set(executor.clone().recipient()).is_ok();
-    assert!(filled, "the cells were made above");
-    let reports = Reports {
-        own,
-        executor: executor.clone().recipient(),
-        install: executor.clone().recipient(),
-        disk: disk.clone(),
-        fatal: setup.fatal.clone(),
-    };
-    let keeper_thread = keeping.start(name, reports).map_err(no_thread)?;
-    outlet.perform(&mut effects);
-    let ticks = vec![
-        router.clone().recipient(),
-        proposer.clone().recipient(),
-        learner.clone().recipient(),
-        executor.clone().recipient(),
-    ];
-    let serving = Serving {
-        own,
-        configuration: Rc::new(configuration),
-        cluster_id: founded.cluster_id.to_string(),
-        mailboxes: boxes,
-        proposer,
-        acceptor,
-        learner,
-        executor: executor.recipient(),
-        disk,
-        events,
-    };
-    Ok(Started { serving, router, threads: vec![disk_thread, keeper_thread], keeper, ticks })
-}
-
-fn no_thread(error: std::io::Error) -> String {
-    format!("cannot start a thread: {error}")
-}
-
-/// Posts the time to the roles as an ordinary message: actix's own timers starve behind a busy mailbox.
-async fn tick(roles: Vec<Recipient<Tick>>) {
-    let start = tokio::time::Instant::now();
-    let mut interval = tokio::time::interval(TICK);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    loop {
-        interval.tick().await;
-        let now_ms = start.elapsed().as_millis() as u64;
-        for role in &roles {
-            role.do_send(Tick { now_ms, wall_ms: wall_ms() });
-        }
-    }
-}
-
 /// How long a node waits to meet all members before it votes with a quorum of them.
 const MEETING: Duration = Duration::from_millis(MEETING_MS);
-/// How often time passes for the roles.
-const TICK: Duration = Duration::from_millis(10);
 /// How long a person waits for a node to be dialled.
 const DIAL_PATIENCE: Duration = Duration::from_secs(3);
 /// How long a stranger's repeated failure goes without another warning.

@@ -15,17 +15,18 @@
 //! | file | what it holds |
 //! |---|---|
 //! | [`node`] | starting and stopping a node; what a library user sees |
-//! | [`host`] | the actor that founds, links and supervises |
+//! | [`host`], [`start`] | the actor that founds, links and watches over it; the start of the roles |
 //! | [`role`] | the shell of the four role actors: mailbox, lots |
 //! | [`outlet`] | where a role's effects go |
 //! | [`executor`], [`keeper`] | snapshots: beside the executor's role, and on their thread |
 //! | [`disk`] | the journal's only writer |
 //! | [`router`], [`peer`] | to and from other nodes |
 //! | [`door`], [`doors`] | clients |
+//! | [`guard`] | a panic anywhere stops the node |
 //! | [`registry`] | what handshakes decide by |
 //! | [`stage`], [`events`], [`inspect`] | what people see |
 //!
-//! Absent on purpose: supervision of roles. A role that panics stops its node; peers and doors are restarted.
+//! Absent on purpose: supervision. Whatever panics stops its node ([`guard`]), which starts anew from its journal.
 
 pub mod cluster;
 pub mod disk;
@@ -33,6 +34,7 @@ pub mod door;
 pub mod doors;
 pub mod events;
 pub mod executor;
+pub mod guard;
 pub mod host;
 pub mod inspect;
 pub mod keeper;
@@ -43,6 +45,7 @@ pub mod registry;
 pub mod role;
 pub mod router;
 pub mod stage;
+pub mod start;
 
 pub use cluster::Cluster;
 pub use events::NEWS;

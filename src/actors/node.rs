@@ -32,9 +32,10 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::doors::Doors;
 use super::events::{NEWS, wall_ms};
-use super::host::{Close, Host, Listen, Setup};
+use super::host::{Host, Listen, Setup};
 use super::registry::Registry;
 use super::stage::{About, Staged};
+use super::start::Threads;
 use crate::net::address_file;
 use crate::net::addresses::{Address, AddressBook};
 use crate::net::cookie::Cookie;
@@ -361,6 +362,7 @@ async fn run<M: StateMachine + Unpin>(
         links: RefCell::new(BTreeMap::new()),
     };
     let (fatal, mut failing) = unbounded_channel();
+    let threads = Rc::new(RefCell::new(Threads::default()));
     let setup = Setup {
         settings: options.settings.clone(),
         store: disk,
@@ -370,6 +372,7 @@ async fn run<M: StateMachine + Unpin>(
         doors: Doors::default(),
         book: book_file,
         voters: founders,
+        threads: threads.clone(),
         fatal,
     };
     let host = Host::new(setup, founded, held.map(|held| (held, machine))).start();
@@ -385,9 +388,7 @@ async fn run<M: StateMachine + Unpin>(
         },
     };
     let gracefully = matches!(outcome, Ok(true));
-    if let Ok(threads) = host.send(Close { gracefully }).await {
-        threads.join();
-    }
+    threads.take().end(gracefully);
     drop(folder); // the lock goes last
     match (outcome, failing.try_recv()) {
         (Err(error), _) => Err(error),

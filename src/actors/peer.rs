@@ -28,17 +28,18 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use actix::prelude::*;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
 pub use inbound::{InboundAddresses, InboundLot, receive};
 
+use super::guard::Guard;
 use crate::net::identity::NodeHello;
 use crate::net::link::LinkContext;
 use crate::net::refusal::Refused;
 use crate::net::wire::{KnownAddress, approximate_len};
 use crate::paxos::{BatchNumber, Envelope};
-use outgoing::Outgoing;
+use outgoing::LinkTask;
 
 /// The outgoing link to one remote node. Must be started on the arbiter that it is made on.
 pub struct Peer {
@@ -51,6 +52,7 @@ pub struct Peer {
     task: Option<JoinHandle<()>>,
     /// Was told to stop: a supervisor that starts it again gets an actor that does nothing.
     retired: bool,
+    guard: Option<Guard>,
 }
 
 impl Peer {
@@ -58,7 +60,13 @@ impl Peer {
     pub fn new(name: &str, address: Option<String>, context: LinkContext, events: Recipient<LinkEvent>) -> Peer {
         let address = watch::Sender::new(address);
         let (name, gauge) = (name.to_owned(), Rc::default());
-        Peer { name, context, events, address, gauge, outbox: None, task: None, retired: false }
+        Peer { name, context, events, address, gauge, outbox: None, task: None, retired: false, guard: None }
+    }
+
+    /// A panic of this actor or its task stops the node.
+    pub fn guarded(mut self, guard: Guard) -> Peer {
+        self.guard = Some(guard);
+        self
     }
 
     fn hang_up(&mut self) {
@@ -95,8 +103,12 @@ impl Actor for Peer {
         self.gauge = Rc::default();
         let (name, context, events) = (self.name.clone(), self.context.clone(), self.events.clone());
         let address = self.address.subscribe();
-        let outgoing = Outgoing::new(name, context, events, address, outbox, Rc::clone(&self.gauge));
-        self.task = Some(actix::spawn(outgoing.run()));
+        let link = LinkTask::new(name, context, events, address, outbox, Rc::clone(&self.gauge));
+        let guard = self.guard.clone();
+        self.task = Some(actix::spawn(async move {
+            let _guard = guard;
+            link.run().await;
+        }));
     }
 
     fn stopped(&mut self, _ctx: &mut Context<Peer>) {
@@ -157,6 +169,21 @@ impl Handler<SetAddress> for Peer {
             *held = Some(address);
             other
         });
+    }
+}
+
+/// The remote node is there: it has just dialled us. If the link to it is down, dial without waiting any longer.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct DialNow;
+
+impl Handler<DialNow> for Peer {
+    type Result = ();
+
+    fn handle(&mut self, _now: DialNow, _ctx: &mut Context<Peer>) {
+        if !self.gauge.up.get() {
+            self.gauge.dial_now.notify_one();
+        }
     }
 }
 
@@ -226,6 +253,8 @@ struct Gauge {
     bytes: Cell<usize>,
     /// Whether this link has dropped something for want of room.
     overflowed: Cell<bool>,
+    /// Ends a wait before dialling again.
+    dial_now: Notify,
 }
 
 impl Gauge {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::net::cookie::Cookie;
-use crate::net::handshake::{Admission, Local};
+use crate::net::handshake::{Gatekeeper, Local};
 use crate::net::identity::{Founded, Founding, NodeHello, PeerHello};
 use crate::net::link::Host;
 use crate::net::refusal::RefusedBecause;
@@ -150,7 +150,7 @@ impl Host for Registry {
     }
 }
 
-impl Admission for Registry {
+impl Gatekeeper for Registry {
     fn admit(&self, peer: &PeerHello) -> Result<(), RefusedBecause> {
         let Some(peer) = peer.node() else { return Ok(()) };
         let mut inner = self.inner();

@@ -12,6 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use actix::prelude::*;
 
+use super::guard::Guard;
 use super::outlet::Outlet;
 use crate::paxos::{
     Acceptor, AcceptorMessage, Effects, Executor, ExecutorMessage, Learner, LearnerMessage, NodeId, Proposer,
@@ -71,12 +72,14 @@ pub struct RoleActor<R: Role> {
     outlet: Outlet,
     effects: Effects,
     lot_is_open: bool,
+    _guard: Guard,
 }
 
 impl<R: Role> RoleActor<R> {
     /// An actor for this role, which performs its effects through `outlet`.
     pub fn new(role: R, outlet: Outlet) -> RoleActor<R> {
-        RoleActor { role, outlet, effects: Effects::new(), lot_is_open: false }
+        let guard = Guard::new(R::NAME, &outlet.fatal);
+        RoleActor { role, outlet, effects: Effects::new(), lot_is_open: false, _guard: guard }
     }
 
     /// Runs one step of the role, and opens a lot if none is open.
@@ -96,7 +99,7 @@ impl<R: Role> RoleActor<R> {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| step(role, effects))) {
             let said = panic.downcast_ref::<String>().map(String::as_str);
             let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words");
-            self.outlet.fail(format!("the {} broke an invariant: {said}", R::NAME));
+            self.outlet.fail(format!("{} broke an invariant: {said}", R::NAME));
         }
     }
 
@@ -155,7 +158,7 @@ impl<R: Role, T: Send + 'static> Handler<Look<R, T>> for RoleActor<R> {
 
 impl Role for Proposer {
     type Inbound = ProposerMessage;
-    const NAME: &'static str = "proposer";
+    const NAME: &'static str = "the proposer";
 
     fn receive(&mut self, from: NodeId, message: ProposerMessage, fx: &mut Effects) {
         self.on_message(from, message, fx);
@@ -172,7 +175,7 @@ impl Role for Proposer {
 
 impl Role for Acceptor {
     type Inbound = AcceptorMessage;
-    const NAME: &'static str = "acceptor";
+    const NAME: &'static str = "the acceptor";
 
     fn receive(&mut self, from: NodeId, message: AcceptorMessage, fx: &mut Effects) {
         self.on_message(from, message, fx);
@@ -181,7 +184,7 @@ impl Role for Acceptor {
 
 impl Role for Learner {
     type Inbound = LearnerMessage;
-    const NAME: &'static str = "learner";
+    const NAME: &'static str = "the learner";
 
     fn receive(&mut self, from: NodeId, message: LearnerMessage, fx: &mut Effects) {
         self.on_message(from, message, fx);
@@ -194,7 +197,7 @@ impl Role for Learner {
 
 impl<M: StateMachine + Unpin> Role for Executor<M> {
     type Inbound = ExecutorMessage;
-    const NAME: &'static str = "executor";
+    const NAME: &'static str = "the executor";
 
     fn receive(&mut self, from: NodeId, message: ExecutorMessage, fx: &mut Effects) {
         self.on_message(from, message, fx);

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 
+use super::guard::Guard;
 use super::outlet::Mailboxes;
 use super::peer::{InboundLot, Outbound, Peer};
 use super::registry::Registry;
@@ -38,12 +39,13 @@ pub struct Router {
     mailboxes: Rc<OnceCell<Mailboxes>>,
     peers: BTreeMap<NodeId, Addr<Peer>>,
     registry: Arc<Registry>,
+    _guard: Guard,
 }
 
 impl Router {
     /// A router of the node `own` that knows no peer yet.
-    pub fn new(own: NodeId, mailboxes: Rc<OnceCell<Mailboxes>>, registry: Arc<Registry>) -> Router {
-        Router { own, mailboxes, peers: BTreeMap::new(), registry }
+    pub fn new(own: NodeId, mailboxes: Rc<OnceCell<Mailboxes>>, registry: Arc<Registry>, guard: Guard) -> Router {
+        Router { own, mailboxes, peers: BTreeMap::new(), registry, _guard: guard }
     }
 
     fn mailboxes(&self) -> &Mailboxes {

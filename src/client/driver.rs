@@ -1,25 +1,26 @@
 //! The task that owns a client's socket and its session.
 //!
 //! It takes requests in lots (the whole queue at a time), asks the session what to do, and writes what that comes to
-//! with one flush. It holds one connection. When that breaks, or the session asks to leave the node, it dials the next
-//! known address, round and round; the old connection, if there is one, serves until a new one is up. Without requests
-//! it does not reconnect. It ends when the last handle is dropped.
+//! with one flush. It holds one connection. When that breaks, or the session asks to leave the node, it dials the other
+//! known addresses, each a moment after the one before, until one answers, round and round; the old connection, if there
+//! is one, serves until a new one is up. Without requests it does not reconnect. It ends when the last handle is dropped.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at};
 
 use super::error::ClientError;
 use super::nodes::Nodes;
 use super::outcome::Outcome;
 use super::session::{NodeIndex, Output, RequestKey, Session, TICK_MS};
-use super::transport::{Connection, DIAL_TIME, Dialling, Transport};
+use super::transport::{Connection, DIAL_TIME, DialError, Transport, first_of};
 use crate::net::report::{Inspection, Report};
 use crate::net::wire::{ClientFrame, NodeFrame};
 use crate::paxos::{Bytes, Token};
@@ -51,7 +52,7 @@ pub(super) async fn start(
         epoch: Instant::now(),
         link: None,
         last_node: node,
-        dial: None,
+        dials: None,
         dial_again: None,
         callers: HashMap::new(),
         asks: BTreeMap::new(),
@@ -68,17 +69,35 @@ async fn first_connection(
     nodes: &Nodes,
     deadline: Instant,
 ) -> Result<(NodeIndex, Connection), ClientError> {
-    let mut reasons = Vec::new();
-    for node in (0..nodes.len()).map(NodeIndex) {
-        let address = nodes.address(node);
-        let until = deadline.min(Instant::now() + DIAL_TIME);
-        match timeout_at(until, transport.dial(address.clone())).await {
-            Ok(Ok(connection)) => return Ok((node, connection)),
-            Ok(Err(reason)) => reasons.push(format!("{address}: {reason}")),
-            Err(_) => reasons.push(format!("{address}: no answer")),
+    loop {
+        let all = (0..nodes.len()).map(NodeIndex);
+        let errors = match first_of(all.map(|node| dial(transport, nodes, node, deadline)).collect()).await {
+            Ok(connected) => return Ok(connected),
+            Err(errors) => errors,
+        };
+        let again = Instant::now() + REST;
+        if again >= deadline || errors.iter().all(|error| !error.passing) {
+            let reasons: Vec<String> = errors.into_iter().map(|error| error.reason).collect();
+            return Err(ClientError::Connection { reason: reasons.join("; ") });
         }
+        sleep_until(again).await;
     }
-    Err(ClientError::Connection { reason: reasons.join("; ") })
+}
+
+/// Dials a node, until the deadline at most. An error names the address.
+async fn dial(
+    transport: &dyn Transport,
+    nodes: &Nodes,
+    node: NodeIndex,
+    deadline: Instant,
+) -> Result<(NodeIndex, Connection), DialError> {
+    let address = nodes.address(node);
+    let until = deadline.min(Instant::now() + DIAL_TIME);
+    match timeout_at(until, transport.dial(address.clone())).await {
+        Ok(Ok(connection)) => Ok((node, connection)),
+        Ok(Err(error)) => Err(DialError { reason: format!("{address}: {}", error.reason), ..error }),
+        Err(_) => Err(DialError { reason: format!("{address}: no answer"), passing: true }),
+    }
 }
 
 struct Driver {
@@ -87,9 +106,9 @@ struct Driver {
     session: Session,
     epoch: Instant,
     link: Option<Link>,
-    /// Dialled last, whether it answered or not.
+    /// Connected to last.
     last_node: NodeIndex,
-    dial: Option<Dial>,
+    dials: Option<Dials>,
     /// When to begin another round of dials after one in which no node answered.
     dial_again: Option<Instant>,
     callers: HashMap<RequestKey, oneshot::Sender<Outcome>>,
@@ -106,12 +125,8 @@ struct Link {
     heard: Instant,
 }
 
-/// A dial under way, and how many addresses are left in this round, its own included.
-struct Dial {
-    node: NodeIndex,
-    left: usize,
-    dialling: Dialling,
-}
+/// A round of dials under way.
+type Dials = Pin<Box<dyn Future<Output = Result<(NodeIndex, Connection), Vec<DialError>>> + Send>>;
 
 struct PendingAsk {
     /// Until it has been sent.
@@ -122,7 +137,7 @@ struct PendingAsk {
 enum Turn {
     Requests(usize),
     Frame(io::Result<NodeFrame>),
-    Dialled(Result<Connection, String>),
+    Dialled(Result<(NodeIndex, Connection), Vec<DialError>>),
     Tick,
 }
 
@@ -138,7 +153,7 @@ impl Driver {
             let turn = tokio::select! {
                 count = inbox.recv_many(&mut lot, QUEUE) => Turn::Requests(count),
                 frame = next_frame(&mut self.link) => Turn::Frame(frame),
-                dialled = next_dialled(&mut self.dial) => Turn::Dialled(dialled),
+                dialled = next_dialled(&mut self.dials) => Turn::Dialled(dialled),
                 _ = ticks.tick(), if has_work => Turn::Tick,
             };
             match turn {
@@ -265,32 +280,32 @@ impl Driver {
         let Some(link) = self.link.as_ref().filter(|link| link.node == node) else { return };
         let silent = link.heard.elapsed() >= SILENCE;
         let left = if silent { self.nodes.len() } else { self.nodes.len() - 1 };
-        if self.dial.is_none() && left > 0 {
-            self.last_node = node;
-            self.dial_next(left);
+        if self.dials.is_none() && left > 0 {
+            self.dial(left);
         }
     }
 
     fn dial_if_needed(&mut self) {
         let rested = self.dial_again.is_none_or(|instant| instant <= Instant::now());
-        if self.link.is_none() && self.dial.is_none() && rested && self.has_work() {
-            self.dial_next(self.nodes.len());
+        if self.link.is_none() && self.dials.is_none() && rested && self.has_work() {
+            self.dial(self.nodes.len());
         }
     }
 
-    fn dial_next(&mut self, left: usize) {
-        let node = NodeIndex((self.last_node.0 + 1) % self.nodes.len());
-        self.last_node = node;
-        let dialling = self.transport.dial(self.nodes.address(node));
-        let dialling = async move { timeout(DIAL_TIME, dialling).await.unwrap_or_else(|_| Err("no answer".into())) };
-        self.dial = Some(Dial { node, left, dialling: Box::pin(dialling) });
+    /// Dials so many nodes, from the one behind the last on.
+    fn dial(&mut self, count: usize) {
+        let (transport, nodes, last) = (self.transport.clone(), self.nodes.clone(), self.last_node.0);
+        self.dials = Some(Box::pin(async move {
+            let round = (1..=count).map(|step| NodeIndex((last + step) % nodes.len()));
+            let deadline = Instant::now() + ROUND_TIME;
+            first_of(round.map(|node| dial(&*transport, &nodes, node, deadline)).collect()).await
+        }));
     }
 
-    fn on_dialled(&mut self, dialled: Result<Connection, String>) {
-        let Some(Dial { node, left, .. }) = self.dial.take() else { return };
+    fn on_dialled(&mut self, dialled: Result<(NodeIndex, Connection), Vec<DialError>>) {
+        self.dials = None;
         match dialled {
-            Ok(connection) => self.connected(node, connection),
-            Err(_) if left > 1 => self.dial_next(left - 1),
+            Ok((node, connection)) => self.connected(node, connection),
             Err(_) => self.dial_again = Some(Instant::now() + REST),
         }
     }
@@ -328,9 +343,9 @@ impl Link {
     }
 }
 
-async fn next_dialled(dial: &mut Option<Dial>) -> Result<Connection, String> {
-    match dial {
-        Some(dial) => poll_fn(|context| dial.dialling.as_mut().poll(context)).await,
+async fn next_dialled(dials: &mut Option<Dials>) -> Result<(NodeIndex, Connection), Vec<DialError>> {
+    match dials {
+        Some(dials) => poll_fn(|context| dials.as_mut().poll(context)).await,
         None => std::future::pending().await,
     }
 }
@@ -341,6 +356,8 @@ const QUEUE: usize = 1024;
 const INTRODUCTION: u64 = 0;
 /// Between two rounds of dials that nobody answered.
 const REST: Duration = Duration::from_millis(100);
+/// No round of dials takes longer, however many nodes there are.
+const ROUND_TIME: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

@@ -9,8 +9,10 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::codec::{Framed, FramedRead, FramedWrite};
 
+use super::super::transport::{Dialling, ask_once};
 use super::*;
-use crate::client::{Client, ConnectOptions, Page};
+use crate::calls::Page;
+use crate::client::{Client, ConnectOptions};
 use crate::machine::kv::Scan;
 use crate::machine::{Composite, Context as MachineContext, StateMachine};
 use crate::net::codec::FrameCodec;
@@ -27,6 +29,10 @@ enum Manner {
     Well,
     /// Nobody listens.
     Down,
+    /// Takes the connection and says nothing, not even a greeting.
+    Silent,
+    /// Hangs up on so many strangers first.
+    Crowded(usize),
     /// Listens, and answers no command.
     Mute,
     /// Executes one lot of commands, closes the connection without an answer, and is down.
@@ -171,7 +177,16 @@ impl Transport for Pipes {
         let mut cluster = self.cluster();
         cluster.dials.push(address.clone());
         if cluster.manners.get(&address).is_none_or(|manner| *manner == Manner::Down) {
-            return Box::pin(std::future::ready(Err("connection refused".into())));
+            let reason = "connection refused".into();
+            return Box::pin(std::future::ready(Err(DialError { reason, passing: false })));
+        }
+        match cluster.manners.get_mut(&address) {
+            Some(Manner::Silent) => return Box::pin(std::future::pending()),
+            Some(Manner::Crowded(strangers)) if *strangers > 0 => {
+                *strangers -= 1;
+                return Box::pin(std::future::ready(Err(DialError { reason: "hung up".into(), passing: true })));
+            }
+            _ => {}
         }
         let (here, there) = duplex(1 << 12);
         let (reading, writing) = tokio::io::split(there);
@@ -289,6 +304,34 @@ async fn connecting_tries_each_address_and_says_why_none_would_do() {
     let error = pipes.client(&["a:1", "c:1"]).await.unwrap_err();
     assert_eq!(error.to_string(), "no connection: a:1: connection refused; c:1: connection refused");
     assert_eq!(pipes.client(&[]).await.unwrap_err().exit_code(), 2);
+}
+
+#[tokio::test]
+async fn an_address_that_answers_nothing_holds_nobody_up() {
+    let pipes = Pipes::new(&[("a:1", Manner::Silent), ("b:1", Manner::DiesAfterExecuting), ("c:1", Manner::Well)]);
+    let start = Instant::now();
+    let client = pipes.client(&["a:1", "b:1"]).await.unwrap();
+    assert!(start.elapsed() < DIAL_TIME, "{:?}", start.elapsed());
+    assert_eq!(client.status().await.unwrap().name, "n-b");
+    assert_eq!(client.append(bytes("k"), bytes("x")).await.unwrap().result, bytes("x"), "by way of c");
+    let start = Instant::now();
+    let addresses = ["a:1".to_string(), "c:1".to_string()];
+    let deadline = start + Duration::from_secs(20);
+    let (name, _) = ask_once(&pipes, &addresses, Inspection::View, deadline).await.unwrap();
+    assert_eq!(name, "n-c");
+    assert!(start.elapsed() < DIAL_TIME, "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn a_client_that_is_hung_up_on_dials_again_within_its_deadline() {
+    let pipes = Pipes::new(&[("a:1", Manner::Crowded(5))]);
+    let client = pipes.client(&["a:1"]).await.unwrap();
+    assert_eq!(client.status().await.unwrap().name, "n-a");
+    let pipes = Pipes::new(&[("a:1", Manner::Crowded(usize::MAX))]);
+    let brief = Duration::from_millis(300);
+    let late = Client::over(Arc::new(pipes.clone()), Nodes::given(&["a:1".to_string()]), brief).await.unwrap_err();
+    assert_eq!(late.to_string(), "no connection: a:1: hung up");
+    assert!(pipes.cluster().dials.len() > 1);
 }
 
 #[tokio::test]

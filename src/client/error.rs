@@ -17,6 +17,11 @@ pub enum ClientError {
         /// Why.
         reason: String,
     },
+    /// It had its effect, once; its result is lost.
+    ResultDropped {
+        /// Where it stands, and why.
+        reason: String,
+    },
     /// It had no effect, and will have none if it is tried again as it is.
     Refused {
         /// Why.
@@ -35,12 +40,12 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    /// For a process: 1 not done or refused, 2 wrong usage, 3 outcome unknown.
+    /// For a process: 1 not done or refused, 2 wrong usage, 3 outcome unknown, or its result lost.
     pub fn exit_code(&self) -> u8 {
         match self {
             ClientError::NotDone { .. } | ClientError::Refused { .. } | ClientError::Connection { .. } => 1,
             ClientError::Usage { .. } => 2,
-            ClientError::Unknown { .. } => 3,
+            ClientError::Unknown { .. } | ClientError::ResultDropped { .. } => 3,
         }
     }
 
@@ -50,6 +55,9 @@ impl ClientError {
             Outcome::Done { .. } | Outcome::Read { .. } => None,
             Outcome::NotDone { reason } => Some(ClientError::NotDone { reason: reason.to_string() }),
             Outcome::Unknown { reason } => Some(ClientError::Unknown { reason: reason.to_string() }),
+            Outcome::ResultDropped { place } => {
+                Some(ClientError::ResultDropped { reason: format!("its result at {place} was too large to be kept") })
+            }
             Outcome::Refused { reason } => Some(ClientError::Refused { reason: reason.to_string() }),
         }
     }
@@ -61,6 +69,9 @@ impl fmt::Display for ClientError {
             ClientError::NotDone { reason } => write!(f, "not done: {reason}; it is safe to try again"),
             ClientError::Unknown { reason } => {
                 write!(f, "outcome unknown: {reason}; read before you try again, it may have been done")
+            }
+            ClientError::ResultDropped { reason } => {
+                write!(f, "done, but {reason}; do not send it again, read what it changed")
             }
             ClientError::Refused { reason } => write!(f, "refused: {reason}"),
             ClientError::Usage { reason } => f.write_str(reason),

@@ -7,7 +7,6 @@
 //! | `pause` | back-off |
 //! | [`error`] | what a caller is told when a request did not succeed |
 //! | `handle` (runtime) | [`Client`]: the calls |
-//! | `kv` (runtime) | the key-value store's calls |
 //! | `driver` (runtime) | the task that owns the socket and the session |
 //! | `nodes` (runtime) | which nodes are known, where |
 //! | `transport` (runtime) | what the driver needs of a network |
@@ -24,8 +23,6 @@ mod driver;
 #[cfg(feature = "runtime")]
 mod handle;
 #[cfg(feature = "runtime")]
-mod kv;
-#[cfg(feature = "runtime")]
 mod nodes;
 #[cfg(feature = "runtime")]
 mod transport;
@@ -33,5 +30,3 @@ mod transport;
 pub use error::ClientError;
 #[cfg(feature = "runtime")]
 pub use handle::{Client, ConnectOptions, DEFAULT_DEADLINE, Done};
-#[cfg(feature = "runtime")]
-pub use kv::Page;

@@ -16,6 +16,11 @@ pub enum Outcome {
         /// What the machine answered.
         result: Bytes,
     },
+    /// The command was executed, once; but its result was too large to be kept for a repeated question, or at all.
+    ResultDropped {
+        /// Where it stands in the log.
+        place: Place,
+    },
     /// The question was answered.
     Read {
         /// What the machine answered.

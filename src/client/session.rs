@@ -6,7 +6,7 @@
 //! * [`Outcome::NotDone`] means *never*: each attempt was refused by name, or none was made. One attempt whose fate is
 //!   open ([`Doubt`]: the connection broke behind it, or nobody answered in time) stays open for good: a refusal of a
 //!   later attempt says nothing about it. Such a command ends as done or as unknown.
-//! * [`Outcome::Done`] means *once*.
+//! * [`Outcome::Done`] means *once*; so does [`Outcome::ResultDropped`].
 //!
 //! ```text
 //!             submit               numbered, sent              Done
@@ -217,6 +217,9 @@ impl Session {
                 Reply::Opened { token, session } => self.on_opened(token, session),
                 Reply::Done { session, sequence, place, ballot, result } => {
                     self.on_done((session, sequence), Outcome::Done { place, ballot, result });
+                }
+                Reply::ResultDropped { session, sequence, place } => {
+                    self.on_done((session, sequence), Outcome::ResultDropped { place });
                 }
                 Reply::SessionExpired { session, sequence } => self.on_session_expired((session, sequence)),
                 Reply::OutOfWindow { session, sequence } => {

@@ -2,14 +2,16 @@
 //!
 //! The handshake is over when [`Transport::dial`] returns. Tests dial in-memory pipes instead.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::stream::FuturesUnordered;
 use futures_util::{Sink, SinkExt, Stream, StreamExt};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::codec::FramedWrite;
 
 use super::error::ClientError;
@@ -31,8 +33,17 @@ impl<T: Stream<Item = io::Result<NodeFrame>> + Sink<ClientFrame, Error = io::Err
 /// See [`Wire`].
 pub(super) type Connection = Pin<Box<dyn Wire>>;
 
-/// A dial under way. It fails with a sentence.
-pub(super) type Dialling = Pin<Box<dyn Future<Output = Result<Connection, String>> + Send>>;
+/// A dial under way.
+pub(super) type Dialling = Pin<Box<dyn Future<Output = Result<Connection, DialError>> + Send>>;
+
+/// Why a dial came to nothing.
+#[derive(Debug)]
+pub(super) struct DialError {
+    /// In a sentence.
+    pub(super) reason: String,
+    /// It may be otherwise in a moment: nobody said no, and nobody is known to be absent.
+    pub(super) passing: bool,
+}
 
 /// A way to reach nodes.
 pub(super) trait Transport: Send + Sync + 'static {
@@ -50,10 +61,16 @@ impl Transport for Network {
     fn dial(&self, address: String) -> Dialling {
         let local = Local::client(self.cookie.clone(), Some(&self.cluster));
         Box::pin(async move {
-            let connection = link::dial(&address, local?, &AdmitAll, DIAL_TIME).await.map_err(|error| match error {
-                // Whoever asked knows the address.
-                LinkError::Unreachable { error, .. } => error.to_string(),
-                error => error.to_string(),
+            let local = local.map_err(|reason| DialError { reason, passing: false })?;
+            let connection = link::dial(&address, local, &AdmitAll, DIAL_TIME).await.map_err(|error| {
+                let reason = match &error {
+                    // Whoever asked knows the address.
+                    LinkError::Unreachable { error, .. } => error.to_string(),
+                    error => error.to_string(),
+                };
+                // A node hangs up, or answers late, when too many strangers knock at once.
+                let passing = matches!(error, LinkError::HungUp | LinkError::Broken(_) | LinkError::TimedOut { .. });
+                DialError { reason, passing }
             })?;
             let (reader, writer) = connection.split::<NodeFrame>();
             let mut writer = FramedWrite::new(writer, FrameCodec::<(), ClientFrame>::default());
@@ -92,6 +109,33 @@ impl<R: Unpin, W: Sink<ClientFrame> + Unpin> Sink<ClientFrame> for Joined<R, W> 
     }
 }
 
+/// Makes these attempts side by side: each a moment after the one before, or as soon as one has failed. The first that
+/// succeeds counts; if none does, the errors are given in order.
+pub(super) async fn first_of<T, E>(attempts: Vec<impl Future<Output = Result<T, E>>>) -> Result<T, Vec<E>> {
+    let mut waiting = attempts.into_iter().enumerate();
+    let mut running = FuturesUnordered::new();
+    let mut errors = BTreeMap::new();
+    let mut next_at = Instant::now();
+    loop {
+        tokio::select! {
+            Some((number, ended)) = running.next() => match ended {
+                Ok(done) => return Ok(done),
+                Err(error) => {
+                    errors.insert(number, error);
+                    next_at = Instant::now();
+                }
+            },
+            () = sleep_until(next_at), if waiting.len() > 0 => {
+                if let Some((number, attempt)) = waiting.next() {
+                    running.push(async move { (number, attempt.await) });
+                }
+                next_at = Instant::now() + STAGGER;
+            }
+            else => return Err(errors.into_values().collect()),
+        }
+    }
+}
+
 /// Asks one node one thing over a connection of its own, and who it is. Of several addresses the first that answers
 /// counts.
 pub(super) async fn ask_once(
@@ -100,19 +144,16 @@ pub(super) async fn ask_once(
     inspection: Inspection,
     deadline: Instant,
 ) -> Result<(String, Report), ClientError> {
-    let mut reasons = Vec::new();
-    for address in addresses {
+    let inspection = &inspection;
+    let attempts = addresses.iter().map(|address| async move {
         let answer = timeout_at(deadline, ask(transport, address.clone(), inspection.clone())).await;
-        match answer.unwrap_or_else(|_| Err("no answer in time".into())) {
-            Ok(answer) => return Ok(answer),
-            Err(reason) => reasons.push(format!("{address}: {reason}")),
-        }
-    }
-    Err(ClientError::Connection { reason: reasons.join("; ") })
+        answer.unwrap_or_else(|_| Err("no answer in time".into())).map_err(|reason| format!("{address}: {reason}"))
+    });
+    first_of(attempts.collect()).await.map_err(|reasons| ClientError::Connection { reason: reasons.join("; ") })
 }
 
 async fn ask(transport: &dyn Transport, address: String, asked: Inspection) -> Result<(String, Report), String> {
-    let mut connection = transport.dial(address).await?;
+    let mut connection = transport.dial(address).await.map_err(|error| error.reason)?;
     let lost = |error: io::Error| format!("the connection was lost: {error}");
     let (mut name, mut answer) = (None, None);
     for (id, inspection) in [(WHO, Inspection::Status), (WHAT, asked)] {
@@ -134,6 +175,8 @@ async fn ask(transport: &dyn Transport, address: String, asked: Inspection) -> R
 
 /// For connecting and shaking hands.
 pub(super) const DIAL_TIME: Duration = Duration::from_secs(1);
+/// How long an attempt is alone before the next one joins it.
+const STAGGER: Duration = Duration::from_millis(200);
 /// So much is gathered for one write.
 const WRITE_BYTES: usize = 256 << 10;
 const WHO: u64 = 1;

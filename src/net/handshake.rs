@@ -76,7 +76,7 @@ impl Local {
 }
 
 /// What the handshake asks this end about a peer that has proved to know the cookie.
-pub trait Admission: Send + Sync {
+pub trait Gatekeeper: Send + Sync {
     /// Whether this peer may talk to us. Cookie, cluster, founders and cluster ids have been compared before.
     fn admit(&self, peer: &PeerHello) -> Result<(), RefusedBecause>;
 
@@ -85,11 +85,11 @@ pub trait Admission: Send + Sync {
     fn witnessed(&self, peer: &NodeHello) -> BatchNumber;
 }
 
-/// Takes everyone who knows the cookie: a client's admission.
+/// Takes everyone who knows the cookie: a client's gatekeeper.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AdmitAll;
 
-impl Admission for AdmitAll {
+impl Gatekeeper for AdmitAll {
     fn admit(&self, _peer: &PeerHello) -> Result<(), RefusedBecause> {
         Ok(())
     }
@@ -151,7 +151,7 @@ impl Dialer {
     }
 
     /// Uses bytes from the head of `input`, and writes to `out` what is to be sent.
-    pub fn advance(&mut self, input: &[u8], admission: &dyn Admission, out: &mut Vec<u8>) -> Step {
+    pub fn advance(&mut self, input: &[u8], gatekeeper: &dyn Gatekeeper, out: &mut Vec<u8>) -> Step {
         let awaits = std::mem::replace(&mut self.awaits, DialerAwaits::Nothing);
         if let DialerAwaits::Preamble = awaits {
             return match self.end.hear_preamble(input) {
@@ -168,7 +168,7 @@ impl Dialer {
             Ok(None) => return self.on(awaits, Step::Wait),
             Err(refused) => return Step::Ended { taken: 0, outcome: Err(refused) },
         };
-        match self.hear(awaits, payload, admission, out) {
+        match self.hear(awaits, payload, gatekeeper, out) {
             Ok(Turn::Next(awaits)) => self.on(awaits, Step::Taken(taken)),
             Ok(Turn::Established(established)) => Step::Ended { taken, outcome: Ok(established) },
             Err(refused) => Step::Ended { taken, outcome: Err(refused) },
@@ -179,7 +179,7 @@ impl Dialer {
         &mut self,
         awaits: DialerAwaits,
         payload: &[u8],
-        admission: &dyn Admission,
+        gatekeeper: &dyn Gatekeeper,
         out: &mut Vec<u8>,
     ) -> Result<Turn<DialerAwaits>, Refused> {
         match awaits {
@@ -195,10 +195,10 @@ impl Dialer {
                     return Err(MALFORMED);
                 };
                 let peer = PeerHello::Node(listener.clone());
-                if let Err(because) = self.end.judge(&peer, admission) {
+                if let Err(because) = self.end.judge(&peer, gatekeeper) {
                     return Err(self.end.refuse(DIALER_ACCOUNT, because, out));
                 }
-                let witnessed = admission.witnessed(&listener);
+                let witnessed = gatekeeper.witnessed(&listener);
                 let account = Sealed::Account { hello: self.end.local.hello.clone(), witnessed };
                 self.end.say_sealed(DIALER_ACCOUNT, &account, out);
                 Ok(Turn::Next(DialerAwaits::Welcome { listener }))
@@ -242,7 +242,7 @@ impl Listener {
     }
 
     /// Uses bytes from the head of `input`, and writes to `out` what is to be sent.
-    pub fn advance(&mut self, input: &[u8], admission: &dyn Admission, out: &mut Vec<u8>) -> Step {
+    pub fn advance(&mut self, input: &[u8], gatekeeper: &dyn Gatekeeper, out: &mut Vec<u8>) -> Step {
         let awaits = std::mem::replace(&mut self.awaits, ListenerAwaits::Nothing);
         if let ListenerAwaits::Preamble = awaits {
             let heard = self.end.hear_preamble(input);
@@ -260,7 +260,7 @@ impl Listener {
             Ok(None) => return self.on(awaits, Step::Wait),
             Err(refused) => return Step::Ended { taken: 0, outcome: Err(refused) },
         };
-        match self.hear(awaits, payload, admission, out) {
+        match self.hear(awaits, payload, gatekeeper, out) {
             Ok(Turn::Next(awaits)) => self.on(awaits, Step::Taken(taken)),
             Ok(Turn::Established(established)) => Step::Ended { taken, outcome: Ok(established) },
             Err(refused) => Step::Ended { taken, outcome: Err(refused) },
@@ -271,7 +271,7 @@ impl Listener {
         &mut self,
         awaits: ListenerAwaits,
         payload: &[u8],
-        admission: &dyn Admission,
+        gatekeeper: &dyn Gatekeeper,
         out: &mut Vec<u8>,
     ) -> Result<Turn<ListenerAwaits>, Refused> {
         match awaits {
@@ -292,10 +292,10 @@ impl Listener {
                 else {
                     return Err(MALFORMED);
                 };
-                if let Err(because) = self.end.judge(&dialer, admission) {
+                if let Err(because) = self.end.judge(&dialer, gatekeeper) {
                     return Err(self.end.refuse(LISTENER_VERDICT, because, out));
                 }
-                let ours = dialer.node().map_or(BatchNumber(0), |node| admission.witnessed(node));
+                let ours = dialer.node().map_or(BatchNumber(0), |node| gatekeeper.witnessed(node));
                 self.end.say_sealed(LISTENER_VERDICT, &Sealed::Welcome { witnessed: ours }, out);
                 Ok(Turn::Established(self.end.established(dialer, witnessed)))
             }

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use serde::de::DeserializeOwned;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -20,13 +21,13 @@ use tokio::task::JoinSet;
 use tokio_util::codec::FramedRead;
 
 use super::codec::FrameCodec;
-use super::handshake::{Admission, Dialer, Established, Listener, Local, Step};
+use super::handshake::{Dialer, Established, Gatekeeper, Listener, Local, Step};
 use super::identity::NodeHello;
 use super::refusal::Refused;
 use crate::paxos::{BatchNumber, NodeId};
 
 /// The node behind its links.
-pub trait Host: Admission {
+pub trait Host: Gatekeeper {
     /// What this end brings to a handshake; asked for each, because a founding changes it.
     fn local(&self) -> Local;
 
@@ -132,7 +133,7 @@ pub type FrameReader<In> = FramedRead<OwnedReadHalf, FrameCodec<In, ()>>;
 pub async fn dial(
     address: &str,
     local: Local,
-    admission: &dyn Admission,
+    gatekeeper: &dyn Gatekeeper,
     patience: Duration,
 ) -> Result<Connection, LinkError> {
     let attempt = async {
@@ -140,7 +141,7 @@ pub async fn dial(
         let stream = connected.map_err(|error| LinkError::Unreachable { address: address.to_owned(), error })?;
         let mut first = Vec::new();
         let mut dialer = Dialer::start(local, rand::random(), &mut first);
-        shake(stream, first, |input, out| dialer.advance(input, admission, out)).await
+        shake(stream, first, |input, out| dialer.advance(input, gatekeeper, out)).await
     };
     tokio::time::timeout(patience, attempt).await.unwrap_or(Err(LinkError::TimedOut { patience }))
 }
@@ -149,11 +150,11 @@ pub async fn dial(
 pub async fn greet(
     stream: TcpStream,
     local: Local,
-    admission: &dyn Admission,
+    gatekeeper: &dyn Gatekeeper,
     patience: Duration,
 ) -> Result<Connection, LinkError> {
     let mut listener = Listener::new(local, rand::random());
-    let attempt = shake(stream, Vec::new(), |input, out| listener.advance(input, admission, out));
+    let attempt = shake(stream, Vec::new(), |input, out| listener.advance(input, gatekeeper, out));
     tokio::time::timeout(patience, attempt).await.unwrap_or(Err(LinkError::TimedOut { patience }))
 }
 
@@ -163,9 +164,16 @@ async fn shake(
     advance: impl FnMut(&[u8], &mut Vec<u8>) -> Step,
 ) -> Result<Connection, LinkError> {
     let remote = stream.peer_addr().map_err(LinkError::Broken)?;
-    stream.set_nodelay(true).map_err(LinkError::Broken)?;
+    stream.set_nodelay(true).and_then(|()| keep_alive(&stream)).map_err(LinkError::Broken)?;
     let (established, received) = shake_over(&mut stream, first, advance).await?;
     Ok(Connection { established, remote, stream, received })
+}
+
+/// Has the system notice when the other end vanishes without a word, even while nobody has anything to say: otherwise a
+/// client that lost its power would hold its place for ever.
+fn keep_alive(stream: &TcpStream) -> io::Result<()> {
+    let probes = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY).with_retries(PROBES);
+    SockRef::from(stream).set_tcp_keepalive(&probes)
 }
 
 /// The handshake over any stream; returns what came after it, too.
@@ -301,7 +309,11 @@ impl Listening {
                 },
                 Some(greeted) = greetings.join_next() => match greeted {
                     Ok(arrival) => on_arrival(arrival),
-                    Err(error) => log::error!("a handshake failed: {error}"),
+                    // A broken invariant, not a stranger's doing: it is the listener's own.
+                    Err(error) => match error.try_into_panic() {
+                        Ok(panic) => std::panic::resume_unwind(panic),
+                        Err(error) => log::error!("a handshake was given up: {error}"),
+                    },
                 },
             }
         }
@@ -339,6 +351,11 @@ impl std::error::Error for ListenError {}
 
 const HANDSHAKE_BUFFER: usize = 1 << 10;
 const READ_BUFFER: usize = 64 << 10;
+/// A connection idle for so long is probed.
+const PROBE_AFTER: Duration = Duration::from_secs(30);
+const PROBE_EVERY: Duration = Duration::from_secs(10);
+/// After so many probes without an answer the connection is broken.
+const PROBES: u32 = 3;
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
 #[cfg(test)]

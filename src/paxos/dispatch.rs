@@ -7,9 +7,7 @@ use std::collections::BTreeMap;
 
 use super::ballot::NodeId;
 use super::effect::{Effect, Effects, Event, Then};
-use super::message::{
-    AcceptorMessage, ClientId, ExecutorMessage, LearnerMessage, Message, ProposerMessage, Reply,
-};
+use super::message::{AcceptorMessage, ClientId, ExecutorMessage, LearnerMessage, Message, ProposerMessage, Reply};
 use super::record::Record;
 use super::slot::Slot;
 

@@ -15,10 +15,10 @@ use super::dice::mix;
 use super::effect::{Effect, Effects, Event};
 use super::message::{Choice, ClientId, CommandName, ExecutorMessage, LearnerMessage, ProposerMessage, Refusal, Reply};
 use super::sessions::{Sessions, Verdict};
-use super::settings::{MAX_READS, SESSION_IDLE_MS, Settings};
+use super::settings::{MAX_ANSWER_BYTES, MAX_READ_BYTES, MAX_READS, SESSION_IDLE_MS, Settings};
 use super::slot::{Place, Slot};
 use super::state_machine::{Context, StateMachine};
-use super::value::{Bytes, Entry, SessionId, Token, Value};
+use super::value::{Bytes, Entry, Sequence, SessionId, Token, Value};
 
 /// One node's executor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,14 +30,14 @@ pub struct Executor<M> {
     /// The log's clock, in milliseconds since 1970; it never goes back.
     clock_ms: u64,
     executed_upto: Slot,
-    snapshots: Snapshots,
-    doors: Doors,
+    snapshots: SnapshotsDue,
+    audience: Audience,
     reads: Reads,
 }
 
 /// When the next snapshot is due.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct Snapshots {
+struct SnapshotsDue {
     /// The newest durable one covers every slot up to here.
     upto: Slot,
     /// One is being saved.
@@ -48,7 +48,7 @@ struct Snapshots {
 
 /// Who awaits which replies on this node.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct Doors {
+struct Audience {
     sessions: BTreeMap<SessionId, ClientId>,
     tokens: BTreeMap<Token, ClientId>,
 }
@@ -60,6 +60,8 @@ struct Reads {
     /// Gathered in this lot; empty between lots.
     gathered: Vec<Read>,
     waiting: BTreeMap<u64, ReadBatch>,
+    /// Of the answers given in this lot, which leave together at its end; zero between lots.
+    answer_bytes: usize,
     now_ms: u64,
 }
 
@@ -73,9 +75,23 @@ struct Read {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct ReadBatch {
     reads: Vec<Read>,
+    /// Of their questions.
+    bytes: usize,
     index: Option<Slot>,
     asked_ms: u64,
     since_ms: u64,
+}
+
+impl Reads {
+    /// How many wait, and how many bytes their questions have.
+    fn waiting(&self) -> (usize, usize) {
+        let of_batch = |(count, bytes), batch: &ReadBatch| (count + batch.reads.len(), bytes + batch.bytes);
+        self.waiting.values().fold((self.gathered.len(), bytes_of(&self.gathered)), of_batch)
+    }
+}
+
+fn bytes_of(reads: &[Read]) -> usize {
+    reads.iter().map(|read| read.question.len()).sum()
 }
 
 /// The replicated state at one slot.
@@ -101,8 +117,8 @@ impl<M: StateMachine> Executor<M> {
             sessions: Sessions::new(),
             clock_ms: 0,
             executed_upto: Slot::ZERO,
-            snapshots: Snapshots::default(),
-            doors: Doors::default(),
+            snapshots: SnapshotsDue::default(),
+            audience: Audience::default(),
             reads: Reads { next_batch: mix(seed), ..Reads::default() },
         }
     }
@@ -112,10 +128,10 @@ impl<M: StateMachine> Executor<M> {
         match message {
             ExecutorMessage::Chosen { entries } => self.on_chosen(entries, fx),
             ExecutorMessage::Attach { session, client } => {
-                self.doors.sessions.insert(session, client);
+                self.audience.sessions.insert(session, client);
             }
             ExecutorMessage::AttachToken { token, client } => {
-                self.doors.tokens.insert(token, client);
+                self.audience.tokens.insert(token, client);
             }
             ExecutorMessage::Detach { client } => self.on_detach(client),
             ExecutorMessage::Read { client, queries, local } => self.on_read(client, queries, local, fx),
@@ -163,22 +179,22 @@ impl<M: StateMachine> Executor<M> {
             match entry {
                 Entry::Open { token } => {
                     let session = self.sessions.open(self.clock_ms);
-                    if let Some(client) = self.doors.tokens.get(&token).copied() {
-                        self.doors.sessions.insert(session, client);
+                    if let Some(client) = self.audience.tokens.get(&token).copied() {
+                        self.audience.sessions.insert(session, client);
                         fx.reply(client, Reply::Opened { token, session });
                     }
                 }
                 Entry::Apply { session, sequence, done_below, operation } => {
-                    let client = self.doors.sessions.get(&session).copied();
+                    let client = self.audience.sessions.get(&session).copied();
                     let reply = match self.sessions.judge(session, sequence, done_below, self.clock_ms) {
                         Verdict::New => {
                             let seed = mix(stamp.seed ^ u64::from(index));
                             let context = Context { now_ms: self.clock_ms, seed, place };
                             let result = Bytes::from(self.machine.apply(&context, operation));
-                            self.sessions.remember(session, sequence, place, result.clone());
-                            Reply::Done { session, sequence, place, ballot: Some(ballot), result }
+                            let result = self.sessions.remember(session, sequence, place, result);
+                            done(session, sequence, place, Some(ballot), result)
                         }
-                        Verdict::Seen(place, result) => Reply::Done { session, sequence, place, ballot: None, result },
+                        Verdict::Seen(place, result) => done(session, sequence, place, None, result),
                         Verdict::Expired => Reply::SessionExpired { session, sequence },
                         Verdict::OutOfWindow => Reply::OutOfWindow { session, sequence },
                     };
@@ -192,16 +208,15 @@ impl<M: StateMachine> Executor<M> {
 
     /// Reads arrive: a local one is answered from what is executed here, the others wait for an index.
     pub fn on_read(&mut self, client: ClientId, queries: Vec<(u64, Bytes)>, local: bool, fx: &mut Effects) {
-        let mut waiting =
-            self.reads.gathered.len() + self.reads.waiting.values().map(|batch| batch.reads.len()).sum::<usize>();
+        let (mut waiting, mut bytes) = self.reads.waiting();
         for (id, question) in queries {
             if local {
-                let result = Bytes::from(self.machine.query(&question));
-                fx.reply(client, Reply::Read { id, result });
-            } else if waiting >= MAX_READS {
+                self.answer(Read { client, id, question }, fx);
+            } else if waiting >= MAX_READS || bytes + question.len() > MAX_READ_BYTES {
                 fx.reply(client, Reply::ReadRefused { id, reason: Refusal::Busy });
             } else {
                 waiting += 1;
+                bytes += question.len();
                 self.reads.gathered.push(Read { client, id, question });
             }
         }
@@ -209,6 +224,7 @@ impl<M: StateMachine> Executor<M> {
 
     /// The end of a lot: all reads gathered in it share one question to the leader.
     pub fn on_lot_end(&mut self, fx: &mut Effects) {
+        self.reads.answer_bytes = 0;
         if self.reads.gathered.is_empty() {
             return;
         }
@@ -216,7 +232,8 @@ impl<M: StateMachine> Executor<M> {
         self.reads.next_batch = batch.wrapping_add(1);
         let now_ms = self.reads.now_ms;
         let reads = std::mem::take(&mut self.reads.gathered);
-        self.reads.waiting.insert(batch, ReadBatch { reads, index: None, asked_ms: now_ms, since_ms: now_ms });
+        let waiting = ReadBatch { bytes: bytes_of(&reads), reads, index: None, asked_ms: now_ms, since_ms: now_ms };
+        self.reads.waiting.insert(batch, waiting);
         fx.send(self.own, ProposerMessage::ReadIndex { batch });
     }
 
@@ -243,8 +260,8 @@ impl<M: StateMachine> Executor<M> {
     fn on_refused(&mut self, commands: &[CommandName], reason: &Refusal, fx: &mut Effects) {
         for command in commands {
             let client = match command {
-                CommandName::Open(token) => self.doors.tokens.get(token),
-                CommandName::Apply(session, _) => self.doors.sessions.get(session),
+                CommandName::Open(token) => self.audience.tokens.get(token),
+                CommandName::Apply(session, _) => self.audience.sessions.get(session),
             };
             if let Some(client) = client {
                 fx.reply(*client, Reply::Refused { command: *command, reason: reason.clone() });
@@ -259,18 +276,19 @@ impl<M: StateMachine> Executor<M> {
             fx.send(self.own, ProposerMessage::ReadIndex { batch: *batch });
         }
         let clients: BTreeSet<ClientId> =
-            self.doors.sessions.values().chain(self.doors.tokens.values()).copied().collect();
+            self.audience.sessions.values().chain(self.audience.tokens.values()).copied().collect();
         for client in clients {
             fx.reply(client, Reply::LeaderChanged {});
         }
     }
 
     fn on_detach(&mut self, gone: ClientId) {
-        self.doors.sessions.retain(|_, client| *client != gone);
-        self.doors.tokens.retain(|_, client| *client != gone);
+        self.audience.sessions.retain(|_, client| *client != gone);
+        self.audience.tokens.retain(|_, client| *client != gone);
         self.reads.gathered.retain(|read| read.client != gone);
         for batch in self.reads.waiting.values_mut() {
             batch.reads.retain(|read| read.client != gone);
+            batch.bytes = bytes_of(&batch.reads);
         }
         self.reads.waiting.retain(|_, batch| !batch.reads.is_empty());
     }
@@ -364,11 +382,27 @@ impl<M: StateMachine> Executor<M> {
             self.reads.waiting.iter().filter(|(_, waiting)| is_ready(waiting)).map(|(batch, _)| *batch).collect();
         for batch in ready {
             let waiting = self.reads.waiting.remove(&batch).into_iter();
-            for Read { client, id, question } in waiting.flat_map(|waiting| waiting.reads) {
-                let result = Bytes::from(self.machine.query(&question));
-                fx.reply(client, Reply::Read { id, result });
+            for read in waiting.flat_map(|waiting| waiting.reads) {
+                self.answer(read, fx);
             }
         }
+    }
+
+    fn answer(&mut self, Read { client, id, question }: Read, fx: &mut Effects) {
+        if self.reads.answer_bytes >= MAX_ANSWER_BYTES {
+            return fx.reply(client, Reply::ReadRefused { id, reason: Refusal::Busy });
+        }
+        let result = Bytes::from(self.machine.query(&question));
+        self.reads.answer_bytes += result.len();
+        fx.reply(client, Reply::Read { id, result });
+    }
+}
+
+/// What a client hears of a command that was executed.
+fn done(session: SessionId, sequence: Sequence, place: Place, ballot: Option<Ballot>, result: Option<Bytes>) -> Reply {
+    match result {
+        Some(result) => Reply::Done { session, sequence, place, ballot, result },
+        None => Reply::ResultDropped { session, sequence, place },
     }
 }
 

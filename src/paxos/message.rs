@@ -583,4 +583,14 @@ pub enum Reply {
         /// Why.
         reason: Refusal,
     },
+    /// The command has been executed, now or earlier, and will not be again; but its result is not to be had: it is
+    /// larger than any that is kept, or has made room for newer ones.
+    ResultDropped {
+        /// The session.
+        session: SessionId,
+        /// The command.
+        sequence: Sequence,
+        /// Where it stands in the log.
+        place: Place,
+    },
 }

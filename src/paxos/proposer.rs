@@ -331,7 +331,8 @@ impl Proposer {
         if !admitted {
             self.step_down("this node may not propose", fx);
         } else if self.configurations.latest().members().len() == 1 {
-            self.prepare(fx); // a singleton leads at once
+            // A singleton leads at the next tick, and not before the first: its stamps need the time.
+            self.phase = Phase::Following { leader: None, deadline_ms: self.now_ms };
         }
     }
 

@@ -5,13 +5,19 @@
 //! table remembers the replies from `done_below` on, so a repetition finds its reply, and what lies below can be
 //! forgotten. It is part of the replicated state: it changes only by log entries, and expiry is by the log's time.
 //!
+//! Results are kept within limits, in bytes: of each, of a session's, of all together. A result that would go over them
+//! is dropped, or drops the oldest; that it was executed, and where, stays in the table, so a repetition is told so and
+//! is not executed again. What is dropped follows from the log alone, as everything here.
+//!
 //! Order within a session is not promised: sequences are executed in the order of the log.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::settings::{MAX_SESSIONS, SESSION_WINDOW};
+use super::settings::{
+    MAX_KEPT_RESULT_BYTES, MAX_RESULT_BYTES, MAX_SESSION_RESULT_BYTES, MAX_SESSIONS, SESSION_WINDOW,
+};
 use super::slot::Place;
 use super::value::{Bytes, Sequence, SessionId};
 
@@ -22,12 +28,20 @@ pub struct Sessions {
     table: BTreeMap<SessionId, Session>,
     /// (last active, session): whoever is idle longest comes first.
     by_activity: BTreeSet<(u64, SessionId)>,
+    /// Whose results are kept, by place in the log: the oldest comes first.
+    kept: BTreeMap<Place, (SessionId, Sequence)>,
+    /// How many bytes those results have.
+    kept_bytes: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct Session {
     done_below: Sequence,
-    replies: BTreeMap<Sequence, (Place, Bytes)>,
+    /// Where each command stands, and its result, unless that was dropped.
+    executed: BTreeMap<Sequence, (Place, Option<Bytes>)>,
+    /// Those whose results are kept.
+    kept: BTreeSet<Sequence>,
+    kept_bytes: usize,
     active_ms: u64,
 }
 
@@ -36,8 +50,8 @@ struct Session {
 pub enum Verdict {
     /// Execute it, and remember the reply.
     New,
-    /// It was executed: where, and what the machine answered.
-    Seen(Place, Bytes),
+    /// It was executed: where, and what the machine answered, unless that was dropped.
+    Seen(Place, Option<Bytes>),
     /// There is no such session.
     Expired,
     /// Below `done_below`, or too far above it.
@@ -46,7 +60,13 @@ pub enum Verdict {
 
 impl Default for Sessions {
     fn default() -> Sessions {
-        Sessions { last: SessionId(0), table: BTreeMap::new(), by_activity: BTreeSet::new() }
+        Sessions {
+            last: SessionId(0),
+            table: BTreeMap::new(),
+            by_activity: BTreeSet::new(),
+            kept: BTreeMap::new(),
+            kept_bytes: 0,
+        }
     }
 }
 
@@ -61,10 +81,16 @@ impl Sessions {
         if self.table.len() >= MAX_SESSIONS
             && let Some((_, idlest)) = self.by_activity.pop_first()
         {
-            self.table.remove(&idlest);
+            self.close(idlest);
         }
         self.last = SessionId(self.last.0 + 1);
-        let session = Session { done_below: Sequence(1), replies: BTreeMap::new(), active_ms: now_ms };
+        let session = Session {
+            done_below: Sequence(1),
+            executed: BTreeMap::new(),
+            kept: BTreeSet::new(),
+            kept_bytes: 0,
+            active_ms: now_ms,
+        };
         self.table.insert(self.last, session);
         self.by_activity.insert((now_ms, self.last));
         self.last
@@ -77,12 +103,18 @@ impl Sessions {
                 break;
             }
             self.by_activity.pop_first();
-            self.table.remove(&id);
+            self.close(id);
         }
+    }
+
+    fn close(&mut self, id: SessionId) {
+        self.drop_results(id, |_| true);
+        self.table.remove(&id);
     }
 
     /// What to do with a command that the log holds.
     pub fn judge(&mut self, id: SessionId, sequence: Sequence, done_below: Sequence, now_ms: u64) -> Verdict {
+        self.drop_results(id, |sequence| sequence < done_below);
         let Some(session) = self.table.get_mut(&id) else { return Verdict::Expired };
         if session.active_ms != now_ms {
             self.by_activity.remove(&(session.active_ms, id));
@@ -91,21 +123,67 @@ impl Sessions {
         }
         if done_below > session.done_below {
             session.done_below = done_below;
-            session.replies = session.replies.split_off(&done_below);
+            session.executed = session.executed.split_off(&done_below);
         }
         if sequence < session.done_below || sequence.0 - session.done_below.0 >= SESSION_WINDOW {
             return Verdict::OutOfWindow;
         }
-        match session.replies.get(&sequence) {
+        match session.executed.get(&sequence) {
             Some((place, result)) => Verdict::Seen(*place, result.clone()),
             None => Verdict::New,
         }
     }
 
-    /// Remembers what a new command was answered.
-    pub fn remember(&mut self, id: SessionId, sequence: Sequence, place: Place, result: Bytes) {
+    /// Remembers that a new command was executed, and with what result; the oldest results make room for it. Returns
+    /// the result, unless it is too large to be kept or sent at all.
+    pub fn remember(&mut self, id: SessionId, sequence: Sequence, place: Place, result: Bytes) -> Option<Bytes> {
+        let result = (result.len() <= MAX_RESULT_BYTES).then_some(result);
         let session = self.table.get_mut(&id).expect("judged New in the same step");
-        session.replies.insert(sequence, (place, result));
+        session.executed.insert(sequence, (place, result.clone()));
+        let length = result.as_ref()?.len();
+        session.kept.insert(sequence);
+        session.kept_bytes += length;
+        self.kept.insert(place, (id, sequence));
+        self.kept_bytes += length;
+        while let Some(session) = self.table.get(&id)
+            && session.kept_bytes > MAX_SESSION_RESULT_BYTES
+            && let Some(oldest) = session.kept.first().copied()
+        {
+            self.drop_result(id, oldest);
+        }
+        while self.kept_bytes > MAX_KEPT_RESULT_BYTES
+            && let Some((_, (id, oldest))) = self.kept.pop_first()
+        {
+            self.drop_result(id, oldest);
+        }
+        result
+    }
+
+    /// Drops a session's results from the lowest sequence on, for as long as they are to go.
+    fn drop_results(&mut self, id: SessionId, goes: impl Fn(Sequence) -> bool) {
+        while let Some(session) = self.table.get(&id)
+            && let Some(first) = session.kept.first().copied().filter(|first| goes(*first))
+        {
+            self.drop_result(id, first);
+        }
+    }
+
+    /// Forgets a result, but not that the command was executed.
+    fn drop_result(&mut self, id: SessionId, sequence: Sequence) {
+        let Some(session) = self.table.get_mut(&id) else { return };
+        session.kept.remove(&sequence);
+        if let Some((place, result)) = session.executed.get_mut(&sequence)
+            && let Some(dropped) = result.take()
+        {
+            self.kept.remove(place);
+            session.kept_bytes = session.kept_bytes.saturating_sub(dropped.len());
+            self.kept_bytes = self.kept_bytes.saturating_sub(dropped.len());
+        }
+    }
+
+    /// How many bytes of results are kept.
+    pub fn kept_bytes(&self) -> usize {
+        self.kept_bytes
     }
 
     /// How many there are.
@@ -134,7 +212,7 @@ mod tests {
         let id = sessions.open(0);
         assert_eq!(sessions.judge(id, Sequence(2), Sequence(1), 0), Verdict::New, "order is not promised");
         sessions.remember(id, Sequence(2), place(4), Bytes::from(&b"ok"[..]));
-        let seen = Verdict::Seen(place(4), Bytes::from(&b"ok"[..]));
+        let seen = Verdict::Seen(place(4), Some(Bytes::from(&b"ok"[..])));
         assert_eq!(sessions.judge(id, Sequence(2), Sequence(1), 5), seen);
         assert_eq!(sessions.judge(id, Sequence(1), Sequence(1), 5), Verdict::New);
     }
@@ -150,6 +228,54 @@ mod tests {
         assert_eq!(sessions.judge(id, Sequence(2), Sequence(1), 0), Verdict::OutOfWindow);
         assert_eq!(sessions.judge(id, Sequence(3 + SESSION_WINDOW), Sequence(3), 0), Verdict::OutOfWindow);
         assert_eq!(sessions.judge(id, Sequence(2 + SESSION_WINDOW), Sequence(3), 0), Verdict::New);
+    }
+
+    #[test]
+    fn a_result_that_was_dropped_leaves_its_command_executed() {
+        let mut sessions = Sessions::new();
+        let large = Bytes::from(vec![7; 1 << 20]);
+        let many = (MAX_SESSION_RESULT_BYTES >> 20) as u64;
+        let id = sessions.open(0);
+        for sequence in 1..=many + 2 {
+            assert_eq!(sessions.judge(id, Sequence(sequence), Sequence(1), 0), Verdict::New);
+            assert!(sessions.remember(id, Sequence(sequence), place(sequence), large.clone()).is_some());
+        }
+        assert_eq!(sessions.kept_bytes(), MAX_SESSION_RESULT_BYTES);
+        for dropped in [1, 2] {
+            let seen = sessions.judge(id, Sequence(dropped), Sequence(1), 0);
+            assert_eq!(seen, Verdict::Seen(place(dropped), None), "the oldest made room");
+        }
+        assert_eq!(sessions.judge(id, Sequence(3), Sequence(1), 0), Verdict::Seen(place(3), Some(large)));
+        let next = Sequence(many + 3);
+        assert_eq!(sessions.judge(id, next, next, 0), Verdict::New);
+        assert_eq!(sessions.kept_bytes(), 0, "the client knows all of them");
+        let huge = Bytes::from(vec![7; MAX_RESULT_BYTES + 1]);
+        assert_eq!(sessions.remember(id, next, place(99), huge), None);
+        assert_eq!(sessions.judge(id, next, next, 0), Verdict::Seen(place(99), None));
+    }
+
+    #[test]
+    fn the_results_of_all_sessions_are_bounded_together_and_an_expired_session_takes_its_own_along() {
+        let mut sessions = Sessions::new();
+        let large = Bytes::from(vec![7; 1 << 20]);
+        let many = (MAX_KEPT_RESULT_BYTES >> 20) as u64;
+        let ids: Vec<SessionId> = (1..=many + 1).map(|_| sessions.open(0)).collect();
+        for (id, slot) in ids.iter().zip(1..) {
+            assert_eq!(sessions.judge(*id, Sequence(1), Sequence(1), slot), Verdict::New);
+            sessions.remember(*id, Sequence(1), place(slot), large.clone());
+        }
+        assert_eq!(sessions.kept_bytes(), MAX_KEPT_RESULT_BYTES);
+        assert_eq!(sessions.judge(ids[0], Sequence(1), Sequence(1), 1), Verdict::Seen(place(1), None));
+        let second = Verdict::Seen(place(2), Some(large.clone()));
+        assert_eq!(sessions.judge(ids[1], Sequence(1), Sequence(1), 2), second);
+        let encoded = bincode::serialize(&sessions).expect("a table of plain values");
+        let clone: Sessions = bincode::deserialize(&encoded).expect("whole");
+        assert_eq!(clone, sessions, "part of the snapshot");
+        let last = Sequence(u64::MAX);
+        assert_eq!(sessions.judge(ids[2], last, last, 3), Verdict::New);
+        sessions.remember(ids[2], last, place(many + 2), large);
+        sessions.expire(many + 2, 1);
+        assert_eq!((sessions.len(), sessions.kept_bytes()), (1, 1 << 20));
     }
 
     #[test]

@@ -48,10 +48,20 @@ pub const MAX_MESSAGE_BYTES: usize = 4 << 20;
 pub const MAX_QUEUE_BYTES: usize = 64 << 20;
 /// How far a session's sequences may run ahead of the first unfinished one.
 pub const SESSION_WINDOW: u64 = 1024;
+/// The longest result that is kept and sent, in bytes. Part of the replicated rules, as the two below: the same everywhere.
+pub const MAX_RESULT_BYTES: usize = 4 << 20;
+/// The most bytes of results that one session keeps; its oldest make room.
+pub const MAX_SESSION_RESULT_BYTES: usize = 16 << 20;
+/// The most bytes of results that all sessions keep; the oldest make room.
+pub const MAX_KEPT_RESULT_BYTES: usize = 256 << 20;
 /// How long a session may stay idle, in milliseconds of the log's clock. Part of the replicated rules: the same everywhere.
 pub const SESSION_IDLE_MS: u64 = 24 * 3600 * 1000;
 /// How many reads wait for an index on one node at most.
 pub const MAX_READS: usize = 1 << 16;
+/// The most bytes of those reads' questions.
+pub const MAX_READ_BYTES: usize = 64 << 20;
+/// Once the answers to the reads of one lot have so many bytes, the others are refused.
+pub const MAX_ANSWER_BYTES: usize = 64 << 20;
 /// How many sessions are kept; the one idle longest makes room.
 pub const MAX_SESSIONS: usize = 100_000;
 /// How many slots may be open between what a candidate knows and the highest vote it is told of.
@@ -65,3 +75,6 @@ const _: () = assert!(MAX_OPERATION_BYTES < MAX_BATCH_BYTES);
 const _: () = assert!(MAX_BATCH_BYTES < MAX_MESSAGE_BYTES);
 const _: () = assert!((MAX_WINDOW as u64) < MAX_OPEN_SLOTS);
 const _: () = assert!(MAX_MESSAGE_BYTES < MAX_QUEUE_BYTES);
+const _: () = assert!(MAX_OPERATION_BYTES < MAX_RESULT_BYTES);
+const _: () = assert!(MAX_RESULT_BYTES < MAX_SESSION_RESULT_BYTES);
+const _: () = assert!(MAX_SESSION_RESULT_BYTES < MAX_KEPT_RESULT_BYTES);

@@ -21,6 +21,9 @@ pub struct Context {
 pub trait StateMachine: Send + 'static {
     /// Applies an operation and answers it. Bytes that are no operation of this machine change nothing and are
     /// answered with an error of the machine's own.
+    ///
+    /// An answer longer than [`MAX_RESULT_BYTES`](super::settings::MAX_RESULT_BYTES) changes nothing about what was
+    /// done, but does not reach the client: it is told that the command was executed and its result dropped.
     fn apply(&mut self, context: &Context, operation: &[u8]) -> Vec<u8>;
 
     /// Answers a question without changing anything.

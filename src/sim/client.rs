@@ -111,7 +111,7 @@ impl Client {
         let result = match outcome {
             Outcome::Done { result, .. } | Outcome::Read { result } => result,
             Outcome::NotDone { .. } | Outcome::Refused { .. } => return Ok(Fate::NotDone),
-            Outcome::Unknown { .. } => return Ok(Fate::Unknown),
+            Outcome::Unknown { .. } | Outcome::ResultDropped { .. } => return Ok(Fate::Unknown),
         };
         let told = Told::decode(result).ok_or_else(|| format!("an answer that makes no sense: {result:?}"))?;
         let seen = match (&operation.call, &told) {

@@ -86,7 +86,10 @@ impl World {
                 self.nodes[node].disk.fail_sync_after(dice.below(4));
                 self.queue.plan(until_us, Happening::FaultEnds(index));
             }
-            FaultKind::FlippedBody | FaultKind::FlippedTail | FaultKind::FlippedMetadata | FaultKind::FlippedSnapshot => {
+            FaultKind::FlippedBody
+            | FaultKind::FlippedTail
+            | FaultKind::FlippedMetadata
+            | FaultKind::FlippedSnapshot => {
                 if matches!(self.nodes[node].state, State::Up(_)) && dice.below(2) == 0 {
                     self.crash(node, dice.below(2) == 0, for_us, "stopped before a bit flips");
                 }
@@ -133,7 +136,8 @@ impl World {
         let ends_us = at_us + for_us;
         match kind {
             FaultKind::PowerLoss if !self.calm => {
-                let armed: Vec<usize> = (0..self.nodes.len()).filter(|node| self.nodes[*node].disk.is_failing()).collect();
+                let armed: Vec<usize> =
+                    (0..self.nodes.len()).filter(|node| self.nodes[*node].disk.is_failing()).collect();
                 for node in armed {
                     self.crash(node, true, for_us, "the power goes");
                 }
@@ -189,7 +193,8 @@ fn held_bytes(disk: &MemoryDisk) -> u64 {
 /// Flips a bit somewhere in a file of that kind.
 fn flip(disk: &MemoryDisk, kind: FaultKind, dice: &mut Dice) {
     let prefix = if kind == FaultKind::FlippedSnapshot { "snapshot" } else { "journal" };
-    let names: Vec<String> = disk.list().unwrap_or_default().into_iter().filter(|name| name.starts_with(prefix)).collect();
+    let names: Vec<String> =
+        disk.list().unwrap_or_default().into_iter().filter(|name| name.starts_with(prefix)).collect();
     if names.is_empty() {
         return;
     }

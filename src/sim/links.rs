@@ -83,7 +83,8 @@ impl Links {
 /// What a partition cuts, for `nodes` nodes, with one of them in its middle and `leader` leading.
 pub fn cuts_of(kind: FaultKind, nodes: usize, node: usize, leader: usize, chance: u64) -> BTreeSet<(usize, usize)> {
     let mut dice = Dice::new(chance);
-    let pairs = || (0..nodes).flat_map(move |from| (0..nodes).map(move |to| (from, to))).filter(|(from, to)| from != to);
+    let pairs =
+        || (0..nodes).flat_map(move |from| (0..nodes).map(move |to| (from, to))).filter(|(from, to)| from != to);
     let both = |apart: &dyn Fn(usize, usize) -> bool| pairs().filter(|(from, to)| apart(*from, *to)).collect();
     let order: Vec<usize> = (0..nodes).map(|step| (node + step) % nodes).collect();
     let position = |wanted: usize| order.iter().position(|node| *node == wanted).unwrap_or(0);

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use crate::machine::Composite;
 use crate::net::identity::{Founded, Identity, NodeHello};
-use crate::paxos::dispatch::{Dispatch, DiskWork, Mail, SnapshotWork};
+use crate::paxos::dispatch::{DiskWork, Dispatch, Mail, SnapshotWork};
 use crate::paxos::hearsay::{Hearsay, MEETING_MS};
 use crate::paxos::{
     AcceptorMessage, BatchNumber, Effects, ExecutorMessage, Incarnation, LearnerMessage, Message, NodeId,
@@ -203,8 +203,7 @@ impl Node {
         let durable = recovered.last_batch;
         let mut effects = Effects::new();
         let machine = Composite::default();
-        let replica =
-            Replica::recover(id, configuration.clone(), settings, machine, seed, recovered, &mut effects)?;
+        let replica = Replica::recover(id, configuration.clone(), settings, machine, seed, recovered, &mut effects)?;
         replica.check().map_err(|broken| format!("the journal contradicts itself: {broken}"))?;
         let mut hearsay = Hearsay::new();
         for (node, batch) in replica.acceptor.admission().witnessed() {
@@ -294,10 +293,18 @@ impl Running {
     pub fn deliver(&mut self, mail: Mail) {
         let Mail { acceptor, learner, proposer, executor } = mail;
         let put = |mailbox: &mut VecDeque<Letter>, from, message| mailbox.push_back(Letter::Message(from, message));
-        acceptor.into_iter().for_each(|(from, message)| put(&mut self.mail[Role::Acceptor as usize], from, message.into()));
-        learner.into_iter().for_each(|(from, message)| put(&mut self.mail[Role::Learner as usize], from, message.into()));
-        proposer.into_iter().for_each(|(from, message)| put(&mut self.mail[Role::Proposer as usize], from, message.into()));
-        executor.into_iter().for_each(|(from, message)| put(&mut self.mail[Role::Executor as usize], from, message.into()));
+        acceptor
+            .into_iter()
+            .for_each(|(from, message)| put(&mut self.mail[Role::Acceptor as usize], from, message.into()));
+        learner
+            .into_iter()
+            .for_each(|(from, message)| put(&mut self.mail[Role::Learner as usize], from, message.into()));
+        proposer
+            .into_iter()
+            .for_each(|(from, message)| put(&mut self.mail[Role::Proposer as usize], from, message.into()));
+        executor
+            .into_iter()
+            .for_each(|(from, message)| put(&mut self.mail[Role::Executor as usize], from, message.into()));
     }
 
     /// Puts a letter into a mailbox.

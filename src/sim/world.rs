@@ -22,8 +22,8 @@ use crate::paxos::dice::{Dice, mix};
 use crate::paxos::dispatch::Dispatch;
 use crate::paxos::proposer::Phase;
 use crate::paxos::{
-    AcceptorMessage, BatchNumber, ClientId, Configuration, Event, ExecutorMessage, Incarnation, LearnerMessage, Message,
-    NodeId, ProposerMessage, Reply, Slot,
+    AcceptorMessage, BatchNumber, ClientId, Configuration, Event, ExecutorMessage, Incarnation, LearnerMessage,
+    Message, NodeId, ProposerMessage, Reply, Slot,
 };
 use crate::storage::MemoryDisk;
 
@@ -109,8 +109,7 @@ impl World {
         let founded = Founded::of("synod", "n1", configuration).expect("n1 is among the numbered");
         let dice = |concern: u64| Dice::new(mix(plan.seed ^ mix(concern)));
         let mut dice = Chance { network: dice(1), turns: dice(2), disks: dice(3), starts: dice(4), clients: dice(5) };
-        let clients =
-            (0..plan.clients.count).map(|index| Client::new(index, Dice::new(dice.clients.roll()))).collect();
+        let clients = (0..plan.clients.count).map(|index| Client::new(index, Dice::new(dice.clients.roll()))).collect();
         let mut world = World {
             now_us: 0,
             nodes,
@@ -142,8 +141,6 @@ impl World {
             world.queue.plan(fault.at_us, Happening::Fault(index));
         }
         for client in 0..world.clients.len() {
-            let token = world.clients[client].token();
-            world.welcome(token);
             let at_us = world.dice.clients.below(300_000);
             world.wake(client, at_us);
         }
@@ -262,7 +259,10 @@ impl World {
                 return Ok(());
             }
             Err(trouble) => {
-                return Err(Broken::new("recovery", format!("{own} cannot read a journal that nobody damaged: {trouble}")));
+                return Err(Broken::new(
+                    "recovery",
+                    format!("{own} cannot read a journal that nobody damaged: {trouble}"),
+                ));
             }
         };
         let lost = self.has_lost(node);
@@ -650,7 +650,8 @@ impl World {
 
     fn greet(&mut self, one: usize, other: usize) -> Held {
         let open = |from, to| self.links.is_open(from, to);
-        let runs = |node: usize| self.nodes[node].running().is_some() && self.nodes[node].paused_until_us <= self.now_us;
+        let runs =
+            |node: usize| self.nodes[node].running().is_some() && self.nodes[node].paused_until_us <= self.now_us;
         if self.links.is_up(one, other) || !runs(one) || !runs(other) || !open(one, other) || !open(other, one) {
             return Ok(());
         }
@@ -660,10 +661,16 @@ impl World {
         for node in [one, other] {
             match (admits(node), known(node)) {
                 (Ok(()), false) => {
-                    return Err(Broken::new("admission", format!("{} comes with a wiped disk, and is let in", self.nodes[node].id)));
+                    return Err(Broken::new(
+                        "admission",
+                        format!("{} comes with a wiped disk, and is let in", self.nodes[node].id),
+                    ));
                 }
                 (Err(refused), true) => {
-                    return Err(Broken::new("admission", format!("{} is a member, and refused: {refused}", self.nodes[node].id)));
+                    return Err(Broken::new(
+                        "admission",
+                        format!("{} is a member, and refused: {refused}", self.nodes[node].id),
+                    ));
                 }
                 (Err(_), false) => return Ok(()),
                 (Ok(()), true) => {}
@@ -683,11 +690,6 @@ impl World {
     }
 
     // Clients.
-
-    fn welcome(&mut self, token: crate::paxos::Token) {
-        self.checks.states.on_token(token);
-        self.checks.proposed.on_token(token);
-    }
 
     /// The client looks around at that time, at the latest.
     pub(super) fn wake(&mut self, client: usize, at_us: u64) {
@@ -727,7 +729,8 @@ impl World {
         let World { clients, plan, history, checks, now_us, counts, .. } = self;
         let client = &mut clients[index];
         client.thinks_until_us = *now_us + 100 + client.dice.below(plan.clients.think_us);
-        if client.pending.len() >= plan.clients.in_flight as usize || history.len() >= plan.clients.operations as usize {
+        if client.pending.len() >= plan.clients.in_flight as usize || history.len() >= plan.clients.operations as usize
+        {
             return;
         }
         let (key, call) = client.next_call(&plan.clients);
@@ -823,6 +826,15 @@ impl World {
     fn client_sends(&mut self, index: usize, frame: ClientFrame) {
         let takes_us = 30 + self.dice.clients.below(400);
         let now_us = self.now_us;
+        if let ClientFrame::Commands(commands) = &frame {
+            for token in commands.iter().filter_map(|command| match command {
+                crate::paxos::Command::Open { token } => Some(*token),
+                crate::paxos::Command::Apply { .. } => None,
+            }) {
+                self.checks.states.on_token(token);
+                self.checks.proposed.on_token(token);
+            }
+        }
         let Some(connection) = &mut self.clients[index].connection else { return };
         connection.there_us = connection.there_us.max(now_us + takes_us) + 1;
         let (at_us, number) = (connection.there_us, connection.number);
@@ -897,8 +909,6 @@ impl World {
         if let Some(connection) = self.clients[index].connection.take() {
             self.hang_up(connection);
         }
-        let token = self.clients[index].token();
-        self.welcome(token);
         let at_us = self.now_us + 1_000;
         self.wake(index, at_us);
     }
@@ -907,9 +917,9 @@ impl World {
 
     /// The nodes that can still vote: whole disks, and neither broken nor wiped.
     fn voters(&self) -> impl Iterator<Item = &Node> {
-        self.nodes.iter().filter(|node| {
-            node.running().is_some_and(|running| running.replica.acceptor.admission().admitted())
-        })
+        self.nodes
+            .iter()
+            .filter(|node| node.running().is_some_and(|running| running.replica.acceptor.admission().admitted()))
     }
 
     /// One node leads, and every node that may vote has executed everything that is chosen.
@@ -921,9 +931,9 @@ impl World {
         self.nodes.iter().filter(|node| leading(node)).count() == 1
             && self.nodes.iter().all(|node| node.spoiled || node.running().is_some())
             && self.voters().count() >= self.plan.quorum() as usize
-            && self.voters().all(|node| {
-                node.running().is_some_and(|running| running.replica.executor.executed_upto() == upto)
-            })
+            && self
+                .voters()
+                .all(|node| node.running().is_some_and(|running| running.replica.executor.executed_upto() == upto))
     }
 
     /// How the nodes stand, for a failure's sentence.

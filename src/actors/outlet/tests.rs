@@ -8,14 +8,15 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
 use crate::actors::disk;
+use crate::actors::guard::Guard;
 use crate::actors::keeper::KeeperThread;
 use crate::actors::registry::Registry;
 use crate::net::cookie::Cookie;
 use crate::net::identity::NodeHello;
 use crate::paxos::configuration::Configurations;
 use crate::paxos::{
-    Acceptor, Ballot, BatchNumber, Bytes, Command, Configuration, Effect, Incarnation, Message, Record, Sequence, SessionId,
-    Slot, Stamp, Then, Value,
+    Acceptor, Ballot, BatchNumber, Bytes, Command, Configuration, Effect, Incarnation, Message, Record, Sequence,
+    SessionId, Slot, Stamp, Then, Value,
 };
 use crate::storage::{Disk, FileDisk, Journal, MemoryDisk, Settings, Snapshots};
 
@@ -80,7 +81,7 @@ impl Way {
         let outlet = Outlet {
             own: n(1),
             mailboxes: mailboxes.clone(),
-            router: Router::new(n(1), mailboxes, Arc::new(registry)).start(),
+            router: Router::new(n(1), mailboxes, Arc::new(registry), Guard::new("a test", &fatal_sender)).start(),
             disk,
             keeper: KeeperThread::new(FileDisk::new("never used")).1,
             snapshots: Rc::default(),

@@ -17,7 +17,7 @@ use crate::net::link::{Connection, LinkContext, LinkError, LinkLimits, dial};
 use crate::net::wire::{PeerFrame, approximate_len};
 use crate::paxos::Envelope;
 
-pub(super) struct Outgoing {
+pub(super) struct LinkTask {
     name: String,
     context: LinkContext,
     events: Recipient<LinkEvent>,
@@ -27,7 +27,7 @@ pub(super) struct Outgoing {
     told: Option<LinkChange>,
 }
 
-impl Outgoing {
+impl LinkTask {
     pub(super) fn new(
         name: String,
         context: LinkContext,
@@ -35,8 +35,8 @@ impl Outgoing {
         address: watch::Receiver<Option<String>>,
         outbox: mpsc::UnboundedReceiver<Parcel>,
         gauge: Rc<Gauge>,
-    ) -> Outgoing {
-        Outgoing { name, context, events, address, outbox, gauge, told: None }
+    ) -> LinkTask {
+        LinkTask { name, context, events, address, outbox, gauge, told: None }
     }
 
     /// Keeps the link up for as long as the actor lives.
@@ -72,6 +72,7 @@ impl Outgoing {
             }
             tokio::select! {
                 () = sleep(back_off.next()) => {}
+                () = self.gauge.dial_now.notified() => {}
                 changed = self.address.changed() => match changed {
                     Ok(()) => back_off = BackOff::new(self.context.limits),
                     Err(_) => return,

@@ -7,7 +7,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
 use crate::net::cookie::Cookie;
-use crate::net::handshake::{Admission, Local};
+use crate::net::handshake::{Gatekeeper, Local};
 use crate::net::identity::PeerHello;
 use crate::net::link::{Arrival, Connection, Host, LinkLimits, Listening};
 use crate::net::refusal::{RefusedBecause, Side};
@@ -21,7 +21,7 @@ struct Node {
     cookie: &'static str,
 }
 
-impl Admission for Node {
+impl Gatekeeper for Node {
     fn admit(&self, _peer: &PeerHello) -> Result<(), RefusedBecause> {
         Ok(())
     }
@@ -210,6 +210,18 @@ async fn it_dials_again_when_the_listener_comes_back_and_says_so_once() {
         })
         .await;
     assert!(told.windows(2).all(|pair| pair[0] != pair[1]), "{told:?}");
+}
+
+#[actix::test]
+async fn a_node_that_has_come_back_is_dialled_at_once() {
+    let free = Listening::bind("127.0.0.1:0").await.expect("a free port").address().to_string();
+    let mut patient = context(1, "secret");
+    (patient.limits.redial_first, patient.limits.redial_most) = (Duration::from_secs(600), Duration::from_secs(600));
+    let (peer, mut events) = peer(&free, patient);
+    events.find(|event| matches!(event.change, LinkChange::Down { .. })).await;
+    let (_, _connections, _task) = n2(&free, "secret").await;
+    peer.do_send(DialNow);
+    events.find(is_up).await;
 }
 
 #[actix::test]

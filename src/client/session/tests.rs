@@ -284,6 +284,19 @@ fn a_command_that_the_window_refuses_is_unknown() {
 }
 
 #[test]
+fn a_command_whose_result_was_dropped_is_finished_and_not_sent_again() {
+    let (mut session, keys) = in_flight(&["a"]);
+    let place = Place { slot: Slot(7), index: 1 };
+    session.on_replies(A, vec![Reply::ResultDropped { session: S, sequence: Sequence(1), place }], 1);
+    let outcome = Outcome::ResultDropped { place };
+    let error = crate::client::ClientError::from_outcome(&outcome).expect("no result");
+    let said = "done, but its result at 7.1 was too large to be kept; do not send it again, read what it changed";
+    assert_eq!((error.to_string().as_str(), error.exit_code()), (said, 3));
+    assert_eq!(session.drain(1), [Output::Finished { key: keys[0], outcome }]);
+    assert!(session.is_idle());
+}
+
+#[test]
 fn a_request_to_open_is_repeated_under_the_same_token() {
     let mut session = Session::new(TOKEN, 1);
     session.on_connected(A, 0);

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
 
-use super::{Admission, Established, Local, VERSIONS};
+use super::{Established, Gatekeeper, Local, VERSIONS};
 use crate::codec;
 use crate::net::frame::{self, HANDSHAKE_LIMIT, Head};
 use crate::net::identity::{PeerHello, check_name};
@@ -139,7 +139,7 @@ impl End {
     }
 
     /// Whether a peer that knows the cookie fits, by our own lights first, then by the policy's.
-    pub(super) fn judge(&self, peer: &PeerHello, admission: &dyn Admission) -> Result<(), RefusedBecause> {
+    pub(super) fn judge(&self, peer: &PeerHello, gatekeeper: &dyn Gatekeeper) -> Result<(), RefusedBecause> {
         self.same_cluster()?;
         if let PeerHello::Node(theirs) = peer {
             if theirs.check().is_err() {
@@ -154,7 +154,7 @@ impl End {
                 _ => agreement?,
             }
         }
-        admission.admit(peer)
+        gatekeeper.admit(peer)
     }
 
     fn same_cluster(&self) -> Result<(), RefusedBecause> {

@@ -34,7 +34,7 @@ fn node(hello: NodeHello) -> Local {
 /// A policy that refuses, or tells what it witnessed.
 struct Policy(Result<u64, RefusedBecause>);
 
-impl Admission for Policy {
+impl Gatekeeper for Policy {
     fn admit(&self, _peer: &PeerHello) -> Result<(), RefusedBecause> {
         self.0.clone().map(|_| ())
     }

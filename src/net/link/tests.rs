@@ -24,7 +24,7 @@ fn local(name: &str, cookie: &str, cluster: &str) -> Local {
 
 struct N2;
 
-impl Admission for N2 {
+impl Gatekeeper for N2 {
     fn admit(&self, _peer: &PeerHello) -> Result<(), RefusedBecause> {
         Ok(())
     }
@@ -90,6 +90,16 @@ async fn two_nodes_meet_and_what_follows_the_handshake_is_kept() {
     let (reader, _writing) = connection.split::<u64>();
     let read: Vec<u64> = soon(reader.take(1000).map(|frame| frame.expect("sound")).collect()).await;
     assert_eq!(read, (0..1000).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn both_ends_notice_when_the_other_vanishes() {
+    let (address, mut arrivals, _tasks) = listening(LONG).await;
+    let dialled = dial(&address, local("n1", "secret", "synod"), &AdmitAll, LONG).await.expect("let in");
+    let Some(Arrival::Connected(accepted)) = soon(arrivals.recv()).await else { panic!("nobody came") };
+    for end in [dialled, accepted] {
+        assert!(SockRef::from(&end.stream).keepalive().expect("a socket"));
+    }
 }
 
 #[tokio::test]

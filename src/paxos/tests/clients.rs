@@ -117,6 +117,7 @@ impl World {
             Reply::OutOfWindow { sequence, .. } => {
                 assert!(!client.open.contains(&sequence.0), "an unanswered command lies in the window");
             }
+            Reply::ResultDropped { .. } => panic!("the ledger's answers are short"),
             Reply::SessionExpired { .. } => panic!("no session expires in this world"),
             Reply::Refused { .. } | Reply::LeaderChanged {} => {}
         }

@@ -3,7 +3,7 @@
 use super::ledger::{Ledger, length};
 use super::terse::*;
 use crate::paxos::message::CommandName;
-use crate::paxos::settings::{SESSION_IDLE_MS, SESSION_WINDOW};
+use crate::paxos::settings::{MAX_ANSWER_BYTES, MAX_READ_BYTES, MAX_RESULT_BYTES, SESSION_IDLE_MS, SESSION_WINDOW};
 use crate::paxos::*;
 
 const ME: ClientId = ClientId(5);
@@ -107,6 +107,44 @@ fn rule_7_what_lies_outside_the_sessions_window_never_executes() {
     assert_eq!(execute(&mut executor, 4, &[command(1, 2, "late")]), [outside(2)]);
 }
 
+/// Counts what it applied, and answers far more than anybody keeps.
+#[derive(Default)]
+struct Verbose(u64);
+
+impl StateMachine for Verbose {
+    fn apply(&mut self, _: &Context, _: &[u8]) -> Vec<u8> {
+        self.0 += 1;
+        vec![7; MAX_RESULT_BYTES + 1]
+    }
+    fn query(&self, _: &[u8]) -> Vec<u8> {
+        vec![7; 1 << 20]
+    }
+    fn snapshot(&self) -> Vec<u8> {
+        Vec::new()
+    }
+    fn restore(&mut self, _: &[u8]) -> Result<(), String> {
+        Ok(())
+    }
+    fn digest(&self) -> [u8; 32] {
+        [0; 32]
+    }
+}
+
+#[test]
+fn rule_7_a_command_whose_result_is_too_large_is_executed_once_and_the_client_is_told_so() {
+    let mut executor = Executor::new(n(1), Settings::default(), Verbose::default(), 7);
+    executor.on_chosen(chosen(1, 0, &[Command::Open { token: Token(9) }]), &mut Effects::new());
+    executor.on_message(n(1), ExecutorMessage::Attach { session: SessionId(1), client: ME }, &mut Effects::new());
+    let dropped =
+        Reply::ResultDropped { session: SessionId(1), sequence: Sequence(1), place: Place { slot: s(2), index: 1 } };
+    for slot in [2, 3] {
+        let told = effects(|fx| executor.on_chosen(chosen(slot, 0, &[command(1, 1, "x")]), fx));
+        assert_eq!(replies(told), std::slice::from_ref(&dropped));
+    }
+    assert_eq!(executor.machine().0, 1);
+    assert_eq!(executor.sessions().kept_bytes(), 0);
+}
+
 #[test]
 fn a_no_op_changes_nothing_but_the_watermark() {
     let mut executor = executor();
@@ -148,6 +186,44 @@ fn rule_3_a_read_waits_until_its_index_is_executed() {
 #[test]
 fn a_local_read_is_answered_from_what_is_executed_here() {
     assert_eq!(read(&mut executor(), 1, true), [answer(0, 1)]);
+}
+
+#[test]
+fn reads_that_wait_are_bounded_in_bytes() {
+    let mut executor = executor();
+    let question = Bytes::from(vec![7; 1 << 20]);
+    let many = (MAX_READ_BYTES >> 20) as u64;
+    let busy = |id| Effect::Reply { client: ME, reply: Reply::ReadRefused { id, reason: Refusal::Busy } };
+    let read = |executor: &mut Executor<Ledger>, id| {
+        let read = ExecutorMessage::Read { client: ME, queries: vec![(id, question.clone())], local: false };
+        effects(|fx| executor.on_message(n(1), read, fx))
+    };
+    for id in 0..many {
+        assert_eq!(read(&mut executor, id), []);
+    }
+    assert_eq!(read(&mut executor, many), [busy(many)], "gathered in this lot");
+    let batch = batch_of(&effects(|fx| executor.on_lot_end(fx)));
+    assert_eq!(read(&mut executor, many), [busy(many)], "waiting for an index");
+    let indexed = ExecutorMessage::ReadIndexed { batch, index: s(1) };
+    assert_eq!(effects(|fx| executor.on_message(n(2), indexed, fx)).len() as u64, many);
+    assert_eq!(read(&mut executor, many), [], "there is room again");
+}
+
+#[test]
+fn the_answers_of_one_lot_are_bounded_in_bytes() {
+    let mut executor = Executor::new(n(1), Settings::default(), Verbose::default(), 7);
+    let many = (MAX_ANSWER_BYTES >> 20) as u64;
+    for _ in 0..2 {
+        let queries = (0..many + 2).map(|id| (id, Bytes::default())).collect();
+        let read = ExecutorMessage::Read { client: ME, queries, local: true };
+        let told = replies(effects(|fx| {
+            executor.on_message(n(1), read, fx);
+            executor.on_lot_end(fx);
+        }));
+        let answered = told.iter().filter(|reply| matches!(reply, Reply::Read { .. })).count();
+        assert_eq!((told.len() as u64, answered as u64), (many + 2, many));
+        assert_eq!(told.last(), Some(&Reply::ReadRefused { id: many + 1, reason: Refusal::Busy }));
+    }
 }
 
 /// Before a restart n1 asked for an index; the answer comes late, and names a slot from before other clients' writes.

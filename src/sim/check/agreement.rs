@@ -47,7 +47,10 @@ impl Agreement {
     /// A node says that it voted. Gives the value if that chose it.
     pub fn on_vote(&mut self, node: NodeId, ballot: Ballot, slot: Slot) -> Result<Option<Value>, Broken> {
         let Some(value) = self.proposals.get(&(slot, ballot)) else {
-            return Err(Broken::new(NAME, format!("{node} voted in slot {slot}, ballot {ballot}, where nothing was proposed")));
+            return Err(Broken::new(
+                NAME,
+                format!("{node} voted in slot {slot}, ballot {ballot}, where nothing was proposed"),
+            ));
         };
         let voters = self.votes.entry((slot, ballot)).or_default();
         if !voters.insert(node) || voters.len() < self.quorum {
@@ -55,7 +58,10 @@ impl Agreement {
         }
         let held = self.chosen.entry(slot).or_insert_with(|| value.clone());
         if held != value {
-            return Err(Broken::new(NAME, format!("two values are chosen in slot {slot}, the second in ballot {ballot}")));
+            return Err(Broken::new(
+                NAME,
+                format!("two values are chosen in slot {slot}, the second in ballot {ballot}"),
+            ));
         }
         Ok((voters.len() == self.quorum).then(|| value.clone()))
     }
@@ -64,7 +70,9 @@ impl Agreement {
     pub fn on_believed(&self, node: NodeId, slot: Slot, value: &Value) -> Held {
         match self.chosen.get(&slot) {
             Some(chosen) if chosen == value => Ok(()),
-            Some(_) => Err(Broken::new(NAME, format!("{node} believes another value chosen in slot {slot} than was chosen"))),
+            Some(_) => {
+                Err(Broken::new(NAME, format!("{node} believes another value chosen in slot {slot} than was chosen")))
+            }
             None => Err(Broken::new(NAME, format!("{node} believes slot {slot} chosen, for which no quorum voted"))),
         }
     }

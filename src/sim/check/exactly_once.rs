@@ -58,14 +58,16 @@ impl ExactlyOnce {
             if let Some((told, answer)) = self.done.get(&operation)
                 && (told, &**answer) != (place, &result[..])
             {
-                let detail = format!("{operation:?} was told done at {told}, and is executed at {place}, or answered otherwise");
+                let detail =
+                    format!("{operation:?} was told done at {told}, and is executed at {place}, or answered otherwise");
                 return Err(Broken::new(NAME, detail));
             }
             if self.unique.contains(&operation) {
                 in_log.entry(operation).or_default().push(*place);
             }
         }
-        if let Some((operation, (place, _))) = self.done.iter().find(|(operation, _)| !in_log.contains_key(*operation)) {
+        if let Some((operation, (place, _))) = self.done.iter().find(|(operation, _)| !in_log.contains_key(*operation))
+        {
             return Err(Broken::new(NAME, format!("{operation:?} was acknowledged at {place} and is lost")));
         }
         if let Some(operation) = self.not_done.iter().find(|operation| in_log.contains_key(*operation)) {

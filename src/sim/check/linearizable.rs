@@ -262,11 +262,8 @@ mod tests {
         };
         assert!(is_linearizable(&[put("a", 0, 1), swap("a", "b", 2, 9), swap("b", "c", 2, 9)]));
         assert!(!is_linearizable(&[put("a", 0, 1), swap("a", "b", 2, 9), swap("a", "c", 2, 9)]));
-        let lost = operation(
-            Call::Cas(Some("a".into()), "c".into()),
-            4,
-            Fate::Done(5, Told::NotSwapped(Some("z".into()))),
-        );
+        let lost =
+            operation(Call::Cas(Some("a".into()), "c".into()), 4, Fate::Done(5, Told::NotSwapped(Some("z".into()))));
         assert!(!is_linearizable(&[put("a", 0, 1), lost]));
     }
 

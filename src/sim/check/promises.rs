@@ -44,7 +44,10 @@ impl Promises {
         told.votes = told.votes.split_off(&acceptor.settled_upto().next());
         for (slot, ballot) in &told.votes {
             if acceptor.votes().get(slot).is_none_or(|(voted, _)| voted < ballot) {
-                return Err(Broken::new("promises", format!("{node} said that it voted in slot {slot}, ballot {ballot}, and forgot")));
+                return Err(Broken::new(
+                    "promises",
+                    format!("{node} said that it voted in slot {slot}, ballot {ballot}, and forgot"),
+                ));
             }
         }
         Ok(())

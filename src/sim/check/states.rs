@@ -49,13 +49,17 @@ impl States {
             self.digests.insert(slot, self.executor.machine().digest());
             for effect in effects.drain() {
                 // A ballot tells a command that executes now from one whose reply was remembered.
-                let Effect::Reply { reply: Reply::Done { session, sequence, place, ballot: Some(_), result }, .. } = effect
+                let Effect::Reply { reply: Reply::Done { session, sequence, place, ballot: Some(_), result }, .. } =
+                    effect
                 else {
                     continue;
                 };
                 let name = (session, sequence);
                 if let Some((first, _)) = self.executed.insert(name, (place, result.to_vec())) {
-                    return Err(Broken::new("exactly_once", format!("{name:?} is executed at {first} and again at {place}")));
+                    return Err(Broken::new(
+                        "exactly_once",
+                        format!("{name:?} is executed at {first} and again at {place}"),
+                    ));
                 }
             }
         }

@@ -1,7 +1,6 @@
 //! The key-value store's calls, typed.
 
-use super::error::ClientError;
-use super::handle::{Client, Done};
+use crate::client::{Client, ClientError, Done};
 use crate::machine::MachineId;
 use crate::machine::composite::open_answer;
 use crate::machine::kv::{Answer, Operation, Query, Scan};
