@@ -6,8 +6,8 @@ use super::links::cuts_of;
 use super::node::State;
 use super::trace::Lanes;
 use super::world::{Happening, World};
-use crate::paxos::Incarnation;
 use crate::paxos::dice::Dice;
+use crate::paxos::{BatchNumber, Incarnation};
 use crate::storage::{Disk, MemoryDisk};
 
 impl World {
@@ -176,8 +176,12 @@ impl World {
         Ok(())
     }
 
-    /// Whether a node's disk may do more than a disk should: no more than a minority of them ever.
+    /// Whether a node's disk may do more than a disk should: no more than a minority of them ever, and none before all
+    /// have met and voted, because the first vote waits for every founder (DESIGN section 4, rule 5).
     fn spoil(&mut self, node: usize) -> bool {
+        if self.nodes.iter().any(|node| node.claimed == BatchNumber(0)) {
+            return false;
+        }
         let spoiled = self.spoiled();
         let may = spoiled.contains(&node) || spoiled.len() < self.plan.spoilable() as usize;
         self.nodes[node].spoiled |= may;

@@ -200,10 +200,10 @@ impl World {
             Happening::FaultEnds(index) => self.fault_ends(index),
             Happening::Wakes { client } => self.wakes(client),
             Happening::ToNode { client, connection, frame } => {
-                self.to_node(client, connection, *frame);
+                self.reaches_node(client, connection, *frame);
                 Ok(())
             }
-            Happening::ToClient { client, connection, replies } => self.to_client(client, connection, replies),
+            Happening::ToClient { client, connection, replies } => self.reaches_client(client, connection, replies),
             Happening::Breaks { client, connection } => {
                 self.breaks(client, connection);
                 Ok(())
@@ -843,7 +843,7 @@ impl World {
     }
 
     /// A client's frame arrives at its node, as at a door.
-    fn to_node(&mut self, index: usize, number: u64, frame: ClientFrame) {
+    fn reaches_node(&mut self, index: usize, number: u64, frame: ClientFrame) {
         let Some(connection) = self.clients[index].connection.filter(|connection| connection.number == number) else {
             return;
         };
@@ -883,7 +883,7 @@ impl World {
         Ok(())
     }
 
-    fn to_client(&mut self, index: usize, number: u64, replies: Vec<Reply>) -> Held {
+    fn reaches_client(&mut self, index: usize, number: u64, replies: Vec<Reply>) -> Held {
         let now_ms = self.now_us / 1000;
         let client = &mut self.clients[index];
         let Some(home) = client.home().filter(|_| client.connection.is_some_and(|c| c.number == number)) else {

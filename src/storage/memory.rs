@@ -104,8 +104,8 @@ impl MemoryDisk {
 
     /// Whether any fault is to come or has come.
     pub fn is_faulty(&self) -> bool {
-        let Faults { operations_left, syncs_left, capacity } = &self.state().faults;
-        operations_left.is_some() || syncs_left.is_some() || capacity.is_some()
+        let Faults { operations_left, syncs_left, sync_failed, capacity } = &self.state().faults;
+        operations_left.is_some() || syncs_left.is_some() || *sync_failed || capacity.is_some()
     }
 
     /// The faults end; what they did stays done.
@@ -205,6 +205,7 @@ impl Disk for MemoryDisk {
         state.operations.syncs += 1;
         state.spend(file, "sync")?;
         let fails = state.faults.syncs_left == Some(0);
+        state.faults.sync_failed |= fails;
         state.faults.syncs_left = state.faults.syncs_left.and_then(|left| left.checked_sub(1));
         let target = state.file(file, "sync")?;
         let unsynced = std::mem::take(&mut target.unsynced);
@@ -328,6 +329,7 @@ impl Renaming {
 struct Faults {
     operations_left: Option<u64>,
     syncs_left: Option<u64>,
+    sync_failed: bool,
     capacity: Option<u64>,
 }
 
