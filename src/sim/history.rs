@@ -2,7 +2,7 @@
 
 use crate::machine::kv::{Answer, Operation as KvOperation, Query};
 use crate::machine::{MachineId, composite};
-use crate::paxos::Bytes;
+use crate::paxos::{Bytes, Place};
 
 /// What a client asks of one key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -60,6 +60,8 @@ pub struct Operation {
     pub invoked_us: u64,
     /// What became of it.
     pub fate: Fate,
+    /// Where it stands in the log, if anybody knows. No client's business: it only tells a search where to look first.
+    pub place: Option<Place>,
 }
 
 impl Call {

@@ -745,7 +745,14 @@ impl World {
             checks.fresh.on_read(index as u64, request.0);
         }
         counts.operations += 1;
-        history.push(Operation { client: index as u32, key, call, invoked_us: *now_us, fate: Fate::Unknown });
+        history.push(Operation {
+            client: index as u32,
+            key,
+            call,
+            invoked_us: *now_us,
+            fate: Fate::Unknown,
+            place: None,
+        });
     }
 
     /// What the client's session wants done.
@@ -772,6 +779,7 @@ impl World {
         let fate = fate.map_err(|error| Broken::new("exactly_once", error))?;
         match (&fate, outcome) {
             (Fate::Done(..), Outcome::Done { place: stands, result, .. }) => {
+                history[place].place = Some(*stands);
                 checks.fresh.on_known(stands.slot);
                 checks.exactly_once.on_done(operation, *stands, result.clone())?;
                 counts.done += 1;
@@ -1021,7 +1029,10 @@ impl World {
             return Ok(());
         }
         self.checks.states.advance(self.checks.agreement.chosen())?;
-        self.checks.exactly_once.check(self.checks.agreement.chosen(), &self.checks.states)?;
+        let places = self.checks.exactly_once.check(self.checks.agreement.chosen(), &self.checks.states)?;
+        for operation in self.history.iter_mut().filter(|operation| operation.fate == Fate::Unknown) {
+            operation.place = places.get(&operation.call.encode(operation.key)).copied();
+        }
         match linearizable::check(&self.history) {
             linearizable::Verdict::Linearizable => Ok(()),
             linearizable::Verdict::Undecided { .. } => {

@@ -46,8 +46,11 @@ impl ExactlyOnce {
         }
     }
 
-    /// The run is over: this was chosen, and so it was executed.
-    pub fn check(&self, chosen: &BTreeMap<Slot, Value>, states: &States) -> Held {
+    /// The run is over: this was chosen, and so it was executed. Gives where each operation stands that is sent only once.
+    ///
+    /// # Errors
+    /// What clients were told is not so.
+    pub fn check(&self, chosen: &BTreeMap<Slot, Value>, states: &States) -> Result<BTreeMap<Bytes, Place>, Broken> {
         let mut in_log: BTreeMap<Bytes, Vec<Place>> = BTreeMap::new();
         for (place, result) in states.executed().values() {
             let value = chosen.get(&place.slot).expect("executed because it is chosen");
@@ -73,12 +76,10 @@ impl ExactlyOnce {
         if let Some(operation) = self.not_done.iter().find(|operation| in_log.contains_key(*operation)) {
             return Err(Broken::new(NAME, format!("{operation:?} was told to be not done, and is executed")));
         }
-        match in_log.iter().find(|(_, places)| places.len() > 1) {
-            Some((operation, places)) => {
-                Err(Broken::new(NAME, format!("{operation:?} is executed at {} and {}", places[0], places[1])))
-            }
-            None => Ok(()),
+        if let Some((operation, places)) = in_log.iter().find(|(_, places)| places.len() > 1) {
+            return Err(Broken::new(NAME, format!("{operation:?} is executed at {} and {}", places[0], places[1])));
         }
+        Ok(in_log.into_iter().map(|(operation, places)| (operation, places[0])).collect())
     }
 }
 
@@ -108,7 +109,7 @@ mod tests {
         let mut told = ExactlyOnce::default();
         told.on_sent(&Call::Get, &"a".into());
         told.on_done("a".into(), place, result.clone()).expect("once");
-        assert_eq!(told.check(&chosen, &states), Ok(()));
+        assert_eq!(told.check(&chosen, &states), Ok(BTreeMap::from([("a".into(), place)])));
         assert!(told.on_done("a".into(), place, result.clone()).is_err(), "twice");
         told.on_not_done("a".into());
         assert!(told.check(&chosen, &states).is_err(), "not done, and executed");

@@ -4,6 +4,7 @@
 //! linearizability is local (Herlihy and Wing 1990, theorem 1). It knows nothing of logs, slots or sessions: only what
 //! clients asked and were told. An operation whose outcome is unknown may be placed anywhere after its call, or nowhere;
 //! one that is not done nowhere. Operations that change nothing are placed as soon as they fit, which loses no solution.
+//! Where an operation stands in the log only says which one to try first: whatever order is found must stand by itself.
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::BuildHasherDefault;
@@ -131,10 +132,14 @@ impl<'a> Search<'a> {
             if !self.tried.insert((partial.placed.clone(), partial.value.clone())) {
                 continue;
             }
-            // Those without an outcome are tried last: the stack gives back what was pushed last first.
-            let (unknown, known): (Vec<usize>, Vec<usize>) =
-                candidates.into_iter().partition(|index| self.returned_us[*index] == u64::MAX);
-            for index in unknown.into_iter().chain(known.into_iter().rev()) {
+            // The stack gives back what was pushed last first: the next of the log, or else one whose outcome is known.
+            let mut candidates = candidates;
+            let rank = |index: &usize| {
+                let operation = self.operations[*index];
+                (operation.place.is_none(), operation.place, self.returned_us[*index], operation.invoked_us)
+            };
+            candidates.sort_by_key(|index| std::cmp::Reverse(rank(index)));
+            for index in candidates {
                 if let Some(value) = self.apply(index, &partial.value) {
                     let mut next = Partial { placed: partial.placed.clone(), value };
                     next.place(index);
@@ -184,7 +189,7 @@ mod tests {
     use super::*;
 
     fn operation(call: Call, invoked_us: u64, fate: Fate) -> Operation {
-        Operation { client: 0, key: 0, call, invoked_us, fate }
+        Operation { client: 0, key: 0, call, invoked_us, fate, place: None }
     }
 
     fn put(value: &str, from: u64, to: u64) -> Operation {
