@@ -185,7 +185,11 @@ impl Door {
     /// Before the founding, or with a broken journal, nothing is taken.
     fn turn_away(&mut self, executor: Vec<ExecutorMessage>, commands: &[Command]) {
         let reason = Refusal::NotAdmitted;
-        let refused = commands.iter().map(|command| Reply::Refused { command: command.name(), reason: reason.clone() });
+        let refused = commands.iter().map(|command| Reply::Refused {
+            command: command.name(),
+            reason: reason.clone(),
+            forwarded: false,
+        });
         let mut replies: Vec<Reply> = refused.collect();
         for message in executor {
             // What the client attached to holds from the moment there is an executor: it does not say it again.

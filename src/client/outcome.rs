@@ -76,6 +76,8 @@ pub enum Doubt {
     NoAnswer,
     /// There is a new leader, and the old one may have lost it on the way.
     LeaderChanged,
+    /// It was sent on to a leader that refused it, and a copy may still be on its way.
+    Forwarded,
     /// The log forgot the session, and with it what became of the command.
     SessionExpired,
     /// The log refused its sequence, which this client never gave up: a defect.
@@ -88,6 +90,7 @@ impl fmt::Display for Doubt {
             Doubt::ConnectionLost => "the connection was lost after the command was sent",
             Doubt::NoAnswer => "the command was sent, and nobody answered in time",
             Doubt::LeaderChanged => "the leader changed after the command was sent, and nobody answered in time",
+            Doubt::Forwarded => "the command was sent on to a node that no longer led, and nobody answered in time",
             Doubt::SessionExpired => "the session expired before the command's answer arrived",
             Doubt::OutOfWindow => "the cluster refused the command's sequence number, which is a defect",
         })

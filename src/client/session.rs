@@ -24,7 +24,7 @@
 //!
 //! **Reads** change nothing. One that failed is not done, whatever was sent.
 //!
-//! What this relies on: a node refuses an attempt at most once, and never after it has proposed it; a node's replies of
+//! What this relies on: a node that refuses an attempt itself, without sending it on, never does anything about it later; a node's replies of
 //! before a reconnection are not handed in after it; if one attempt enters the log twice, the session does not expire in
 //! between (expiry takes minutes without a command).
 //!
@@ -226,7 +226,9 @@ impl Session {
                     self.on_done((session, sequence), Outcome::Unknown { reason: Doubt::OutOfWindow });
                 }
                 Reply::Read { id, result } => self.on_read(RequestKey(id), Outcome::Read { result }),
-                Reply::Refused { command, reason } if from_home => refusals.extend(self.on_refused(command, reason)),
+                Reply::Refused { command, reason, forwarded } if from_home => {
+                    refusals.extend(self.on_refused(command, reason, forwarded));
+                }
                 Reply::ReadRefused { id, reason } if from_home => {
                     refusals.extend(self.on_read_refused(RequestKey(id), reason));
                 }

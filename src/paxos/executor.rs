@@ -137,8 +137,13 @@ impl<M: StateMachine> Executor<M> {
             ExecutorMessage::Read { client, queries, local } => self.on_read(client, queries, local, fx),
             ExecutorMessage::ReadIndexed { batch, index } => self.on_read_indexed(from, batch, index, fx),
             ExecutorMessage::ReadRefused { batch } => self.on_read_refused(batch, fx),
-            ExecutorMessage::Refused { commands, reason } => self.on_refused(&commands, &reason, fx),
+            ExecutorMessage::Refused { commands, reason } => self.on_refused(from, &commands, &reason, fx),
             ExecutorMessage::LeaderChanged {} => self.on_leader_changed(fx),
+            ExecutorMessage::SnapshotWanted { slot } => {
+                if slot > self.snapshots.upto && slot <= self.executed_upto {
+                    self.take_snapshot(fx);
+                }
+            }
             ExecutorMessage::SnapshotSaved { upto } => {
                 self.snapshots.saving = false;
                 self.snapshots.upto = self.snapshots.upto.max(upto);
@@ -163,7 +168,13 @@ impl<M: StateMachine> Executor<M> {
         self.answer_reads(fx);
         let slots = self.executed_upto.0 - self.snapshots.upto.0;
         let due = slots >= self.settings.snapshot_slots || self.snapshots.bytes >= self.settings.snapshot_bytes;
-        if due && !self.snapshots.saving {
+        if due {
+            self.take_snapshot(fx);
+        }
+    }
+
+    fn take_snapshot(&mut self, fx: &mut Effects) {
+        if !self.snapshots.saving {
             self.snapshots.saving = true;
             self.snapshots.bytes = 0;
             fx.push(Effect::TakeSnapshot { upto: self.executed_upto });
@@ -257,14 +268,15 @@ impl<M: StateMachine> Executor<M> {
     }
 
     /// Commands were not taken.
-    fn on_refused(&mut self, commands: &[CommandName], reason: &Refusal, fx: &mut Effects) {
+    fn on_refused(&mut self, from: NodeId, commands: &[CommandName], reason: &Refusal, fx: &mut Effects) {
+        let forwarded = from != self.own;
         for command in commands {
             let client = match command {
                 CommandName::Open(token) => self.audience.tokens.get(token),
                 CommandName::Apply(session, _) => self.audience.sessions.get(session),
             };
             if let Some(client) = client {
-                fx.reply(*client, Reply::Refused { command: *command, reason: reason.clone() });
+                fx.reply(*client, Reply::Refused { command: *command, reason: reason.clone(), forwarded });
             }
         }
     }

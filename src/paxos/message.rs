@@ -465,6 +465,11 @@ pub enum ExecutorMessage {
     },
     /// Local, from the proposer: there is a new leader; what was on its way to the old one may be lost.
     LeaderChanged {},
+    /// Local, from the journal: this slot cannot be read back for a peer that lacks it. A snapshot must take its place.
+    SnapshotWanted {
+        /// The slot.
+        slot: Slot,
+    },
     /// Local, from the journal: the snapshot is whole and durable.
     SnapshotSaved {
         /// The last slot that it covers.
@@ -566,6 +571,9 @@ pub enum Reply {
         command: CommandName,
         /// Why.
         reason: Refusal,
+        /// It was another node that refused it. Copies of what was sent on may still be under way, of the command and of
+        /// this answer: only a refusal by the client's own node says that nothing happened.
+        forwarded: bool,
     },
     /// There is a new leader: commands and reads that are still unanswered are best sent again now.
     LeaderChanged {},

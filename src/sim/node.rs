@@ -127,7 +127,7 @@ pub struct Running {
     pub ahead_ms: u64,
     /// Handshakes that its acceptor has not been told of; none once it was told of the first.
     pub met: Option<Vec<(NodeId, BatchNumber)>>,
-    /// The most that anybody it met had seen of its journal.
+    /// The most that anybody had seen of its journal whom its acceptor knows it to have met.
     pub most_witnessed: BatchNumber,
     /// Where its journal ended, of what peers may have heard.
     pub recovered: BatchNumber,
@@ -253,12 +253,15 @@ impl Running {
     /// A role takes at most `most` letters as one lot. `seen` is shown each message before the role.
     pub fn turn(&mut self, own: NodeId, role: Role, most: usize, mut seen: impl FnMut(&Message)) -> Dispatch {
         let mut effects = Effects::new();
-        let Running { replica, mail, keeping, .. } = self;
+        let Running { replica, mail, keeping, most_witnessed, .. } = self;
         let mailbox = &mut mail[role as usize];
         for letter in mailbox.drain(..most.min(mailbox.len())) {
             match letter {
                 Letter::Message(from, message) => {
                     seen(&message);
+                    if let Message::Acceptor(AcceptorMessage::Greeted { witnessed, .. }) = &message {
+                        *most_witnessed = (*most_witnessed).max(*witnessed);
+                    }
                     replica.on_message(from, message, &mut effects);
                 }
                 Letter::Tick(now_ms, wall_ms) => match role {
@@ -347,7 +350,6 @@ impl Running {
     }
 
     fn tell_greeted(&mut self, own: NodeId, peer: NodeId, witnessed: BatchNumber) {
-        self.most_witnessed = self.most_witnessed.max(witnessed);
         let greeted = AcceptorMessage::Greeted { peer, witnessed, durable: self.durable };
         self.post(Role::Acceptor, Letter::Message(own, greeted.into()));
     }

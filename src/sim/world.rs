@@ -501,8 +501,9 @@ impl World {
     fn perform(&mut self, node: usize, dispatch: Dispatch) -> Held {
         let Dispatch { disk, mail, remote, replies, snapshots, events } = dispatch;
         let own = self.nodes[node].id;
-        for event in &events {
-            self.on_event(node, event)?;
+        events.iter().for_each(|event| self.on_event(node, event));
+        if events.contains(&Event::Admitted {}) {
+            self.judge_admission(node)?;
         }
         mail.acceptor.iter().try_for_each(|(_, message)| self.proposes(message))?;
         let Some(running) = self.nodes[node].running_mut() else { return Ok(()) };
@@ -519,7 +520,7 @@ impl World {
         Ok(())
     }
 
-    fn on_event(&mut self, node: usize, event: &Event) -> Held {
+    fn on_event(&mut self, node: usize, event: &Event) {
         if !matches!(event, Event::Executed { .. }) {
             self.trace.note(self.now_us, Lanes::At(node), event, || format!("{event:?}"));
         }
@@ -530,13 +531,17 @@ impl World {
             }
             Event::Installed { .. } => self.counts.installed += 1,
             Event::Amnesia { .. } => self.counts.spoiled += 1,
-            Event::Admitted {} => {
-                let Node { id, claimed, .. } = self.nodes[node];
-                let running = self.nodes[node].running().expect("it just acted");
-                let judged = admission::judge(id, claimed, running.recovered, running.most_witnessed)?;
-                self.excused |= judged == admission::Judged::Undetectable;
-            }
             _ => {}
+        }
+    }
+
+    /// A node was admitted in this lot; if nothing took that back in the same lot, it may vote from now on.
+    fn judge_admission(&mut self, node: usize) -> Held {
+        let Node { id, claimed, .. } = self.nodes[node];
+        let running = self.nodes[node].running().expect("it just acted");
+        if running.replica.acceptor.admission().admitted() {
+            let judged = admission::judge(id, claimed, running.recovered, running.most_witnessed)?;
+            self.excused |= judged == admission::Judged::Undetectable;
         }
         Ok(())
     }

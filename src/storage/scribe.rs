@@ -8,7 +8,7 @@ use super::journal::Journal;
 use super::snapshots::Snapshots;
 use crate::paxos::dispatch::DiskWork;
 use crate::paxos::effect::SNAPSHOT_PART_BYTES;
-use crate::paxos::{Bytes, LearnerMessage, Message, NodeId, Record, Slot};
+use crate::paxos::{Bytes, ExecutorMessage, LearnerMessage, Message, NodeId, Record, Slot};
 
 /// The only writer of a node's journal.
 #[derive(Debug)]
@@ -138,7 +138,15 @@ impl<D: Disk> Scribe<D> {
                 }
                 // A snapshot that was installed here took the place of these slots.
                 Ok(_) => self.supply_snapshot(to, Slot::ZERO, 0, listener),
-                Err(error) => listener.unreadable(format!("cannot supply slot {first}: {error}")),
+                // Perhaps nobody else knows this slot to be chosen: the state that it led to is supplied instead.
+                Err(error) => {
+                    listener.unreadable(format!("cannot supply slot {first}: {error}"));
+                    if self.snapshots.kept().is_ok_and(|kept| kept.last().is_some_and(|newest| *newest >= first)) {
+                        self.supply_snapshot(to, Slot::ZERO, 0, listener);
+                    } else {
+                        self.saying.push((self.own, ExecutorMessage::SnapshotWanted { slot: first }.into()));
+                    }
+                }
             },
             DiskWork::SupplySnapshot { to, upto, offset } => self.supply_snapshot(to, upto, offset, listener),
             _ => {}
@@ -165,3 +173,56 @@ impl<D: Disk> Scribe<D> {
 const MOST_PENDING_BYTES: usize = 8 << 20;
 /// How many bytes of values one answer to a node that catches up holds: reading them delays votes.
 const SUPPLY_BYTES: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::paxos::{Ballot, Record, Value};
+    use crate::storage::{MemoryDisk, Settings};
+
+    #[derive(Default)]
+    struct Ear {
+        said: Vec<(NodeId, Message)>,
+        unreadable: usize,
+    }
+
+    impl Listener<MemoryDisk> for Ear {
+        fn durable(&mut self, _: &Journal<MemoryDisk>) {}
+
+        fn say(&mut self, messages: Vec<(NodeId, Message)>) {
+            self.said.extend(messages);
+        }
+
+        fn unreadable(&mut self, _: String) {
+            self.unreadable += 1;
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_back_is_supplied_as_a_snapshot_once_there_is_one() {
+        let disk = MemoryDisk::new();
+        let settings = Settings { segment_bytes: 8192, first_segment_bytes: 8192, spares: 0 };
+        let journal = Journal::create(disk.clone(), settings, 1).expect("made");
+        let snapshots = Snapshots::new(disk.clone());
+        let mut scribe = Scribe::new(NodeId(1), journal, snapshots.clone());
+        let vote = Record::Vote { slot: Slot(1), ballot: Ballot::new(1, NodeId(1)), value: Value::no_op() };
+        let mut ear = Ear::default();
+        let sync = DiskWork::Sync { records: vec![vote], then: Vec::new() };
+        scribe.perform(vec![sync], &mut ear).expect("written");
+
+        let file = "journal-0000000001";
+        let end = disk.read_all(file).expect("read").iter().rposition(|byte| *byte != 0).expect("something");
+        disk.flip(file, end, 0);
+        let supply = || vec![DiskWork::SupplySlots { to: NodeId(2), first: Slot(1), upto: Slot(1) }];
+        scribe.perform(supply(), &mut ear).expect("the journal goes on");
+        assert_eq!(ear.unreadable, 1);
+        assert_eq!(ear.said, [(NodeId(1), ExecutorMessage::SnapshotWanted { slot: Slot(1) }.into())]);
+
+        ear.said.clear();
+        snapshots.save(Slot(1), b"state").expect("saved");
+        scribe.perform(supply(), &mut ear).expect("the journal goes on");
+        let bytes = Bytes::from(&b"state"[..]);
+        let part = LearnerMessage::SnapshotPart { upto: Slot(1), total: 5, offset: 0, bytes };
+        assert_eq!(ear.said, [(NodeId(2), part.into())]);
+    }
+}

@@ -194,13 +194,17 @@ async fn a_slot_that_rots_on_the_disk_is_not_supplied_and_the_others_are() {
         let entries = vec![(Slot(slot), ballot, value(words[slot as usize - 1]))];
         vec![(n(3), LearnerMessage::Chosen { entries, chosen_upto: Slot(3) }.into())]
     };
-    // What stands before the damage is supplied; of the damage, silence: the answer to the third question comes next.
+    // What stands before the damage is supplied; of the damage, nothing: a snapshot is asked for in its place.
     for (first, expected) in [(1, Some(1)), (2, None), (3, Some(3))] {
         let mut fx = Effects::new();
         fx.push(supply(first));
         way.outlet.perform(&mut fx);
-        if let Some(slot) = expected {
-            assert_eq!(way.released().await, supplied(slot));
+        match expected {
+            Some(slot) => assert_eq!(way.released().await, supplied(slot)),
+            None => {
+                let wanted = ExecutorMessage::SnapshotWanted { slot: Slot(first) };
+                assert_eq!(way.released().await, [(n(1), wanted.into())]);
+            }
         }
     }
     assert_eq!(way.fatal.try_recv().ok(), None, "the node goes on");

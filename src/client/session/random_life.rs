@@ -92,7 +92,7 @@ impl World {
                     let reason = reasons[self.below(3) as usize].clone();
                     self.later(Event::Answers {
                         connection,
-                        reply: Reply::Refused { command: command.name(), reason },
+                        reply: Reply::Refused { command: command.name(), reason, forwarded: false },
                     });
                 }
                 3 if self.trouble => {}

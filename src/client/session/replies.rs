@@ -56,7 +56,7 @@ impl Session {
     }
 
     /// Gives the reason back if it is one to pause for.
-    pub(super) fn on_refused(&mut self, name: CommandName, reason: Refusal) -> Option<Refusal> {
+    pub(super) fn on_refused(&mut self, name: CommandName, reason: Refusal, forwarded: bool) -> Option<Refusal> {
         let (session, sequence) = match name {
             CommandName::Open(token) => {
                 let Standing::Opening(attempts) = &mut self.standing else { return None };
@@ -77,6 +77,10 @@ impl Session {
             };
             self.finish(key, outcome);
             return None;
+        }
+        if forwarded {
+            // A copy may still reach a leader; and this may be a late copy of an answer to an earlier attempt.
+            command.doubt.get_or_insert(Doubt::Forwarded);
         }
         command.attempts.sent_ms = None;
         command.attempts.refusal = Some(reason.clone());

@@ -147,7 +147,7 @@ fn every_client_frame_reads_back() {
         ballot: Some(BALLOT),
         result: Bytes::from(&b"ok"[..]),
     };
-    let refused = Reply::Refused { command: CommandName::Open(Token(1)), reason: Refusal::Busy };
+    let refused = Reply::Refused { command: CommandName::Open(Token(1)), reason: Refusal::Busy, forwarded: false };
     for frame in [
         NodeFrame::Replies(vec![done, refused]),
         NodeFrame::Report { id: 1, report: Ok(Report::Status(Box::new(Status { name: name(), ..Status::default() }))) },
