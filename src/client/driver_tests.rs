@@ -143,8 +143,11 @@ impl Pipes {
                         }
                         Manner::NotAdmitted => {
                             let reason = Refusal::NotAdmitted;
-                            let refused =
-                                |command: &Command| Reply::Refused { command: command.name(), reason: reason.clone(), forwarded: false };
+                            let refused = |command: &Command| Reply::Refused {
+                                command: command.name(),
+                                reason: reason.clone(),
+                                forwarded: false,
+                            };
                             NodeFrame::Replies(commands.iter().map(refused).collect())
                         }
                         _ => NodeFrame::Replies(execute().collect()),

@@ -22,8 +22,8 @@ use crate::paxos::dice::{Dice, mix};
 use crate::paxos::dispatch::Dispatch;
 use crate::paxos::proposer::Phase;
 use crate::paxos::{
-    AcceptorMessage, BatchNumber, ClientId, Configuration, Event, ExecutorMessage, Incarnation, LearnerMessage,
-    Message, NodeId, ProposerMessage, Reply, Slot,
+    AcceptorMessage, BatchNumber, Bytes, ClientId, Configuration, Event, ExecutorMessage, Incarnation, LearnerMessage,
+    Message, NodeId, Place, ProposerMessage, Reply, Slot,
 };
 use crate::storage::MemoryDisk;
 
@@ -1035,9 +1035,7 @@ impl World {
         }
         self.checks.states.advance(self.checks.agreement.chosen())?;
         let places = self.checks.exactly_once.check(self.checks.agreement.chosen(), &self.checks.states)?;
-        for operation in self.history.iter_mut().filter(|operation| operation.fate == Fate::Unknown) {
-            operation.place = places.get(&operation.call.encode(operation.key)).copied();
-        }
+        self.find_places(places);
         match linearizable::check(&self.history) {
             linearizable::Verdict::Linearizable => Ok(()),
             linearizable::Verdict::Undecided { .. } => {
@@ -1047,6 +1045,18 @@ impl World {
             linearizable::Verdict::Broken { key, placed } => {
                 let detail = format!("no order explains what clients were told of k{key}; {placed} operations fit");
                 Err(Broken::new("linearizable", detail))
+            }
+        }
+    }
+
+    /// Where operations stand whose clients do not know. Removals are all alike: any that nobody knows of will do.
+    fn find_places(&mut self, mut places: BTreeMap<Bytes, Vec<Place>>) {
+        places.values_mut().for_each(|places| places.sort_by(|one, other| other.cmp(one)));
+        let known: BTreeSet<Place> = self.history.iter().filter_map(|operation| operation.place).collect();
+        for operation in self.history.iter_mut().filter(|operation| operation.fate == Fate::Unknown) {
+            if let Some(places) = places.get_mut(&operation.call.encode(operation.key)) {
+                places.retain(|place| !known.contains(place));
+                operation.place = places.pop();
             }
         }
     }

@@ -303,7 +303,11 @@ fn a_request_to_open_is_repeated_under_the_same_token() {
     let key = session.submit(bytes("a"), DEADLINE);
     assert_eq!(session.drain(0), open(A, 70));
     let again = commands(A, &[Command::Open { token: TOKEN }]);
-    session.on_replies(A, vec![Reply::Refused { command: CommandName::Open(TOKEN), reason: Refusal::NoLeader, forwarded: false }], 1);
+    session.on_replies(
+        A,
+        vec![Reply::Refused { command: CommandName::Open(TOKEN), reason: Refusal::NoLeader, forwarded: false }],
+        1,
+    );
     assert_eq!(session.drain(21), std::slice::from_ref(&again));
     session.on_tick(1021);
     assert_eq!(session.drain(1021), [Output::Leave { node: A }, again]);

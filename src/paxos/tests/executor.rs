@@ -271,8 +271,11 @@ fn a_refusal_reaches_the_client_that_sent_the_command() {
     let name = CommandName::Apply(SessionId(1), Sequence(4));
     let stranger = CommandName::Apply(SessionId(2), Sequence(1));
     let refused = ExecutorMessage::Refused { commands: vec![name, stranger], reason: Refusal::Busy };
-    let reply = Reply::Refused { command: name, reason: Refusal::Busy };
-    assert_eq!(effects(|fx| executor.on_message(n(3), refused, fx)), [Effect::Reply { client: ME, reply }]);
+    let reply = |forwarded| Reply::Refused { command: name, reason: Refusal::Busy, forwarded };
+    let by_another = effects(|fx| executor.on_message(n(3), refused.clone(), fx));
+    assert_eq!(by_another, [Effect::Reply { client: ME, reply: reply(true) }]);
+    let by_ourselves = effects(|fx| executor.on_message(n(1), refused, fx));
+    assert_eq!(by_ourselves, [Effect::Reply { client: ME, reply: reply(false) }]);
 }
 
 #[test]

@@ -46,11 +46,15 @@ impl ExactlyOnce {
         }
     }
 
-    /// The run is over: this was chosen, and so it was executed. Gives where each operation stands that is sent only once.
+    /// The run is over: this was chosen, and so it was executed. Gives where each operation stands.
     ///
     /// # Errors
     /// What clients were told is not so.
-    pub fn check(&self, chosen: &BTreeMap<Slot, Value>, states: &States) -> Result<BTreeMap<Bytes, Place>, Broken> {
+    pub fn check(
+        &self,
+        chosen: &BTreeMap<Slot, Value>,
+        states: &States,
+    ) -> Result<BTreeMap<Bytes, Vec<Place>>, Broken> {
         let mut in_log: BTreeMap<Bytes, Vec<Place>> = BTreeMap::new();
         for (place, result) in states.executed().values() {
             let value = chosen.get(&place.slot).expect("executed because it is chosen");
@@ -65,9 +69,7 @@ impl ExactlyOnce {
                     format!("{operation:?} was told done at {told}, and is executed at {place}, or answered otherwise");
                 return Err(Broken::new(NAME, detail));
             }
-            if self.unique.contains(&operation) {
-                in_log.entry(operation).or_default().push(*place);
-            }
+            in_log.entry(operation).or_default().push(*place);
         }
         if let Some((operation, (place, _))) = self.done.iter().find(|(operation, _)| !in_log.contains_key(*operation))
         {
@@ -76,10 +78,12 @@ impl ExactlyOnce {
         if let Some(operation) = self.not_done.iter().find(|operation| in_log.contains_key(*operation)) {
             return Err(Broken::new(NAME, format!("{operation:?} was told to be not done, and is executed")));
         }
-        if let Some((operation, places)) = in_log.iter().find(|(_, places)| places.len() > 1) {
+        if let Some((operation, places)) =
+            in_log.iter().find(|(operation, places)| places.len() > 1 && self.unique.contains(*operation))
+        {
             return Err(Broken::new(NAME, format!("{operation:?} is executed at {} and {}", places[0], places[1])));
         }
-        Ok(in_log.into_iter().map(|(operation, places)| (operation, places[0])).collect())
+        Ok(in_log)
     }
 }
 
@@ -109,7 +113,7 @@ mod tests {
         let mut told = ExactlyOnce::default();
         told.on_sent(&Call::Get, &"a".into());
         told.on_done("a".into(), place, result.clone()).expect("once");
-        assert_eq!(told.check(&chosen, &states), Ok(BTreeMap::from([("a".into(), place)])));
+        assert_eq!(told.check(&chosen, &states), Ok(BTreeMap::from([("a".into(), vec![place])])));
         assert!(told.on_done("a".into(), place, result.clone()).is_err(), "twice");
         told.on_not_done("a".into());
         assert!(told.check(&chosen, &states).is_err(), "not done, and executed");
