@@ -11,7 +11,7 @@ use synod::sim::{self, Counts, FaultKind, FaultSet, Outcome, Plan, Wishes};
 const ONCE_FAILED: &[(u64, Option<u32>, &str)] = &[];
 
 /// The fixed set: which seeds, with how many nodes.
-const FIXED: [(std::ops::RangeInclusive<u64>, u32); 3] = [(1..=10, 1), (1..=70, 3), (1..=40, 5)];
+const FIXED: [(std::ops::RangeInclusive<u64>, u32); 3] = [(1..=40, 1), (1..=400, 3), (1..=250, 5)];
 
 fn with(nodes: u32, faults: FaultSet) -> Wishes {
     Wishes { nodes: Some(nodes), faults }
@@ -23,7 +23,10 @@ fn run(seed: u64, wishes: &Wishes) -> Outcome {
     let outcome = sim::run(&plan);
     if let Some(failure) = &outcome.failure {
         let smallest = sim::shrink(failure, 50);
-        panic!("seed {seed}, {wishes:?} breaks {}\nat {} us of\n{plan}\nshrunk:\n{}", failure.broken, failure.at_us, smallest.plan);
+        panic!(
+            "seed {seed}, {wishes:?} breaks {}\nat {} us of\n{plan}\nshrunk:\n{}",
+            failure.broken, failure.at_us, smallest.plan
+        );
     }
     outcome
 }
@@ -31,15 +34,15 @@ fn run(seed: u64, wishes: &Wishes) -> Outcome {
 /// Runs seeds on as many threads as there are cores. What they come to does not depend on that.
 fn run_all(seeds: &[(u64, Wishes)]) -> Counts {
     let threads = thread::available_parallelism().map_or(1, usize::from).min(4);
-    let parts = thread::scope(|scope| {
-        let part = |first: usize| seeds.iter().skip(first).step_by(threads);
-        let work = |first: usize| {
-            let mut counts = Counts::default();
-            part(first).for_each(|(seed, wishes)| counts.add(&run(*seed, wishes).counts));
-            counts
-        };
-        let working: Vec<_> = (0..threads).map(|first| scope.spawn(move || work(first))).collect();
-        working.into_iter().map(|part| part.join().expect("no seed breaks anything")).collect::<Vec<_>>()
+    let part = |first: usize| {
+        let mut counts = Counts::default();
+        let own = seeds.iter().skip(first).step_by(threads);
+        own.for_each(|(seed, wishes)| counts.add(&run(*seed, wishes).counts));
+        counts
+    };
+    let parts: Vec<Counts> = thread::scope(|scope| {
+        let working: Vec<_> = (0..threads).map(|first| scope.spawn(move || part(first))).collect();
+        working.into_iter().map(|part| part.join().expect("no seed breaks anything")).collect()
     });
     let mut counts = Counts::default();
     parts.iter().for_each(|part| counts.add(part));
@@ -132,7 +135,8 @@ fn a_diagram_shows_what_a_person_asks_for() {
     let plan = Plan::new(7, &with(3, FaultSet::parse("kill").expect("known")));
     let (outcome, all) = sim::run::diagram(&plan, &(0..=u64::MAX));
     assert_eq!(outcome.failure, None);
-    for words in ["n1    n2    n3", "starts", "shake hands", "LEADS in ballot", "Accept 1", "the faults end", "done at"] {
+    for words in ["n1    n2    n3", "starts", "shake hands", "LEADS in ballot", "Accept 1", "the faults end", "done at"]
+    {
         assert!(all.contains(words), "`{words}` is missing");
     }
     assert!(!all.contains(" { "), "no dump of a struct");

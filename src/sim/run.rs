@@ -168,9 +168,8 @@ mod tests {
     #[test]
     fn another_property_is_another_failure_and_runs_are_bounded() {
         let (failure, _) = blamed();
-        let other = |plan: &Plan| {
-            Some(Failure { plan: plan.clone(), broken: Broken::new("another", "else"), at_us: 1 })
-        };
+        let other =
+            |plan: &Plan| Some(Failure { plan: plan.clone(), broken: Broken::new("another", "else"), at_us: 1 });
         assert_eq!(shrink_by(&failure, 10_000, other), failure);
         let mut runs = 0;
         shrink_by(&failure, 9, |_| {

@@ -10,7 +10,7 @@ use std::hash::{Hash, Hasher};
 use std::ops::RangeInclusive;
 
 use super::hash::Fold;
-use super::words;
+use super::words::{self, Worth};
 use crate::paxos::Message;
 
 /// What happened, in order.
@@ -64,12 +64,13 @@ impl Trace {
     /// A message arrives.
     pub fn arrives(&mut self, at_us: u64, from: usize, to: usize, message: &Message) {
         let Trace { lines, routine, .. } = self;
-        let text = lines.as_ref().map(|_| words::message(message)).filter(|text| {
-            if !words::is_routine(message) {
-                return true;
+        let text = lines.as_ref().map(|_| words::message(message)).filter(|text| match words::worth(message) {
+            Worth::Always => true,
+            Worth::Never => false,
+            Worth::News => {
+                let kind = text.split(' ').next().unwrap_or_default().to_owned();
+                routine.insert((from, to, kind), text.clone()).is_none_or(|last| last != *text)
             }
-            let kind = text.split(' ').next().unwrap_or_default().to_owned();
-            routine.insert((from, to, kind), text.clone()).is_none_or(|last| last != *text)
         });
         self.note(at_us, Lanes::Between(from, to), (), || text.unwrap_or_default());
     }

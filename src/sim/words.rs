@@ -23,13 +23,25 @@ pub fn message(message: &Message) -> String {
     }
 }
 
-/// Whether a message is one of those that nodes say all the time, and worth a line only where it brings news.
-pub fn is_routine(message: &Message) -> bool {
-    matches!(
-        message,
-        Message::Acceptor(AcceptorMessage::Heartbeat { .. } | AcceptorMessage::Hearsay { .. })
-            | Message::Proposer(ProposerMessage::HeartbeatAck { .. })
-    )
+/// When a message is worth a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Worth {
+    /// Always.
+    Always,
+    /// If it says something else than the last of its kind on this link: nodes say it all the time.
+    News,
+    /// Never: it only passes on what others said.
+    Never,
+}
+
+/// When this message is worth a line.
+pub fn worth(message: &Message) -> Worth {
+    match message {
+        Message::Acceptor(AcceptorMessage::Hearsay { .. }) => Worth::Never,
+        Message::Acceptor(AcceptorMessage::Heartbeat { .. })
+        | Message::Proposer(ProposerMessage::HeartbeatAck { .. }) => Worth::News,
+        _ => Worth::Always,
+    }
 }
 
 /// What a disk has made durable, and what may be said at last; empty if that is nothing.
@@ -81,8 +93,8 @@ pub fn event(event: &Event) -> String {
 /// What a client asks of a node.
 pub fn frame(frame: &ClientFrame) -> String {
     match frame {
-        ClientFrame::Attach(session) => format!("attach session {}", session.0),
-        ClientFrame::AttachToken(_) => "awaits a session".into(),
+        ClientFrame::Attach(session) => format!("to hear of session {}", session.0),
+        ClientFrame::AttachToken(_) => "to hear of a new session".into(),
         ClientFrame::Commands(commands) => list(commands.iter().map(command), commands.len()),
         ClientFrame::Reads { queries, .. } => list(queries.iter().map(|(_, asked)| query(asked)), queries.len()),
         ClientFrame::Inspect { .. } => "inspect".into(),
@@ -105,20 +117,28 @@ pub fn outcome(operation: &Operation, outcome: &Outcome) -> String {
 
 fn to_proposer(message: &ProposerMessage) -> String {
     match message {
-        ProposerMessage::Submit { commands } => format!("Submit {}", list(commands.iter().map(command), commands.len())),
+        ProposerMessage::Submit { commands } => {
+            format!("Submit {}", list(commands.iter().map(command), commands.len()))
+        }
         ProposerMessage::Forward { commands } => {
             format!("Forward {}", list(commands.iter().map(command), commands.len()))
         }
-        ProposerMessage::Canvass { number, chosen_upto } => format!("Canvass {number}, chosen up to {chosen_upto}"),
+        ProposerMessage::Canvass { number, chosen_upto } => {
+            format!("Canvass {}, chosen up to {chosen_upto}", number & 0xFFFF)
+        }
         ProposerMessage::Canvassed { number, hears_leader, chosen_upto, highest } => {
             let hears = if *hears_leader { "hears a leader" } else { "hears none" };
+            let number = number & 0xFFFF; // random: a few digits tell them apart
             format!("Canvassed {number}: {hears}, chosen up to {chosen_upto}, highest ballot {highest}")
         }
         ProposerMessage::Promise(promise) => {
             let votes = slots(promise.votes.iter().map(|vote| vote.slot));
             let votes = if votes.is_empty() { "no votes".into() } else { format!("votes in {votes}") };
-            let part =
-                if promise.parts > 1 { format!(", part {} of {}", promise.part + 1, promise.parts) } else { String::new() };
+            let part = if promise.parts > 1 {
+                format!(", part {} of {}", promise.part + 1, promise.parts)
+            } else {
+                String::new()
+            };
             format!("Promise {}, settled up to {}, {votes}{part}", promise.ballot, promise.settled_upto)
         }
         ProposerMessage::Nack { refused, promised } => format!("Nack {refused}: promised {promised}"),
@@ -149,7 +169,9 @@ fn to_acceptor(message: &AcceptorMessage) -> String {
         AcceptorMessage::Hearsay { .. } => "Hearsay".into(),
         AcceptorMessage::Learned { chosen_upto } => format!("Learned, chosen up to {chosen_upto}"),
         AcceptorMessage::Witnessed { peer, batch } => format!("Witnessed batch {} of n{peer}", batch.0),
-        AcceptorMessage::Greeted { peer, witnessed, .. } => format!("Greeted by n{peer}, which saw batch {}", witnessed.0),
+        AcceptorMessage::Greeted { peer, witnessed, .. } => {
+            format!("Greeted by n{peer}, which saw batch {}", witnessed.0)
+        }
     }
 }
 

@@ -138,8 +138,7 @@ pub fn run(args: &SimulateArgs) -> Result<u8, Failure> {
     });
     let tried = Tried { args, total, trace_hash, jobs: hunt.jobs, seconds, found, was_interrupted };
     let mut printer = Printer::standard(args.json);
-    let shown =
-        if args.json { tried.json().to_string() } else { tried.text(Style::of_stdout(false)) };
+    let shown = if args.json { tried.json().to_string() } else { tried.text(Style::of_stdout(false)) };
     let code = tried.exit_code();
     let shown = printer.line(&shown);
     if let Some(found) = &tried.found {

@@ -237,7 +237,8 @@ fn seconds(micros: u64) -> String {
 }
 
 /// What it means that a run is excused.
-pub const EXCUSED: &str = "ended early: a disk lost what no node that it met again had heard of, which nobody can notice";
+pub const EXCUSED: &str =
+    "ended early: a disk lost what no node that it met again had heard of, which nobody can notice";
 
 #[cfg(test)]
 mod tests {
