@@ -51,6 +51,13 @@ fn what_makes_no_command_is_a_usage_error_that_names_the_mend() {
     usage(&["fail", "n1"], "there is no command 'fail'");
     usage(&["demo", "--nodes", "0"], "--nodes");
     usage(&["completions", "abacus"], "bash");
+    usage(&["simulate", "--faults", "gremlins"], "--faults: `gremlins` is no fault: name some of loss, duplicate");
+    usage(&["simulate", "--nodes", "0"], "--nodes");
+    usage(&["simulate", "--count", "0"], "--count");
+    usage(&["simulate", "--trace"], "--seed");
+    usage(&["simulate", "--seed", "1", "--from", "3"], "--trace");
+    usage(&["simulate", "--seed", "1", "--trace", "--from", "3", "--to", "2"], "--from 3 is behind --to 2");
+    usage(&["simulate", "--seed", "18446744073709551615", "--count", "2"], "there are not so many seeds");
 }
 
 #[test]
@@ -141,8 +148,8 @@ fn help_and_version_are_no_errors() {
     }
     let list = text(&run(&["--help"]).stdout);
     for command in [
-        "start", "repl", "demo", "propose", "chosen", "paxos", "put", "get", "append", "delete", "cas", "scan",
-        "nodes", "connect", "leader", "status", "log", "slot", "view", "db",
+        "start", "repl", "demo", "simulate", "propose", "chosen", "paxos", "put", "get", "append", "delete", "cas",
+        "scan", "nodes", "connect", "leader", "status", "log", "slot", "view", "db",
     ] {
         assert!(list.lines().any(|line| line.trim_start().starts_with(command)), "{command} is missing in:\n{list}");
         let help = text(&run(&["help", command]).stdout);
@@ -192,4 +199,46 @@ fn a_demos_folder_that_holds_something_else_is_left_alone() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("neither empty nor a demo's folder"));
     assert_eq!(std::fs::read_dir(&folder).expect("a folder").count(), 1);
+}
+
+#[test]
+fn a_simulation_shows_what_was_tried_and_that_nothing_broke() {
+    let output = run(&["simulate", "--seed", "1", "--count", "3", "--nodes", "3", "--faults", "-damage"]);
+    let (shown, errors) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!((output.status.code(), errors.as_str()), (Some(0), ""), "{shown}");
+    assert!(shown.starts_with("3 seeds, 1 to 3: no property broke ("), "{shown}");
+    for row in ["commands and reads", "messages taken", "leader changes", "slowest heal", "power-loss", "quorum-loss"] {
+        assert!(shown.lines().any(|line| line.starts_with(row)), "{row} is missing in:\n{shown}");
+    }
+    assert!(!shown.contains("wiped-disk"), "{shown}");
+}
+
+#[test]
+fn a_simulations_json_does_not_depend_on_time_or_threads() {
+    let object = |jobs| {
+        let output = run(&["simulate", "--seed", "5", "--count", "4", "--json", "--jobs", jobs]);
+        assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
+        let shown = text(&output.stdout);
+        assert_eq!(shown.lines().count(), 1, "{shown}");
+        let mut object: serde_json::Value = serde_json::from_str(&shown).expect("one JSON object");
+        let fields = object.as_object_mut().expect("an object");
+        fields.retain(|field, _| !field.ends_with("_seconds"));
+        object
+    };
+    let once = object("1");
+    assert_eq!(once, object("1"), "the same command again");
+    assert_eq!(once, object("3"), "on more threads");
+    assert_eq!((once["first_seed"].as_u64(), once["seeds"].as_u64()), (Some(5), Some(4)));
+    assert_eq!((&once["failure"], once["exit"].as_u64()), (&serde_json::Value::Null, Some(0)));
+    assert!(once["faults"]["kill"].is_u64() && once["messages"].as_u64() > Some(0), "{once}");
+}
+
+#[test]
+fn a_run_is_shown_as_a_diagram() {
+    let output = run(&["simulate", "--seed", "7", "--nodes", "3", "--trace", "--to", "800"]);
+    let shown = text(&output.stdout);
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""), "{shown}");
+    assert!(shown.starts_with("seed 7: 3 nodes, ") && shown.contains("n1    n2    n3"), "{shown}");
+    assert!(shown.trim_end().ends_with("no property broke"), "{shown}");
+    assert!(shown.lines().all(|line| line.chars().count() <= 120), "{shown}");
 }

@@ -27,7 +27,10 @@ impl World {
             return Ok(());
         }
         self.counts.fault(kind);
-        self.trace.note(self.now_us, Lanes::At(node), (kind, node), || format!("FAULT {fault}"));
+        self.trace.note(self.now_us, Lanes::At(node), (kind, node), || match for_us {
+            0 => format!("FAULT {kind}"),
+            for_us => format!("FAULT {kind}, for {} ms", for_us / 1000),
+        });
         let mut dice = Dice::new(chance);
         let until_us = self.now_us + for_us;
         match kind {

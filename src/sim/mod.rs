@@ -11,7 +11,7 @@
 //! | [`node`] | a node whose roles, disk and keeper take turns when they are told to |
 //! | [`links`], [`client`], [`history`] | the network; clients; what they asked and were told |
 //! | [`check`] | one file per property |
-//! | [`trace`], [`report`] | a run as a lane diagram; what was tried |
+//! | [`trace`], [`words`], [`report`] | a run as a lane diagram, in a person's words; what was tried |
 //! | [`run`] | seeds, one after the other; a failing one is shrunk |
 //!
 //! Absent on purpose: threads, sockets, clocks, and dice that are not the seed's.
@@ -29,6 +29,7 @@ mod queue;
 pub mod report;
 pub mod run;
 pub mod trace;
+pub mod words;
 pub mod world;
 
 pub use faults::{FaultKind, FaultSet};

@@ -1,6 +1,7 @@
 //! Runs seeds, and shrinks the plan of one that fails: fewer faults, a kinder network, fewer operations, as long as the
 //! same property breaks.
 
+use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::check::Broken;
@@ -37,28 +38,45 @@ pub fn run(plan: &Plan) -> Outcome {
 
 /// Runs a plan, and gives its lane diagram if `lines`.
 pub fn traced(plan: &Plan, lines: bool) -> (Outcome, String) {
-    let mut world = match World::new(plan, lines) {
+    lived(plan, lines, &(0..=u64::MAX))
+}
+
+/// Runs a plan, and gives the lane diagram of what happened within a time, in microseconds.
+pub fn diagram(plan: &Plan, within_us: &RangeInclusive<u64>) -> (Outcome, String) {
+    lived(plan, true, within_us)
+}
+
+fn lived(plan: &Plan, lines: bool, within_us: &RangeInclusive<u64>) -> (Outcome, String) {
+    let failed = |broken, at_us| Some(Failure { plan: plan.clone(), broken, at_us });
+    let mut world = match caught(|| World::new(plan, lines)) {
         Ok(world) => world,
         Err(broken) => {
-            let failure = Some(Failure { plan: plan.clone(), broken, at_us: 0 });
-            return (Outcome { counts: Counts::default(), trace_hash: 0, failure }, String::new());
+            let counts = Counts { seeds: 1, ..Counts::default() };
+            return (Outcome { counts, trace_hash: 0, failure: failed(broken, 0) }, String::new());
         }
     };
-    // A role that breaks an invariant of its own panics: that is a failure like any other.
-    let lived = catch_unwind(AssertUnwindSafe(|| world.live()));
-    let lived = lived.unwrap_or_else(|panic| {
+    let failure = caught(|| world.live()).err().and_then(|broken| failed(broken, world.now_us));
+    let outcome = Outcome { counts: world.counts().clone(), trace_hash: world.trace_hash(), failure };
+    let diagram = if lines { world.diagram(within_us) } else { String::new() };
+    (outcome, diagram)
+}
+
+/// A role that breaks an invariant of its own panics: that is a failure like any other.
+fn caught<T>(work: impl FnOnce() -> Result<T, Broken>) -> Result<T, Broken> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let said = panic.downcast_ref::<String>().cloned();
         let said = said.or_else(|| panic.downcast_ref::<&str>().map(|said| (*said).to_owned()));
         Err(Broken::new("panic", said.unwrap_or_else(|| "without words".into())))
-    });
-    let failure = lived.err().map(|broken| Failure { plan: plan.clone(), broken, at_us: world.now_us });
-    let outcome = Outcome { counts: world.counts().clone(), trace_hash: world.trace_hash(), failure };
-    let diagram = if lines { world.diagram() } else { String::new() };
-    (outcome, diagram)
+    })
 }
 
 /// The smallest plan found, within so many runs, that breaks the same property.
 pub fn shrink(failure: &Failure, most_runs: usize) -> Failure {
+    shrink_by(failure, most_runs, |plan| run(plan).failure)
+}
+
+/// As [`shrink`], with a say in how a plan is run.
+pub fn shrink_by(failure: &Failure, most_runs: usize, mut run: impl FnMut(&Plan) -> Option<Failure>) -> Failure {
     let mut best = failure.clone();
     let mut runs = 0;
     loop {
@@ -68,7 +86,7 @@ pub fn shrink(failure: &Failure, most_runs: usize) -> Failure {
                 return best;
             }
             runs += 1;
-            if let Some(found) = run(&candidate).failure
+            if let Some(found) = run(&candidate)
                 && found.broken.property == failure.broken.property
             {
                 better = Some(found);
@@ -114,4 +132,50 @@ fn smaller(plan: &Plan) -> Vec<Plan> {
     change(&|plan| plan.clients.in_flight = 1);
     change(&|plan| plan.length_us = plan.length_us * 3 / 4);
     plans
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::faults::FaultKind;
+    use crate::sim::plan::Wishes;
+
+    /// A plan with a fault that is to blame, among others that are not.
+    fn blamed() -> (Failure, FaultKind) {
+        let plans = (1..).map(|seed| Plan::new(seed, &Wishes { nodes: Some(3), ..Wishes::default() }));
+        let plan = plans.into_iter().find(|plan| plan.faults.len() > 5).expect("some plan has many faults");
+        let kind = plan.faults[3].kind;
+        (Failure { plan, broken: Broken::new("synthetic", "as found"), at_us: 7 }, kind)
+    }
+
+    #[test]
+    fn what_is_not_to_blame_is_left_out() {
+        let (failure, kind) = blamed();
+        let mut runs = 0;
+        let shrunk = shrink_by(&failure, 10_000, |plan| {
+            runs += 1;
+            let guilty = plan.faults.iter().any(|fault| fault.kind == kind);
+            let broken = Broken::new("synthetic", "again");
+            guilty.then(|| Failure { plan: plan.clone(), broken, at_us: 3 })
+        });
+        assert_eq!(shrunk.plan.faults.len(), 1, "{}", shrunk.plan);
+        assert_eq!(shrunk.plan.faults[0].kind, kind);
+        assert_eq!((shrunk.plan.network.loss, shrunk.plan.clients.count, shrunk.plan.clients.operations), (0, 1, 0));
+        assert_eq!((shrunk.broken.detail.as_str(), shrunk.at_us), ("again", 3), "what the smaller run showed");
+        assert!(runs < 1_000, "{runs} runs");
+    }
+
+    #[test]
+    fn another_property_is_another_failure_and_runs_are_bounded() {
+        let (failure, _) = blamed();
+        let other =
+            |plan: &Plan| Some(Failure { plan: plan.clone(), broken: Broken::new("another", "else"), at_us: 1 });
+        assert_eq!(shrink_by(&failure, 10_000, other), failure);
+        let mut runs = 0;
+        shrink_by(&failure, 9, |_| {
+            runs += 1;
+            None
+        });
+        assert_eq!(runs, 9);
+    }
 }

@@ -4,6 +4,7 @@
 //! the seed's, one for each concern, so that leaving out one fault changes as little as possible of the rest.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use super::check::{Broken, Checks, Held, admission, bounds, durable, linearizable, liveness, watermarks};
 use super::client::{Client, Connection};
@@ -14,6 +15,7 @@ use super::plan::{Network, Plan};
 use super::queue::Queue;
 use super::report::Counts;
 use super::trace::{Lanes, Trace};
+use super::words;
 use crate::client::outcome::Outcome;
 use crate::client::session::{Output, TICK_MS};
 use crate::net::identity::Founded;
@@ -240,7 +242,8 @@ impl World {
         let own = self.nodes[node].id;
         let life = self.nodes[node].life;
         self.counts.restarts += u64::from(life > 1);
-        self.trace.note(self.now_us, Lanes::At(node), (own, "start"), || match &started {
+        let lanes = if started.is_ok() { Lanes::Starts(node) } else { Lanes::Stops(node) };
+        self.trace.note(self.now_us, lanes, (own, "start"), || match &started {
             Ok(_) => "starts".into(),
             Err(trouble) => format!("cannot use its journal: {trouble}"),
         });
@@ -295,7 +298,7 @@ impl World {
             return;
         }
         let own = self.nodes[node].id;
-        self.trace.note(self.now_us, Lanes::At(node), (own, "crash", power), || format!("stops: {why}"));
+        self.trace.note(self.now_us, Lanes::Stops(node), (own, "crash", power), || format!("stops: {why}"));
         let chance = &mut self.dice.disks;
         self.nodes[node].disk.crash(|most| if power { chance.below(most + 1) } else { most });
         self.nodes[node].state = State::Down;
@@ -361,8 +364,8 @@ impl World {
         let mut taken = 0;
         let dispatch = running.turn(own, role, most, |message| {
             taken += 1;
-            let look = |text: &dyn Fn() -> String| text();
-            trace.note(*now_us, Lanes::At(node), message, || look(&|| format!("{role:?} takes {message:?}")));
+            // It is shown when it arrives, or when the disk lets it go.
+            trace.note(*now_us, Lanes::At(node), message, String::new);
             if let Message::Executor(ExecutorMessage::Chosen { entries }) = message {
                 for (slot, _, value) in entries {
                     let believed = checks.agreement.on_believed(own, *slot, value);
@@ -415,7 +418,7 @@ impl World {
         durable::check(own, &turn)?;
         self.counts.batches += turn.batches;
         self.trace.note(self.now_us, Lanes::At(node), ("disk", turn.batches, turn.said.len()), || {
-            format!("disk: {} batches, {} messages released", turn.batches, turn.said.len())
+            words::disk(own, turn.batches, &turn.said)
         });
         for (_, message) in &turn.said {
             self.said(node, message)?;
@@ -522,7 +525,7 @@ impl World {
 
     fn on_event(&mut self, node: usize, event: &Event) {
         if !matches!(event, Event::Executed { .. }) {
-            self.trace.note(self.now_us, Lanes::At(node), event, || format!("{event:?}"));
+            self.trace.note(self.now_us, Lanes::At(node), event, || words::event(event));
         }
         match event {
             Event::Leading { ballot, .. } => {
@@ -594,12 +597,13 @@ impl World {
             return self.counts.fault(FaultKind::Loss);
         }
         let mut arrival = |counts: &mut Counts| {
-            let mut takes_us = least_us + dice.below(spread_us + 1);
+            let spread_us = dice.below(spread_us + 1);
+            let mut takes_us = least_us + spread_us;
             if dice.below(1000) < late {
                 takes_us *= 10;
                 counts.fault(FaultKind::Delay);
             }
-            if takes_us > least_us {
+            if spread_us > 0 {
                 counts.fault(FaultKind::Reorder);
             }
             takes_us
@@ -631,7 +635,7 @@ impl World {
         }
         let (sender, own) = (self.nodes[from].id, self.nodes[to].id);
         for message in &messages {
-            self.trace.note(self.now_us, Lanes::Between(from, to), (), || format!("{message:?}"));
+            self.trace.arrives(self.now_us, from, to, message);
         }
         let Some(running) = self.nodes[to].running_mut() else { return };
         running.receive(own, (sender, u64::from(life)), durable, messages);
@@ -779,7 +783,9 @@ impl World {
         let Some((place, operation)) = client.pending.remove(&key) else {
             return Err(Broken::new("exactly_once", format!("client {index} hears twice of one request: {outcome:?}")));
         };
-        trace.note(*now_us, Lanes::Outside, (index, key, "finished"), || format!("client {index}: {outcome:?}"));
+        trace.note(*now_us, Lanes::Outside, (index, key, "finished"), || {
+            format!("client {index}: {}", words::outcome(&history[place], outcome))
+        });
         let fate = client.fate(&history[place], outcome, *now_us);
         let fate = fate.map_err(|error| Broken::new("exactly_once", error))?;
         match (&fate, outcome) {
@@ -862,7 +868,9 @@ impl World {
         };
         let Some(own) = self.alive(connection.node, connection.life) else { return };
         let client = ClientId(number);
-        self.trace.note(self.now_us, Lanes::At(connection.node), number, || format!("client {index} says {frame:?}"));
+        self.trace.note(self.now_us, Lanes::At(connection.node), number, || {
+            format!("client {index} asks: {}", words::frame(&frame))
+        });
         let running = self.nodes[connection.node].running_mut().expect("alive");
         let message: Message = match frame {
             ClientFrame::Attach(session) => ExecutorMessage::Attach { session, client }.into(),
@@ -1071,9 +1079,9 @@ impl World {
         self.trace.hash()
     }
 
-    /// A lane diagram of everything that happened, if it was kept.
-    pub fn diagram(&self) -> String {
-        self.trace.diagram(self.nodes.len())
+    /// A lane diagram of what happened within a time, in microseconds, if it was kept.
+    pub fn diagram(&self, within_us: &RangeInclusive<u64>) -> String {
+        self.trace.diagram(self.nodes.len(), within_us)
     }
 
     /// What clients asked and were told.

@@ -246,6 +246,8 @@ pub const NOT_DONE: u8 = 1;
 pub const USAGE: u8 = 2;
 /// The outcome is unknown.
 pub const UNKNOWN: u8 = 3;
+/// Ended by ctrl-C, as a shell says it.
+pub const INTERRUPTED: u8 = 130;
 /// A mistake of ours (`EX_SOFTWARE` of sysexits.h).
 pub const INTERNAL: u8 = 70;
 /// How the standard library introduces such a number.

@@ -3,7 +3,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `grammar` | what a user may type, on the command line and at the prompt |
-//! | `start`, `repl`, `demo`, `completions`, `single` | the subcommands; `single` is every command of the REPL |
+//! | `start`, `repl`, `demo`, `simulate`, `completions`, `single` | the subcommands; `single` is every command of the REPL |
 //! | `shell` | runs commands one after the other and keeps the worst exit code |
 //! | `execute`, `backend` | one command, against a cluster |
 //! | `answer`, `output` | what it came to, and how that is shown |
@@ -23,6 +23,7 @@ mod news;
 mod output;
 mod repl;
 mod shell;
+mod simulate;
 mod single;
 mod start;
 mod words;
@@ -52,6 +53,7 @@ fn run(program: &Program) -> Result<u8, Failure> {
         Program::Start(args) => start::run(args),
         Program::Repl(args) => repl::run(args),
         Program::Demo(args) => demo::run(args),
+        Program::Simulate(args) => simulate::run(args),
         Program::Completions(args) => completions::run(args),
         Program::Single(connect, command) => single::run(connect, command),
     }
@@ -72,6 +74,7 @@ fn wants_json(program: &Program) -> bool {
     match program {
         Program::Repl(args) => args.connect.json,
         Program::Demo(args) => args.json,
+        Program::Simulate(args) => args.json,
         Program::Single(connect, _) => connect.json,
         Program::Start(_) | Program::Completions(_) => false,
     }

@@ -20,7 +20,7 @@ pub use arguments::{Address, NodeName, PeerAddress, SlotOrPlace, deadline};
 pub use command::{Command, LEADER, StageCommand};
 
 use crate::answer::Failure;
-use crate::{completions, demo, repl, start, words};
+use crate::{completions, demo, repl, simulate, start, words};
 
 /// How to reach a cluster.
 #[derive(Args, Clone, Debug, PartialEq)]
@@ -63,6 +63,8 @@ pub enum Program {
     Repl(repl::ReplArgs),
     /// Nodes and a prompt, to try it all.
     Demo(demo::DemoArgs),
+    /// Runs of the deterministic world.
+    Simulate(simulate::SimulateArgs),
     /// A script for the shell.
     Completions(completions::CompletionsArgs),
     /// One command, and out.
@@ -99,6 +101,7 @@ pub fn parse_arguments(arguments: impl IntoIterator<Item = OsString>) -> Result<
         Ok(OwnCommand::Start(args)) => Ok(Program::Start(args)),
         Ok(OwnCommand::Repl(args)) => Ok(Program::Repl(args)),
         Ok(OwnCommand::Demo(args)) => Ok(Program::Demo(args)),
+        Ok(OwnCommand::Simulate(args)) => Ok(Program::Simulate(args)),
         Ok(OwnCommand::Completions(args)) => Ok(Program::Completions(args)),
         Err(error) if error.kind() == ErrorKind::InvalidSubcommand => {
             log::debug!("{name} is a command of the REPL");
@@ -192,6 +195,8 @@ enum OwnCommand {
     Repl(repl::ReplArgs),
     /// Start a few nodes on this machine, with a prompt.
     Demo(demo::DemoArgs),
+    /// Run the protocol in a world where everything goes wrong, and check it.
+    Simulate(simulate::SimulateArgs),
     /// Print the completion script of a shell.
     Completions(completions::CompletionsArgs),
 }

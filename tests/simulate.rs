@@ -1,0 +1,147 @@
+//! The deterministic world: a fixed set of seeds, seeds that once failed, the same trace twice, every switch alone.
+
+use std::collections::BTreeMap;
+use std::thread;
+
+use synod::sim::{self, Counts, FaultKind, FaultSet, Outcome, Plan, Wishes};
+
+/// Every seed that ever failed, with what it wished for: how many nodes, if not left to the seed, and which faults.
+/// One line each, and what was mended. A seed follows from its plan, so that a change of the plan's dice takes its meaning
+/// away: the mistakes themselves are held by tests of their own, and this list costs little.
+const ONCE_FAILED: &[(u64, Option<u32>, &str)] = &[];
+
+/// The fixed set: which seeds, with how many nodes.
+const FIXED: [(std::ops::RangeInclusive<u64>, u32); 3] = [(1..=40, 1), (1..=400, 3), (1..=250, 5)];
+
+fn with(nodes: u32, faults: FaultSet) -> Wishes {
+    Wishes { nodes: Some(nodes), faults }
+}
+
+/// Runs a seed, which must break nothing.
+fn run(seed: u64, wishes: &Wishes) -> Outcome {
+    let plan = Plan::new(seed, wishes);
+    let outcome = sim::run(&plan);
+    if let Some(failure) = &outcome.failure {
+        let smallest = sim::shrink(failure, 50);
+        panic!(
+            "seed {seed}, {wishes:?} breaks {}\nat {} us of\n{plan}\nshrunk:\n{}",
+            failure.broken, failure.at_us, smallest.plan
+        );
+    }
+    outcome
+}
+
+/// Runs seeds on as many threads as there are cores. What they come to does not depend on that.
+fn run_all(seeds: &[(u64, Wishes)]) -> Counts {
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(4);
+    let part = |first: usize| {
+        let mut counts = Counts::default();
+        let own = seeds.iter().skip(first).step_by(threads);
+        own.for_each(|(seed, wishes)| counts.add(&run(*seed, wishes).counts));
+        counts
+    };
+    let parts: Vec<Counts> = thread::scope(|scope| {
+        let working: Vec<_> = (0..threads).map(|first| scope.spawn(move || part(first))).collect();
+        working.into_iter().map(|part| part.join().expect("no seed breaks anything")).collect()
+    });
+    let mut counts = Counts::default();
+    parts.iter().for_each(|part| counts.add(part));
+    counts
+}
+
+#[test]
+fn a_fixed_set_of_seeds_breaks_nothing_and_tries_everything() {
+    let seeds: Vec<(u64, Wishes)> = FIXED
+        .into_iter()
+        .flat_map(|(seeds, nodes)| seeds.map(move |seed| (seed, with(nodes, FaultSet::ALL))))
+        .collect();
+    let counts = run_all(&seeds);
+    assert_eq!(counts.seeds, seeds.len() as u64);
+    let never: Vec<_> = FaultKind::ALL.iter().filter(|kind| !counts.faults.contains_key(kind)).collect();
+    assert!(never.is_empty(), "no seed of the set has {never:?}: choose other seeds");
+    assert!(counts.excused * 20 <= counts.seeds, "{} of {} runs are excused", counts.excused, counts.seeds);
+    // A history is that of one key; a run has up to six.
+    assert!(counts.undecided * 50 <= counts.seeds, "{} histories are undecided", counts.undecided);
+    for (what, count) in [
+        ("operations done", counts.done),
+        ("changes of leader", counts.leaders),
+        ("restarts", counts.restarts),
+        ("snapshots installed", counts.installed),
+        ("losses found out", counts.spoiled),
+        ("outcomes unknown", counts.unknown),
+    ] {
+        assert!(count > 0, "no {what} in the whole set");
+    }
+}
+
+#[test]
+fn seeds_that_once_failed_do_not_fail_again() {
+    for (seed, nodes, faults) in ONCE_FAILED {
+        let faults = FaultSet::parse(faults).expect("a list of faults");
+        run(*seed, &Wishes { nodes: *nodes, faults });
+    }
+}
+
+#[test]
+fn two_runs_of_a_seed_give_the_same_trace() {
+    let wishes = Wishes::default();
+    let hashes = move || (200..206).map(|seed| sim::run(&Plan::new(seed, &wishes))).collect::<Vec<Outcome>>();
+    let elsewhere = thread::spawn(hashes);
+    let here = hashes();
+    assert_eq!(here, elsewhere.join().expect("it ends"), "on another thread");
+    let mut seen = BTreeMap::new();
+    for (seed, outcome) in (200..).zip(&here) {
+        assert_eq!(seen.insert(outcome.trace_hash, seed), None, "two seeds with one trace");
+    }
+    // Keeping the lines changes nothing.
+    let (outcome, diagram) = sim::run::traced(&Plan::new(200, &wishes), true);
+    assert_eq!(outcome, here[0]);
+    assert!(diagram.lines().all(|line| line.chars().count() <= 120), "a line is too long");
+}
+
+#[test]
+fn every_switch_alone_injects_its_kind_and_no_other() {
+    for kind in FaultKind::ALL {
+        let wishes = with(3, FaultSet::parse(kind.name()).expect("a kind"));
+        // A plan takes some of the kinds that it may have; a fault may find nothing to befall.
+        let mut seen = false;
+        for seed in 1..=12 {
+            let counts = run(seed, &wishes).counts;
+            let others: Vec<_> = counts.faults.keys().filter(|other| **other != kind).collect();
+            assert!(others.is_empty(), "seed {seed}, --faults {kind}: {others:?}");
+            seen |= counts.faults.contains_key(&kind);
+            if seen {
+                break;
+            }
+        }
+        assert!(seen, "--faults {kind} injects none");
+    }
+    assert!(run(1, &with(3, FaultSet::NONE)).counts.faults.is_empty());
+}
+
+#[test]
+fn a_plan_follows_from_its_seed_and_the_wishes() {
+    let wishes = with(5, FaultSet::parse("partition,loss").expect("known"));
+    let plan = Plan::new(17, &wishes);
+    assert_eq!(plan, Plan::new(17, &wishes));
+    assert_ne!(plan, Plan::new(18, &wishes));
+    assert_eq!(plan.nodes, 5);
+    assert!(plan.faults.iter().all(|fault| wishes.faults.has(fault.kind)));
+    assert!(plan.to_string().starts_with("seed 17: 5 nodes, "), "{plan}");
+}
+
+#[test]
+fn a_diagram_shows_what_a_person_asks_for() {
+    let plan = Plan::new(7, &with(3, FaultSet::parse("kill").expect("known")));
+    let (outcome, all) = sim::run::diagram(&plan, &(0..=u64::MAX));
+    assert_eq!(outcome.failure, None);
+    for words in ["n1    n2    n3", "starts", "shake hands", "LEADS in ballot", "Accept 1", "the faults end", "done at"]
+    {
+        assert!(all.contains(words), "`{words}` is missing");
+    }
+    assert!(!all.contains(" { "), "no dump of a struct");
+    let (_, window) = sim::run::diagram(&plan, &(500_000..=600_000));
+    assert!(window.lines().count() < all.lines().count() / 2);
+    let times = window.lines().skip(1).map(|line| line[..11].trim().parse::<f64>().expect("a time"));
+    assert!(times.into_iter().all(|at_ms| (500.0..=600.0).contains(&at_ms)));
+}
