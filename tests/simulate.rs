@@ -8,7 +8,13 @@ use synod::sim::{self, Counts, FaultKind, FaultSet, Outcome, Plan, Wishes};
 /// Every seed that ever failed, with what it wished for: how many nodes, if not left to the seed, and which faults.
 /// One line each, and what was mended. A seed follows from its plan, so that a change of the plan's dice takes its meaning
 /// away: the mistakes themselves are held by tests of their own, and this list costs little.
-const ONCE_FAILED: &[(u64, Option<u32>, &str)] = &[];
+const ONCE_FAILED: &[(u64, Option<u32>, &str)] = &[
+    (19, None, "all"),    // a singleton stamped its first slot with 1970, and the second expired all sessions
+    (20194, None, "all"), // a leader alone knew a slot to be chosen, and could not read it back
+    (20624, None, "all"), // two handshakes in one lot: the admission, and the loss that takes it back
+    (31482, None, "all"), // a search for an order that did not know where removals stand
+    (40261, None, "all"), // a command sent on twice: refused, told to be not done, and executed
+];
 
 /// The fixed set: which seeds, with how many nodes.
 const FIXED: [(std::ops::RangeInclusive<u64>, u32); 3] = [(1..=40, 1), (1..=400, 3), (1..=250, 5)];

@@ -378,7 +378,7 @@ mod tests {
     #[test]
     fn an_outcome_names_what_was_asked() {
         let call = Call::Put("0.1 ".into());
-        let asked = Operation { client: 0, key: 1, call, invoked_us: 0, fate: super::super::history::Fate::Unknown };
+        let asked = Operation { client: 0, key: 1, call, invoked_us: 0, fate: super::super::history::Fate::Unknown, place: None };
         let result = [&[0][..], &codec::encode(&Answer::Ok)].concat().into();
         let done = Outcome::Done { place: Place { slot: Slot(5), index: 2 }, ballot: None, result };
         assert_eq!(outcome(&asked, &done), "put k1 0.1: done at 5.2");

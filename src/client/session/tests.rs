@@ -168,6 +168,16 @@ fn a_node_that_answers_others_is_not_left_for_a_late_answer() {
 }
 
 #[test]
+fn a_refusal_by_a_node_that_it_was_sent_on_to_leaves_doubt() {
+    let (mut session, keys) = in_flight(&["a"]);
+    let command = CommandName::Apply(S, Sequence(1));
+    // The network may hold a copy of what was sent on, which reaches the node again when it leads.
+    session.on_replies(A, vec![Reply::Refused { command, reason: Refusal::NoLeader, forwarded: true }], 100);
+    session.on_tick(DEADLINE);
+    assert_eq!(session.drain(DEADLINE), [unknown(keys[0], Doubt::Forwarded)]);
+}
+
+#[test]
 fn after_a_refusal_that_follows_a_doubt_the_outcome_stays_unknown() {
     let (mut session, keys) = in_flight(&["a"]);
     session.on_disconnected(A);

@@ -14,6 +14,21 @@ fn a_singleton_group_leads_at_once_and_serves() {
     assert!(world.now_ms < 2000, "{} ms", world.now_ms);
 }
 
+/// Its first stamp would say 1970, and the next one expire every session opened meanwhile (seed 19 of the simulator).
+#[test]
+fn a_singleton_does_not_lead_before_it_knows_the_time() {
+    let plan = Plan { seed: 1, nodes: 1, window: 1, batch: 1, snapshot_slots: 0, calm: 1, haste: 1, steps: 0 };
+    let mut world = World::new(plan);
+    let replica = world.hosts.get_mut(&n(1)).expect("a node").replica.as_mut().expect("up");
+    let mut fx = Effects::new();
+    replica.proposer.on_message(n(1), ProposerMessage::Standing { admitted: true }, &mut fx);
+    assert_eq!(deeds(|fx| replica.proposer.on_lot_end(fx)), []);
+    assert!(!matches!(replica.proposer.phase(), proposer::Phase::Preparing(_) | proposer::Phase::Leading(_)));
+    assert!(fx.is_empty(), "{fx:?}");
+    replica.proposer.on_tick(1, 1_700_000_000_000, &mut fx);
+    assert!(matches!(replica.proposer.phase(), proposer::Phase::Preparing(_)));
+}
+
 #[test]
 fn a_node_that_starts_from_nothing_is_whole_and_says_nothing_to_peers() {
     let recovered = Recovered { snapshot: None, records: vec![], trimmed_upto: s(0), last_batch: BatchNumber(0) };
