@@ -567,7 +567,8 @@ pub enum Reply {
         /// Why.
         reason: Refusal,
     },
-    /// There is a new leader: commands and reads that are still unanswered are best sent again now.
+    /// There is a new leader, or a snapshot took the place of slots here: commands and reads that are still unanswered
+    /// are best sent again now.
     LeaderChanged {},
     /// What a read found.
     Read {
