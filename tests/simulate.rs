@@ -9,7 +9,7 @@ use synod::sim::{self, Counts, FaultKind, FaultSet, Outcome, Plan, Wishes};
 /// One line each, and what was mended. A seed follows from its plan, so that a change of the plan's dice takes its meaning
 /// away: the mistakes themselves are held by tests of their own, and this list costs little.
 const ONCE_FAILED: &[(u64, Option<u32>, &str)] = &[
-    (19, None, "all"),    // a singleton stamped its first slot with 1970, and the second expired all sessions
+    (19, None, "all"), // a singleton stamped its first slot with 1970, and the second expired all sessions
     (20194, None, "all"), // a leader alone knew a slot to be chosen, and could not read it back
     (20624, None, "all"), // two handshakes in one lot: the admission, and the loss that takes it back
     (31482, None, "all"), // a search for an order that did not know where removals stand

@@ -50,8 +50,8 @@ pub const WINDOW_BYTES: usize = 16 << 20;
 pub const MAX_OPERATION_BYTES: usize = 4 << 20;
 /// A frame of commands or reads is closed before it grows beyond this.
 pub const LOT_BYTES: usize = 1 << 20;
-/// An attempt without an answer is made again after this long, then after twice as long, up to eight times.
-pub const ATTEMPT_MS: u64 = 1000;
+/// An attempt without an answer is made again after this long, then after twice as long, up to four times.
+pub const ATTEMPT_MS: u64 = 500;
 /// How often [`Session::on_tick`] wants to be called while there are requests.
 pub const TICK_MS: u64 = 10;
 /// So many refusals in a row for want of a leader, and the session asks for another node.

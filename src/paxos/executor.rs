@@ -287,6 +287,11 @@ impl<M: StateMachine> Executor<M> {
             waiting.asked_ms = self.reads.now_ms;
             fx.send(self.own, ProposerMessage::ReadIndex { batch: *batch });
         }
+        self.have_sent_again(fx);
+    }
+
+    /// Whatever the clients of this node have sent and not heard of they had better send again.
+    fn have_sent_again(&self, fx: &mut Effects) {
         let clients: BTreeSet<ClientId> =
             self.audience.sessions.values().chain(self.audience.tokens.values()).copied().collect();
         for client in clients {
@@ -345,6 +350,8 @@ impl<M: StateMachine> Executor<M> {
         if upto > self.executed_upto {
             self.restore(snapshot)?;
             self.answer_reads(fx);
+            // Slots that were never executed here may hold what they wait for; sent again, it is answered from the table.
+            self.have_sent_again(fx);
         }
         // The log may have overtaken it on its way: it is durable all the same, and the learner will trim up to it.
         self.snapshots.upto = self.snapshots.upto.max(upto);

@@ -304,9 +304,13 @@ impl Learner {
         fx.note(Event::Installed { upto });
         fx.send(self.own, AcceptorMessage::Learned { chosen_upto: upto });
         fx.send(self.own, ProposerMessage::Advanced { chosen_upto: upto, ballot: None });
-        self.catch_up.asked = None;
+        // Whoever supplied it knows what follows; any other may lag as this node did, and would not answer.
+        let supplier = self.catch_up.asked.take();
         self.advance(fx);
-        self.ask_anybody(fx);
+        match supplier {
+            Some((supplier, _)) => self.ask(supplier, fx),
+            None => self.ask_anybody(fx),
+        }
     }
 
     /// Time passes: whoever was asked and did not answer is given up for the next.

@@ -575,7 +575,8 @@ pub enum Reply {
         /// this answer: only a refusal by the client's own node says that nothing happened.
         forwarded: bool,
     },
-    /// There is a new leader: commands and reads that are still unanswered are best sent again now.
+    /// There is a new leader, or a snapshot took the place of slots here: commands and reads that are still unanswered
+    /// are best sent again now.
     LeaderChanged {},
     /// What a read found.
     Read {

@@ -14,6 +14,8 @@ pub struct Links {
     clogged: BTreeMap<(usize, usize), u64>,
     /// Pairs (lower, higher) whose handshake succeeded since both started.
     up: BTreeSet<(usize, usize)>,
+    /// Client, node: nothing passes between them.
+    apart: BTreeSet<(usize, usize)>,
 }
 
 impl Links {
@@ -36,11 +38,22 @@ impl Links {
     pub fn mend_all(&mut self) {
         self.cuts.clear();
         self.clogged.clear();
+        self.apart.clear();
     }
 
     /// Whether something that one says can arrive at the other.
     pub fn is_open(&self, from: usize, to: usize) -> bool {
         !self.cuts.values().any(|cuts| cuts.contains(&(from, to)))
+    }
+
+    /// From now on nothing passes between these clients and nodes, and only between these.
+    pub fn keep_apart(&mut self, apart: BTreeSet<(usize, usize)>) {
+        self.apart = apart;
+    }
+
+    /// Whether a client reaches a node.
+    pub fn reaches(&self, client: usize, node: usize) -> bool {
+        !self.apart.contains(&(client, node))
     }
 
     /// Nothing arrives before then.

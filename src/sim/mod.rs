@@ -12,6 +12,7 @@
 //! | [`links`], [`client`], [`history`] | the network; clients; what they asked and were told |
 //! | [`check`] | one file per property |
 //! | [`trace`], [`words`], [`report`] | a run as a lane diagram, in a person's words; what was tried |
+//! | [`script`], [`lab`] | a world that does what it is told; scenarios that are known from a course's lab, told so |
 //! | [`run`] | seeds, one after the other; a failing one is shrunk |
 //!
 //! Absent on purpose: threads, sockets, clocks, and dice that are not the seed's.
@@ -22,12 +23,14 @@ pub mod faults;
 pub(crate) mod hash;
 mod havoc;
 pub mod history;
+pub mod lab;
 pub mod links;
 pub mod node;
 pub mod plan;
 mod queue;
 pub mod report;
 pub mod run;
+pub mod script;
 pub mod trace;
 pub mod words;
 pub mod world;

@@ -213,6 +213,7 @@ fn to_executor(message: &ExecutorMessage) -> String {
             format!("Refused {}: {reason}", many(commands.len() as u64, "command", "commands"))
         }
         ExecutorMessage::LeaderChanged {} => "LeaderChanged".into(),
+        ExecutorMessage::SnapshotWanted { slot } => format!("SnapshotWanted for slot {slot}"),
         ExecutorMessage::SnapshotSaved { upto } => format!("SnapshotSaved up to slot {upto}"),
     }
 }
@@ -378,7 +379,14 @@ mod tests {
     #[test]
     fn an_outcome_names_what_was_asked() {
         let call = Call::Put("0.1 ".into());
-        let asked = Operation { client: 0, key: 1, call, invoked_us: 0, fate: super::super::history::Fate::Unknown, place: None };
+        let asked = Operation {
+            client: 0,
+            key: 1,
+            call,
+            invoked_us: 0,
+            fate: super::super::history::Fate::Unknown,
+            place: None,
+        };
         let result = [&[0][..], &codec::encode(&Answer::Ok)].concat().into();
         let done = Outcome::Done { place: Place { slot: Slot(5), index: 2 }, ballot: None, result };
         assert_eq!(outcome(&asked, &done), "put k1 0.1: done at 5.2");

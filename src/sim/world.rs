@@ -8,12 +8,13 @@ use std::ops::RangeInclusive;
 
 use super::check::{Broken, Checks, Held, admission, bounds, durable, linearizable, liveness, watermarks};
 use super::client::{Client, Connection};
-use super::history::{Fate, Operation};
+use super::history::{Call, Fate, Operation};
 use super::links::Links;
 use super::node::{Letter, MEETING_US, Node, Role, State, detach};
 use super::plan::{Network, Plan};
 use super::queue::Queue;
 use super::report::Counts;
+use super::script::Script;
 use super::trace::{Lanes, Trace};
 use super::words;
 use crate::client::outcome::Outcome;
@@ -53,6 +54,8 @@ pub struct World {
     pub(super) excused: bool,
     /// Copies of disks that will be put back: whose, what, and its incarnation.
     pub(super) copies: BTreeMap<usize, (usize, MemoryDisk, Incarnation)>,
+    /// What a scenario adds; nothing, unless the world is driven by one.
+    pub(super) script: Script,
     founded: Founded,
     connections: BTreeMap<u64, usize>,
     next_connection: u64,
@@ -128,6 +131,7 @@ impl World {
             calm: false,
             excused: false,
             copies: BTreeMap::new(),
+            script: Script::default(),
             founded,
             connections: BTreeMap::new(),
             next_connection: 1,
@@ -170,7 +174,7 @@ impl World {
         Ok(done(self) || self.excused)
     }
 
-    fn happen(&mut self, happening: Happening) -> Held {
+    pub(super) fn happen(&mut self, happening: Happening) -> Held {
         match happening {
             Happening::Arrives(packet) => {
                 self.arrives(*packet);
@@ -509,6 +513,7 @@ impl World {
             self.judge_admission(node)?;
         }
         mail.acceptor.iter().try_for_each(|(_, message)| self.proposes(message))?;
+        self.script.on_mail(node, &mail);
         let Some(running) = self.nodes[node].running_mut() else { return Ok(()) };
         running.disk_queue.extend(disk);
         snapshots.into_iter().for_each(|work| running.post(Role::Executor, Letter::Snapshot(work)));
@@ -592,6 +597,7 @@ impl World {
         let Network { loss, duplicate, least_us, spread_us, late } = self.network;
         let dice = &mut self.dice.network;
         self.counts.packets += 1;
+        self.script.to_nodes += packet.messages.len() as u64;
         let fate = dice.below(1000);
         if fate < loss {
             return self.counts.fault(FaultKind::Loss);
@@ -735,7 +741,7 @@ impl World {
 
     /// The client has something to ask.
     fn begin(&mut self, index: usize) {
-        let World { clients, plan, history, checks, now_us, counts, .. } = self;
+        let World { clients, plan, history, now_us, .. } = self;
         let client = &mut clients[index];
         client.thinks_until_us = *now_us + 100 + client.dice.below(plan.clients.think_us);
         if client.pending.len() >= plan.clients.in_flight as usize || history.len() >= plan.clients.operations as usize
@@ -743,12 +749,19 @@ impl World {
             return;
         }
         let (key, call) = client.next_call(&plan.clients);
+        let deadline_ms = *now_us / 1000 + plan.clients.deadline_ms;
+        self.ask(index, key, call, deadline_ms);
+    }
+
+    /// The client's session takes a call.
+    pub(super) fn ask(&mut self, index: usize, key: u32, call: Call, deadline_ms: u64) {
+        let World { clients, history, checks, now_us, counts, .. } = self;
+        let client = &mut clients[index];
         let operation = call.encode(key);
         if !call.is_read() {
             checks.proposed.on_operation(&operation);
             checks.exactly_once.on_sent(&call, &operation);
         }
-        let deadline_ms = *now_us / 1000 + plan.clients.deadline_ms;
         let request = client.begin(&call, operation, history.len(), deadline_ms);
         if call.is_read() {
             checks.fresh.on_read(index as u64, request.0);
@@ -815,7 +828,7 @@ impl World {
         }
         let nodes = self.nodes.len();
         let node = self.clients[index].next_node(after, nodes);
-        if self.nodes[node].running().is_none() {
+        if self.nodes[node].running().is_none() || !self.links.reaches(index, node) {
             let at_us = self.now_us + 5_000;
             return self.wake(index, at_us);
         }
@@ -833,8 +846,9 @@ impl World {
 
     /// The node hears that a connection is gone.
     pub(super) fn hang_up(&mut self, connection: Connection) {
-        self.connections.remove(&connection.number);
-        if self.alive(connection.node, connection.life).is_some() {
+        let client = self.connections.remove(&connection.number);
+        let is_heard = client.is_none_or(|client| self.links.reaches(client, connection.node));
+        if is_heard && self.alive(connection.node, connection.life).is_some() {
             let own = self.nodes[connection.node].id;
             let running = self.nodes[connection.node].running_mut().expect("alive");
             running.post(Role::Executor, Letter::Message(own, detach(ClientId(connection.number))));
@@ -857,6 +871,10 @@ impl World {
         let Some(connection) = &mut self.clients[index].connection else { return };
         connection.there_us = connection.there_us.max(now_us + takes_us) + 1;
         let (at_us, number) = (connection.there_us, connection.number);
+        self.script.to_nodes += 1;
+        if self.script.breaks_connection(&mut self.dice.clients) {
+            return self.queue.plan(at_us, Happening::Breaks { client: index, connection: number });
+        }
         let frame = Box::new(frame);
         self.queue.plan(at_us, Happening::ToNode { client: index, connection: number, frame });
     }
@@ -866,6 +884,10 @@ impl World {
         let Some(connection) = self.clients[index].connection.filter(|connection| connection.number == number) else {
             return;
         };
+        if !self.links.reaches(index, connection.node) {
+            let frame = Box::new(frame);
+            return self.script.held.push(Happening::ToNode { client: index, connection: number, frame });
+        }
         let Some(own) = self.alive(connection.node, connection.life) else { return };
         let client = ClientId(number);
         self.trace.note(self.now_us, Lanes::At(connection.node), number, || {
@@ -899,6 +921,10 @@ impl World {
         {
             connection.here_us = connection.here_us.max(now_us + takes_us) + 1;
             let at_us = connection.here_us;
+            if self.script.breaks_connection(&mut self.dice.clients) {
+                self.queue.plan(at_us, Happening::Breaks { client: index, connection: client.0 });
+                return Ok(());
+            }
             self.queue.plan(at_us, Happening::ToClient { client: index, connection: client.0, replies });
         }
         Ok(())
@@ -910,6 +936,10 @@ impl World {
         let Some(home) = client.home().filter(|_| client.connection.is_some_and(|c| c.number == number)) else {
             return Ok(());
         };
+        if !self.links.reaches(index, home.0) {
+            self.script.held.push(Happening::ToClient { client: index, connection: number, replies });
+            return Ok(());
+        }
         client.session.on_replies(home, replies, now_ms);
         self.drain(index)
     }
@@ -919,7 +949,7 @@ impl World {
         let Some(connection) = client.connection.filter(|connection| connection.number == number) else { return };
         client.connection = None;
         client.session.on_disconnected(crate::client::session::NodeIndex(connection.node));
-        self.connections.remove(&number);
+        self.hang_up(connection);
         let at_us = self.now_us + 1_000 + self.dice.clients.below(20_000);
         self.wake(index, at_us);
     }
@@ -1034,7 +1064,7 @@ impl World {
     }
 
     /// Looks that are only worth while at the end.
-    fn close(&mut self) -> Held {
+    pub(super) fn close(&mut self) -> Held {
         self.counts.simulated_us = self.now_us;
         self.counts.excused = u64::from(self.excused);
         self.counts.chosen = self.checks.agreement.chosen().len() as u64;

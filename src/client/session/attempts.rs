@@ -33,7 +33,7 @@ impl Session {
         let (node, heard_ms) = (home.node, home.heard_ms);
         let mut silent = false;
         let mut is_late = |attempts: &mut Attempts| match attempts.sent_ms {
-            Some(sent_ms) if now_ms >= sent_ms + (ATTEMPT_MS << attempts.timeouts.min(3)) => {
+            Some(sent_ms) if now_ms >= sent_ms + (ATTEMPT_MS << attempts.timeouts.min(2)) => {
                 silent |= heard_ms <= sent_ms;
                 attempts.timeouts += 1;
                 attempts.sent_ms = None;

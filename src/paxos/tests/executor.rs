@@ -312,6 +312,21 @@ fn an_installed_snapshot_carries_the_session_table() {
     assert_eq!(length(&executor.machine().query(b"")), 1);
 }
 
+/// The command of a client of n2 is chosen while n2 lags, and a snapshot takes the place of its slot there: without a
+/// word the client would wait until its own patience ends. (Found by the lab's row 16, seed 30.)
+#[test]
+fn clients_send_again_what_a_snapshot_may_have_answered() {
+    let mut ahead = executor();
+    execute(&mut ahead, 2, &[command(1, 1, "x")]);
+    let mut executor = Executor::new(n(2), Settings::default(), Ledger::default(), 8);
+    executor.on_message(n(2), ExecutorMessage::Attach { session: SessionId(1), client: ME }, &mut Effects::new());
+    let told = replies(effects(|fx| executor.install(ahead.snapshot(), fx).expect("well formed")));
+    assert_eq!(told, [Reply::LeaderChanged {}]);
+    let told = replies(effects(|fx| executor.install(ahead.snapshot(), fx).expect("well formed")));
+    assert_eq!(told, [], "nothing is new");
+    assert_eq!(execute(&mut executor, 3, &[command(1, 1, "x")]), [done(1, 2, 1, None, 1)]);
+}
+
 /// A snapshot up to 1 is being saved; meanwhile slots 1 and 2 are executed. The learner hears `Installed` and counts
 /// the journal as trimmed up to 1, so the snapshot must count as well. (Found as seed 586.)
 #[test]

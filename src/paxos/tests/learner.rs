@@ -193,6 +193,19 @@ fn a_half_fetched_snapshot_that_the_log_overtook_is_forgotten() {
     assert_eq!(effects(|fx| learner.on_behind(s(10), n(2), fx)), [ask(2, 10)]);
 }
 
+/// n2 supplies a snapshot up to 9, and there is more. n3 may lag as n1 did: it would not answer, and n1 would wait.
+/// (Found by the lab's row 16, seed 30.)
+#[test]
+fn behind_an_installed_snapshot_its_supplier_is_asked_on() {
+    for supplier in [2, 3] {
+        let mut learner = learner();
+        learner.on_behind(s(12), n(supplier), &mut Effects::new());
+        learner.on_message(n(supplier), part(9, 3, 0, "abc"), &mut Effects::new());
+        let told = effects(|fx| learner.on_installed(s(9), fx));
+        assert_eq!(told.last(), Some(&ask(supplier, 10)));
+    }
+}
+
 #[test]
 fn an_installed_snapshot_takes_the_place_of_every_slot_that_it_covers() {
     let mut learner = learner();

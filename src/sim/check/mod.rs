@@ -16,6 +16,7 @@
 //! | [`linearizable`] | every key's history has an order |
 //! | [`bounds`] | memory and journals stay within bounds |
 //! | [`liveness`] | when the faults end, the cluster serves within a stated time |
+//! | [`lab`] | what a scenario asserts of logs and results |
 //! | [`admission`] | a node whose disk lost what it acknowledged does not vote |
 
 pub mod admission;
@@ -24,6 +25,7 @@ pub mod bounds;
 pub mod durable;
 pub mod exactly_once;
 pub mod fresh;
+pub mod lab;
 pub mod linearizable;
 pub mod liveness;
 pub mod promises;
