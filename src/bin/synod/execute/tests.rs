@@ -77,7 +77,7 @@ fn a_minority_says_at_once_that_nobody_can_lead() {
         ..Status::default()
     };
     let part = |status: Status| PerNode { node: status.name.clone(), part: Ok(Box::new(status)) };
-    let down = PerNode { node: "n3".into(), part: Err("no answer".into()) };
+    let down = PerNode { node: "n3".into(), part: Err(Absence::Down("no answer".into())) };
     let Ok(Leading::Nobody { why, soon }) = leaderless(&[part(node("n1", Some(1))), part(node("n2", None)), down])
     else {
         panic!("they answer")
