@@ -29,7 +29,7 @@ pub trait Listener<D> {
     fn durable(&mut self, journal: &Journal<D>);
     /// These may be said now.
     fn say(&mut self, messages: Vec<(NodeId, Message)>);
-    /// A slot or a part of a snapshot cannot be read back; another node can supply it.
+    /// A slot or a part of a snapshot cannot be read back. Another node can supply it; a snapshot, once it covers the slot.
     fn unreadable(&mut self, what: String);
 }
 
@@ -138,7 +138,13 @@ impl<D: Disk> Scribe<D> {
                 }
                 // A snapshot that was installed here took the place of these slots.
                 Ok(_) => self.supply_snapshot(to, Slot::ZERO, 0, listener),
-                Err(error) => listener.unreadable(format!("cannot supply slot {first}: {error}")),
+                Err(error) => {
+                    listener.unreadable(format!("cannot supply slot {first}: {error}"));
+                    // Perhaps nobody else is there to ask.
+                    if self.snapshots.kept().is_ok_and(|kept| kept.last().is_some_and(|newest| *newest >= first)) {
+                        self.supply_snapshot(to, Slot::ZERO, 0, listener);
+                    }
+                }
             },
             DiskWork::SupplySnapshot { to, upto, offset } => self.supply_snapshot(to, upto, offset, listener),
             _ => {}
@@ -165,3 +171,69 @@ impl<D: Disk> Scribe<D> {
 const MOST_PENDING_BYTES: usize = 8 << 20;
 /// How many bytes of values one answer to a node that catches up holds: reading them delays votes.
 const SUPPLY_BYTES: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::paxos::{Ballot, Value};
+    use crate::storage::{MemoryDisk, Settings};
+
+    #[derive(Default)]
+    struct Heard {
+        said: Vec<(NodeId, Message)>,
+        unreadable: usize,
+    }
+
+    impl<D> Listener<D> for Heard {
+        fn durable(&mut self, _: &Journal<D>) {}
+        fn say(&mut self, messages: Vec<(NodeId, Message)>) {
+            self.said.extend(messages);
+        }
+        fn unreadable(&mut self, _: String) {
+            self.unreadable += 1;
+        }
+    }
+
+    #[test]
+    fn in_place_of_a_slot_that_rots_the_snapshot_is_supplied_that_covers_it() {
+        let disk = MemoryDisk::new();
+        let settings = Settings { segment_bytes: 16 * 1024, first_segment_bytes: 8 * 1024, spares: 0 };
+        let mut journal = Journal::create(disk.clone(), settings, 7).expect("made");
+        for slot in 1..=3 {
+            let ballot = Ballot::new(1, NodeId(1));
+            journal.append(&Record::Vote { slot: Slot(slot), ballot, value: Value::no_op() });
+        }
+        journal.commit().expect("durable");
+        let place = journal.read_slots(Slot(2), Slot(2), 1).expect("whole");
+        assert_eq!(place.len(), 1);
+        let file = "journal-0000000001";
+        let before = disk.read_all(file).expect("read");
+        // Somewhere in the second vote: the first byte whose loss that slot notices.
+        let rots = |at: &usize| {
+            disk.flip(file, *at, 1);
+            let lost =
+                journal.read_slots(Slot(2), Slot(2), 1).is_err() && journal.read_slots(Slot(3), Slot(3), 1).is_ok();
+            if !lost {
+                disk.flip(file, *at, 1);
+            }
+            lost
+        };
+        (0..before.len()).find(rots).expect("some byte holds it");
+        let snapshots = Snapshots::new(disk.clone());
+        let mut scribe = Scribe::new(NodeId(1), journal, snapshots.clone());
+        let ask = |scribe: &mut Scribe<MemoryDisk>| {
+            let mut heard = Heard::default();
+            let supply = DiskWork::SupplySlots { to: NodeId(2), first: Slot(2), upto: Slot(3) };
+            scribe.perform(vec![supply], &mut heard).expect("the disk works");
+            assert_eq!(heard.unreadable, 1);
+            heard.said
+        };
+        assert_eq!(ask(&mut scribe), []);
+        snapshots.save(Slot(1), b"does not cover it").expect("saved");
+        assert_eq!(ask(&mut scribe), []);
+        snapshots.save(Slot(2), b"covers it").expect("saved");
+        let part =
+            LearnerMessage::SnapshotPart { upto: Slot(2), total: 9, offset: 0, bytes: Bytes::from(&b"covers it"[..]) };
+        assert_eq!(ask(&mut scribe), [(NodeId(2), part.into())]);
+    }
+}
