@@ -455,6 +455,21 @@ async fn one_connect_introduces_everybody_and_it_is_remembered() {
 }
 
 #[tokio::test]
+async fn addresses_that_only_flags_told_are_remembered_too() {
+    bounded(async {
+        let mut theatre = Theatre::empty(2);
+        let known = ("n2".to_owned(), "127.0.0.1:1".to_owned());
+        theatre.options.get_mut("n1").expect("an actor").peers = vec![known];
+        theatre.start("n1");
+        theatre.halt("n1");
+        theatre.options.get_mut("n1").expect("an actor").peers.clear();
+        theatre.start("n1");
+        assert_eq!(theatre.status("n1").await.peers[0].address, "127.0.0.1:1");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_node_that_comes_back_on_another_port_is_found() {
     bounded(async {
         let mut theatre = Theatre::of(3);

@@ -298,7 +298,11 @@ impl Handler<Arrived> for Host {
                 host: ctx.address(),
                 guard: self.guard.of("a client's door"),
             };
-            self.guard.spawn("a client's door", door::serve(connection, lobby));
+            let guest = self.setup.registry.guest();
+            self.guard.spawn("a client's door", async move {
+                let _guest = guest;
+                door::serve(connection, lobby).await;
+            });
             return;
         };
         let witnessed = connection.established.witnessed;

@@ -339,7 +339,14 @@ async fn run<M: StateMachine + Unpin>(
     };
     hello.check().map_err(NodeError::Options)?;
     let book_file = options.data.join(BOOK);
-    let book = book(&options, &address, address_file::load(&book_file));
+    let remembered = address_file::load(&book_file);
+    let book = book(&options, &address, remembered.clone());
+    // The flags need not say it again at the next start.
+    if book != remembered
+        && let Err(error) = address_file::save(&book_file, &book)
+    {
+        log::warn!("{}: cannot write the address book: {error}", options.name);
+    }
     let registry = Registry::new(options.cookie.clone(), &options.cluster, hello, founding, founded.clone());
     let staged = match &trouble {
         Some(trouble) => {

@@ -49,6 +49,22 @@ impl Mailboxes {
             self.executor.do_send(Lot(mail.executor));
         }
     }
+
+    /// The same for mail from a peer; done once the roles have handled it. Each caller needs mailboxes of its own: a
+    /// [`Recipient`] whose mailbox is full takes nothing more through the same handle, and does not say when it does again.
+    pub async fn hand_over(self, mail: Mail) {
+        async fn lot<T: Send + 'static>(to: Recipient<Lot<T>>, messages: Vec<(NodeId, T)>) {
+            if !messages.is_empty() {
+                let _ = to.send(Lot(messages)).await; // a role is gone only when the node is stopping
+            }
+        }
+        tokio::join!(
+            lot(self.acceptor, mail.acceptor),
+            lot(self.learner, mail.learner),
+            lot(self.proposer, mail.proposer),
+            lot(self.executor, mail.executor),
+        );
+    }
 }
 
 /// Where one role's effects go. Each role has a clone.

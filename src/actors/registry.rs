@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use crate::net::cookie::Cookie;
 use crate::net::handshake::{Gatekeeper, Local};
 use crate::net::identity::{Founded, Founding, NodeHello, PeerHello};
-use crate::net::link::Host;
+use crate::net::link::{Host, LinkLimits};
 use crate::net::refusal::RefusedBecause;
 use crate::paxos::hearsay::Hearsay;
 use crate::paxos::{BatchNumber, NodeId};
@@ -27,6 +27,8 @@ struct Inner {
     hearsay: Hearsay,
     /// Whose links are up, by name: the start that they belong to, and how many there are.
     present: BTreeMap<String, (u64, usize)>,
+    /// How many clients are connected.
+    guests: usize,
 }
 
 enum Standing {
@@ -50,7 +52,7 @@ impl Registry {
             (None, Some(founding)) => Standing::Founding(founding),
             (None, None) => Standing::Broken,
         };
-        let inner = Mutex::new(Inner { standing, hearsay: Hearsay::new(), present: BTreeMap::new() });
+        let inner = Mutex::new(Inner { standing, hearsay: Hearsay::new(), present: BTreeMap::new(), guests: 0 });
         Registry { cookie, cluster: cluster.to_owned(), hello, inner }
     }
 
@@ -88,6 +90,12 @@ impl Registry {
         // Two handshakes at once may both have been let in: the newer one counts from now on.
         *links = (peer.boot, if links.0 == peer.boot { links.1 + 1 } else { 1 });
         Presence { registry: self.clone(), name: peer.name.clone(), boot: peer.boot }
+    }
+
+    /// A client is connected for as long as the answer lives.
+    pub fn guest(self: &Arc<Registry>) -> Guest {
+        self.inner().guests += 1;
+        Guest(self.clone())
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -132,6 +140,15 @@ impl Drop for Presence {
     }
 }
 
+/// Says that a client is connected.
+pub struct Guest(Arc<Registry>);
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.0.inner().guests -= 1;
+    }
+}
+
 impl Host for Registry {
     fn local(&self) -> Local {
         let identity = match &self.inner().standing {
@@ -152,8 +169,11 @@ impl Host for Registry {
 
 impl Gatekeeper for Registry {
     fn admit(&self, peer: &PeerHello) -> Result<(), RefusedBecause> {
-        let Some(peer) = peer.node() else { return Ok(()) };
         let mut inner = self.inner();
+        let Some(peer) = peer.node() else {
+            let crowded = inner.guests >= MOST_GUESTS;
+            return if crowded { Err(RefusedBecause::Crowded { clients: MOST_GUESTS as u64 }) } else { Ok(()) };
+        };
         match &mut inner.standing {
             Standing::Founded(founded) => founded.admits(peer)?,
             Standing::Founding(founding) => founding.learned(peer).map(drop)?,
@@ -168,5 +188,35 @@ impl Gatekeeper for Registry {
     fn witnessed(&self, peer: &NodeHello) -> BatchNumber {
         let number = self.number(peer);
         number.map(|node| self.hearsay().before(node, peer.boot)).unwrap_or_default()
+    }
+}
+
+/// How many clients a node takes. Together with handshakes under way well below the 1024 files that many systems let a
+/// process have open: clients must not keep a node from opening its journal.
+const MOST_GUESTS: usize = 512;
+
+const _: () = assert!(MOST_GUESTS + LinkLimits::DEFAULT.strangers < 1024 - 128);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::paxos::Incarnation;
+
+    #[test]
+    fn a_node_takes_so_many_clients_and_tells_the_next_why_not() {
+        let hello = NodeHello {
+            boot: 1,
+            name: "n1".into(),
+            incarnation: Incarnation(1),
+            address: "127.0.0.1:1".into(),
+            founding: vec![],
+            identity: None,
+        };
+        let registry = Arc::new(Registry::new(Cookie::new("secret").expect("some text"), "synod", hello, None, None));
+        let mut guests: Vec<Guest> = (0..MOST_GUESTS).map(|_| registry.guest()).collect();
+        let crowded = RefusedBecause::Crowded { clients: MOST_GUESTS as u64 };
+        assert_eq!(registry.admit(&PeerHello::Client), Err(crowded));
+        guests.pop();
+        assert_eq!(registry.admit(&PeerHello::Client), Ok(()), "when one goes, another may come");
     }
 }

@@ -102,9 +102,10 @@ impl Handler<Outgoing> for Router {
 }
 
 impl Handler<InboundLot> for Router {
-    type Result = ();
+    type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, lot: InboundLot, _: &mut Self::Context) {
+    /// The answer comes once the roles have handled the lot: the link reads on only then.
+    fn handle(&mut self, lot: InboundLot, _: &mut Self::Context) -> ResponseFuture<()> {
         let InboundLot { from, boot, durable, envelopes } = lot;
         let mut local = Mail::default();
         if let Some(witnessed) = self.registry.hearsay().hear(from, boot, durable) {
@@ -116,6 +117,6 @@ impl Handler<InboundLot> for Router {
             }
             local.push(from, envelope.message);
         }
-        self.mailboxes().deliver(local);
+        Box::pin(self.mailboxes().clone().hand_over(local))
     }
 }

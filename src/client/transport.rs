@@ -147,14 +147,34 @@ pub(super) async fn ask_once(
     let inspection = &inspection;
     let attempts = addresses.iter().map(|address| async move {
         let answer = timeout_at(deadline, ask(transport, address.clone(), inspection.clone())).await;
-        answer.unwrap_or_else(|_| Err("no answer in time".into())).map_err(|reason| format!("{address}: {reason}"))
+        match answer.unwrap_or_else(|_| Err(Unanswered::Silent("no answer in time".into()))) {
+            Err(Unanswered::Silent(reason)) => Err(Unanswered::Silent(format!("{address}: {reason}"))),
+            answer => answer,
+        }
     });
-    first_of(attempts.collect()).await.map_err(|reasons| ClientError::Connection { reason: reasons.join("; ") })
+    first_of(attempts.collect()).await.map_err(|errors| {
+        let mut silent = Vec::new();
+        for error in errors {
+            match error {
+                Unanswered::Unable(reason) => return ClientError::Refused { reason },
+                Unanswered::Silent(reason) => silent.push(reason),
+            }
+        }
+        ClientError::Connection { reason: silent.join("; ") }
+    })
 }
 
-async fn ask(transport: &dyn Transport, address: String, asked: Inspection) -> Result<(String, Report), String> {
-    let mut connection = transport.dial(address).await.map_err(|error| error.reason)?;
-    let lost = |error: io::Error| format!("the connection was lost: {error}");
+/// Why a question has no answer.
+enum Unanswered {
+    /// Nobody said anything.
+    Silent(String),
+    /// The node said that it cannot, and why.
+    Unable(String),
+}
+
+async fn ask(transport: &dyn Transport, address: String, asked: Inspection) -> Result<(String, Report), Unanswered> {
+    let mut connection = transport.dial(address).await.map_err(|error| Unanswered::Silent(error.reason))?;
+    let lost = |error: io::Error| Unanswered::Silent(format!("the connection was lost: {error}"));
     let (mut name, mut answer) = (None, None);
     for (id, inspection) in [(WHO, Inspection::Status), (WHAT, asked)] {
         connection.send(ClientFrame::Inspect { id, inspection }).await.map_err(lost)?;
@@ -162,15 +182,15 @@ async fn ask(transport: &dyn Transport, address: String, asked: Inspection) -> R
     while let Some(frame) = connection.next().await {
         match frame.map_err(lost)? {
             NodeFrame::Report { id: WHO, report: Ok(Report::Status(status)) } => name = Some(status.name),
-            NodeFrame::Report { id: WHAT, report } => answer = Some(report?),
-            NodeFrame::Report { report: Err(reason), .. } => return Err(reason),
+            NodeFrame::Report { report: Err(reason), .. } => return Err(Unanswered::Unable(reason)),
+            NodeFrame::Report { id: WHAT, report: Ok(report) } => answer = Some(report),
             NodeFrame::Report { .. } | NodeFrame::Replies(_) => {}
         }
         if let (Some(name), Some(answer)) = (&mut name, &mut answer) {
             return Ok((std::mem::take(name), answer.clone()));
         }
     }
-    Err("the node closed the connection".into())
+    Err(Unanswered::Silent("the node closed the connection".into()))
 }
 
 /// For connecting and shaking hands.

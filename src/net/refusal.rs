@@ -104,6 +104,11 @@ pub enum RefusedBecause {
         /// The node that is not in it.
         name: String,
     },
+    /// A node has as many clients as it takes.
+    Crowded {
+        /// So many.
+        clients: u64,
+    },
 }
 
 impl RefusedBecause {
@@ -185,6 +190,9 @@ impl fmt::Display for RefusedBecause {
                     f,
                     "`{name}` is not a member of the cluster: start it with a member's name, or add it as a member"
                 )
+            }
+            RefusedBecause::Crowded { clients } => {
+                write!(f, "the node has {clients} clients already: connect to another node, or close some connections")
             }
         }
     }

@@ -15,7 +15,7 @@ use super::dice::mix;
 use super::effect::{Effect, Effects, Event};
 use super::message::{Choice, ClientId, CommandName, ExecutorMessage, LearnerMessage, ProposerMessage, Refusal, Reply};
 use super::sessions::{Sessions, Verdict};
-use super::settings::{MAX_ANSWER_BYTES, MAX_READ_BYTES, MAX_READS, SESSION_IDLE_MS, Settings};
+use super::settings::{MAX_ANSWER_BYTES, MAX_KEPT_RESULT_BYTES, MAX_READ_BYTES, MAX_READS, SESSION_IDLE_MS, Settings};
 use super::slot::{Place, Slot};
 use super::state_machine::{Context, StateMachine};
 use super::value::{Bytes, Entry, Sequence, SessionId, Token, Value};
@@ -33,6 +33,8 @@ pub struct Executor<M> {
     snapshots: SnapshotsDue,
     audience: Audience,
     reads: Reads,
+    /// Of the results told to clients in this lot, which leave together at its end; zero between lots.
+    result_bytes: usize,
 }
 
 /// When the next snapshot is due.
@@ -120,6 +122,7 @@ impl<M: StateMachine> Executor<M> {
             snapshots: SnapshotsDue::default(),
             audience: Audience::default(),
             reads: Reads { next_batch: mix(seed), ..Reads::default() },
+            result_bytes: 0,
         }
     }
 
@@ -210,10 +213,28 @@ impl<M: StateMachine> Executor<M> {
                         Verdict::OutOfWindow => Reply::OutOfWindow { session, sequence },
                     };
                     if let Some(client) = client {
+                        let reply = self.bounded(reply);
                         fx.reply(client, reply);
                     }
                 }
             }
+        }
+    }
+
+    /// The reply, without its result once those of this lot are more than the session table keeps: short commands can
+    /// have long results, and a slot holds thousands of them.
+    fn bounded(&mut self, reply: Reply) -> Reply {
+        match reply {
+            Reply::Done { session, sequence, place, result, .. }
+                if self.result_bytes + result.len() > MAX_KEPT_RESULT_BYTES =>
+            {
+                Reply::ResultDropped { session, sequence, place }
+            }
+            Reply::Done { ref result, .. } => {
+                self.result_bytes += result.len();
+                reply
+            }
+            small => small,
         }
     }
 
@@ -236,6 +257,7 @@ impl<M: StateMachine> Executor<M> {
     /// The end of a lot: all reads gathered in it share one question to the leader.
     pub fn on_lot_end(&mut self, fx: &mut Effects) {
         self.reads.answer_bytes = 0;
+        self.result_bytes = 0;
         if self.reads.gathered.is_empty() {
             return;
         }

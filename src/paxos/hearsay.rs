@@ -84,7 +84,10 @@ impl Hearsay {
     pub fn heed(&mut self, own: NodeId, batches: &mut Vec<Seen>) {
         batches.retain(|(node, _, _)| *node != own);
         for (node, boot, batch) in batches.iter() {
-            self.witnessed.entry(*node).or_default().note(*boot, *batch);
+            // Nobody asks what was seen of strangers, and there is no end to them.
+            if self.witnessed.contains_key(node) || self.witnessed.len() < MOST_NODES {
+                self.witnessed.entry(*node).or_default().note(*boot, *batch);
+            }
         }
         batches.retain(|(node, boot, _)| self.heard.get(node).is_some_and(|(heard, _)| heard == boot));
     }
@@ -127,6 +130,8 @@ impl Witnessed {
 
 /// How many starts of one peer are told apart: more than can have been heard of since it was met last.
 const MOST_STARTS: usize = 8;
+/// How many nodes are told apart: far more than a cluster has.
+const MOST_NODES: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -165,6 +170,14 @@ mod tests {
         assert_eq!(heed(&mut hearsay, vec![seen(3, 30, 10), seen(3, 31, 12)]), [seen(3, 30, 10)]);
         assert_eq!(hearsay.before(NodeId(3), 31), BatchNumber(10));
         assert_eq!(hearsay.before(NodeId(1), 2), BatchNumber(0), "of ourselves we know better");
+    }
+
+    #[test]
+    fn what_is_claimed_of_strangers_takes_bounded_memory() {
+        let mut hearsay = Hearsay::new();
+        hearsay.heed(NodeId(1), &mut (2..10_000).map(|node| seen(node, 1, 1)).collect());
+        assert_eq!(hearsay.witnessed.len(), MOST_NODES);
+        assert_eq!(hearsay.before(NodeId(2), 2), BatchNumber(1));
     }
 
     #[test]

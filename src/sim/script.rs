@@ -265,7 +265,7 @@ impl World {
             return self.close();
         }
         self.checks.states.advance(self.checks.agreement.chosen())?;
-        self.checks.exactly_once.check(self.checks.agreement.chosen(), &self.checks.states)
+        self.checks.exactly_once.check(self.checks.agreement.chosen(), &self.checks.states).map(drop)
     }
 }
 

@@ -36,7 +36,7 @@ pub struct InboundAddresses {
 }
 
 /// Reads a connection that a remote node dialled until it ends, and says why it did. The next lot is read once the
-/// one before has been handled: a busy router slows its peers down. Drop the future to hang up.
+/// one before has been handled: a busy node slows its peers down. Drop the future to hang up.
 pub async fn receive(
     connection: Connection,
     context: LinkContext,

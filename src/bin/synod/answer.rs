@@ -12,8 +12,42 @@ use crate::grammar::{Address, NodeName};
 pub struct PerNode<T> {
     /// The node's name.
     pub node: String,
-    /// Its part, or a sentence.
-    pub part: Result<T, String>,
+    /// Its part.
+    pub part: Result<T, Absence>,
+}
+
+/// Why a node gave no part of an answer. Displayed as a sentence without its subject, the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Absence {
+    /// It did not answer, and why.
+    Down(String),
+    /// It answered that it cannot say, and why.
+    Unable(String),
+}
+
+impl Absence {
+    /// The reason alone.
+    pub fn why(&self) -> &str {
+        let (Absence::Down(why) | Absence::Unable(why)) = self;
+        why
+    }
+
+    /// For the cell of a table.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Absence::Down(_) => "down",
+            Absence::Unable(_) => "cannot say",
+        }
+    }
+}
+
+impl fmt::Display for Absence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Absence::Down(why) => write!(f, "is down: {}", plain(why)),
+            Absence::Unable(why) => write!(f, "cannot say: {}", plain(why)),
+        }
+    }
 }
 
 /// Keys and values, in order.
@@ -123,13 +157,23 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// 1 if the answer is that it was not done.
+    /// 1 if the answer is that it was not done, or that no node has anything to say.
     pub fn exit_code(&self) -> u8 {
-        match self {
-            Answer::NotSwapped { .. } | Answer::Leaderless { .. } => NOT_DONE,
-            _ => DONE,
-        }
+        let done = match self {
+            Answer::NotSwapped { .. } | Answer::Leaderless { .. } => false,
+            Answer::Status(nodes) => is_answered(nodes),
+            Answer::Log(nodes) => is_answered(nodes),
+            Answer::Slot { nodes, .. } => is_answered(nodes),
+            Answer::View(nodes) => is_answered(nodes),
+            Answer::Database { nodes, .. } => is_answered(nodes),
+            _ => true,
+        };
+        if done { DONE } else { NOT_DONE }
     }
+}
+
+fn is_answered<T>(nodes: &[PerNode<T>]) -> bool {
+    nodes.iter().any(|node| node.part.is_ok())
 }
 
 /// Who leads.

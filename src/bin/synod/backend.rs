@@ -11,7 +11,7 @@ use synod::net::cookie::Cookie;
 use synod::net::report::{Inspection, Report};
 use synod::paxos::{Ballot, Bytes, Place};
 
-use crate::answer::{Failure, Pairs};
+use crate::answer::{Absence, Failure, Pairs};
 use crate::grammar::{Address, ConnectArgs};
 
 /// A cluster, as the commands see it.
@@ -46,8 +46,8 @@ pub trait Backend {
     /// As [`Backend::scan`], of what the named node has executed; or every known node.
     fn scan_local(&mut self, node: Option<&str>, prefix: Bytes, limit: usize) -> Result<Asked<Pairs>, Failure>;
 
-    /// A look inside the named node; or inside every known node, all at once. Fails if the node is unknown, or if not
-    /// even the names of the nodes can be learnt.
+    /// A look inside the named node; or inside every known node, all at once. Fails if the named node is unknown, down,
+    /// or cannot say.
     fn inspect(&mut self, node: Option<&str>, inspection: Inspection) -> Result<Asked<Report>, Failure>;
 
     /// Introduces a node. Returns when the link to it is up; gives the node's name.
@@ -61,7 +61,7 @@ pub trait Backend {
 }
 
 /// Every node that was asked, in the order of names, and what it said.
-pub type Asked<T> = Vec<(String, Result<T, Failure>)>;
+pub type Asked<T> = Vec<(String, Result<T, Absence>)>;
 
 /// Connects to a cluster.
 pub fn connect(args: &ConnectArgs, cookie: &Cookie) -> Result<Box<dyn Backend>, Failure> {

@@ -7,7 +7,7 @@ use synod::machine::kv::{KvError, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use synod::net::report::{Inspection, LogReport, Report, SlotReport, SlotState, Status};
 use synod::paxos::{Bytes, Slot};
 
-use crate::answer::{Answer, Failure, Leader, NodeRow, PerNode};
+use crate::answer::{Absence, Answer, Failure, Leader, NodeRow, PerNode};
 use crate::backend::{Asked, Backend};
 use crate::grammar::{Command, NodeName, SlotOrPlace};
 
@@ -153,7 +153,7 @@ fn leaderless(nodes: &[PerNode<Box<Status>>]) -> Result<Leading, Failure> {
 }
 
 fn unanswered<T>(nodes: &[PerNode<T>]) -> impl Iterator<Item = String> + '_ {
-    nodes.iter().filter_map(|node| node.part.as_ref().err().map(|why| format!("{} is down: {why}", node.node)))
+    nodes.iter().filter_map(|node| node.part.as_ref().err().map(|absence| format!("{} {absence}", node.node)))
 }
 
 /// What the nodes would refuse for its size need not travel.
@@ -184,7 +184,8 @@ fn check_sizes(command: &Command) -> Result<(), Failure> {
 fn chosen(place: &SlotOrPlace, backend: &mut dyn Backend) -> Result<Answer, Failure> {
     let nodes = slots(None, place.slot, backend)?;
     if nodes.iter().all(|node| node.part.is_err()) {
-        return Err(Failure::not_done("no node answers"));
+        let whys: Vec<String> = unanswered(&nodes).collect();
+        return Err(Failure::not_done(format!("no node can say: {}", whys.join("; "))));
     }
     let reports = nodes.into_iter().filter_map(|node| node.part.ok());
     // Whoever still has the commands says more than who has forgotten them.
@@ -308,18 +309,15 @@ fn node_rows(statuses: Vec<PerNode<Box<Status>>>) -> Vec<NodeRow> {
                     None => Ok(status.phase),
                 };
             }
-            Err(why) => row.state = Err(why),
+            Err(absence) => row.state = Err(absence.why().to_owned()),
         }
     }
     rows.into_values().collect()
 }
 
 fn parts<T, U>(asked: Asked<T>, expected: impl Fn(T) -> Option<U>) -> Vec<PerNode<U>> {
-    let part = |answered: Result<T, Failure>| match answered {
-        Ok(found) => expected(found).ok_or_else(|| "it answered another question".to_owned()),
-        Err(failure) => Err(failure.to_string()),
-    };
-    asked.into_iter().map(|(node, answered)| PerNode { node, part: part(answered) }).collect()
+    let part = |found| expected(found).ok_or_else(|| Absence::Unable("it answered another question".into()));
+    asked.into_iter().map(|(node, answered)| PerNode { node, part: answered.and_then(part) }).collect()
 }
 
 fn name(node: Option<&NodeName>) -> Option<&str> {

@@ -3,7 +3,9 @@
 use super::ledger::{Ledger, length};
 use super::terse::*;
 use crate::paxos::message::CommandName;
-use crate::paxos::settings::{MAX_ANSWER_BYTES, MAX_READ_BYTES, MAX_RESULT_BYTES, SESSION_IDLE_MS, SESSION_WINDOW};
+use crate::paxos::settings::{
+    MAX_ANSWER_BYTES, MAX_KEPT_RESULT_BYTES, MAX_READ_BYTES, MAX_RESULT_BYTES, SESSION_IDLE_MS, SESSION_WINDOW,
+};
 use crate::paxos::*;
 
 const ME: ClientId = ClientId(5);
@@ -107,14 +109,13 @@ fn rule_7_what_lies_outside_the_sessions_window_never_executes() {
     assert_eq!(execute(&mut executor, 4, &[command(1, 2, "late")]), [outside(2)]);
 }
 
-/// Counts what it applied, and answers far more than anybody keeps.
-#[derive(Default)]
-struct Verbose(u64);
+/// Counts what it applied, and answers with so many bytes.
+struct Verbose(u64, usize);
 
 impl StateMachine for Verbose {
     fn apply(&mut self, _: &Context, _: &[u8]) -> Vec<u8> {
         self.0 += 1;
-        vec![7; MAX_RESULT_BYTES + 1]
+        vec![7; self.1]
     }
     fn query(&self, _: &[u8]) -> Vec<u8> {
         vec![7; 1 << 20]
@@ -132,7 +133,7 @@ impl StateMachine for Verbose {
 
 #[test]
 fn rule_7_a_command_whose_result_is_too_large_is_executed_once_and_the_client_is_told_so() {
-    let mut executor = Executor::new(n(1), Settings::default(), Verbose::default(), 7);
+    let mut executor = Executor::new(n(1), Settings::default(), Verbose(0, MAX_RESULT_BYTES + 1), 7);
     executor.on_chosen(chosen(1, 0, &[Command::Open { token: Token(9) }]), &mut Effects::new());
     executor.on_message(n(1), ExecutorMessage::Attach { session: SessionId(1), client: ME }, &mut Effects::new());
     let dropped =
@@ -143,6 +144,22 @@ fn rule_7_a_command_whose_result_is_too_large_is_executed_once_and_the_client_is
     }
     assert_eq!(executor.machine().0, 1);
     assert_eq!(executor.sessions().kept_bytes(), 0);
+}
+
+#[test]
+fn the_results_that_one_lot_tells_are_bounded_and_the_next_lot_tells_again() {
+    let mut executor = Executor::new(n(1), Settings::default(), Verbose(0, MAX_RESULT_BYTES), 7);
+    executor.on_chosen(chosen(1, 0, &[Command::Open { token: Token(9) }]), &mut Effects::new());
+    executor.on_message(n(1), ExecutorMessage::Attach { session: SessionId(1), client: ME }, &mut Effects::new());
+    let most = (MAX_KEPT_RESULT_BYTES / MAX_RESULT_BYTES) as u64;
+    let short: Vec<Command> = (1..=most + 1).map(|sequence| command(1, sequence, "x")).collect();
+    let told = replies(effects(|fx| executor.on_chosen(chosen(2, 0, &short), fx)));
+    let is_done = |reply: &&Reply| matches!(reply, Reply::Done { .. });
+    assert_eq!(told.iter().take_while(is_done).count() as u64, most);
+    assert!(matches!(told.last(), Some(Reply::ResultDropped { sequence, .. }) if sequence.0 == most + 1));
+    executor.on_lot_end(&mut Effects::new());
+    let told = replies(effects(|fx| executor.on_chosen(chosen(3, 0, &short[most as usize..]), fx)));
+    assert!(told.iter().all(|reply| matches!(reply, Reply::Done { .. })), "its result is in the session table");
 }
 
 #[test]
@@ -211,7 +228,7 @@ fn reads_that_wait_are_bounded_in_bytes() {
 
 #[test]
 fn the_answers_of_one_lot_are_bounded_in_bytes() {
-    let mut executor = Executor::new(n(1), Settings::default(), Verbose::default(), 7);
+    let mut executor = Executor::new(n(1), Settings::default(), Verbose(0, MAX_RESULT_BYTES + 1), 7);
     let many = (MAX_ANSWER_BYTES >> 20) as u64;
     for _ in 0..2 {
         let queries = (0..many + 2).map(|id| (id, Bytes::default())).collect();

@@ -306,7 +306,7 @@ mod tests {
     }
 
     fn asked(call: Call, fate: Fate) -> Operation {
-        Operation { client: 0, key: 1, call, invoked_us: 0, fate }
+        Operation { client: 0, key: 1, call, invoked_us: 0, fate, place: None }
     }
 
     fn got(value: &str) -> Operation {

@@ -171,7 +171,7 @@ impl Stage {
 
     /// A lane diagram, if it was kept.
     pub fn diagram(&self) -> String {
-        self.world.diagram()
+        self.world.diagram(&(0..=u64::MAX))
     }
 
     fn step(&mut self, until_us: u64) -> Result<bool, Broken> {

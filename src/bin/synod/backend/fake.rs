@@ -11,7 +11,7 @@ use synod::net::report::{
 use synod::paxos::{Ballot, Bytes, NodeId, Place, Sequence, SessionId, Slot, Token};
 
 use super::{Asked, Backend};
-use crate::answer::{Failure, Pairs};
+use crate::answer::{Absence, Failure, Pairs};
 use crate::grammar::Address;
 
 /// Keys, decisions, and three nodes, of which n3 does not answer.
@@ -27,6 +27,8 @@ pub struct Fake {
     pub leaderless: bool,
     /// Nobody answers.
     pub silent: bool,
+    /// n2 answers, but has no log yet.
+    pub founding: bool,
 }
 
 impl Fake {
@@ -40,9 +42,12 @@ impl Fake {
         self.next.take().map_or(Ok(()), Err)
     }
 
-    fn report(&self, name: &str, inspection: &Inspection) -> Result<Report, Failure> {
+    fn report(&self, name: &str, inspection: &Inspection) -> Result<Report, Absence> {
         if name == "n3" || self.silent {
-            return Err(Failure::not_done("connection refused"));
+            return Err(Absence::Down("connection refused".into()));
+        }
+        if name == "n2" && self.founding && *inspection != Inspection::Status {
+            return Err(Absence::Unable("waits to meet n3".into()));
         }
         let first = name == "n1";
         Ok(match inspection {
@@ -152,7 +157,7 @@ impl Backend for Fake {
         let of = |name: String| match name.as_str() {
             "n1" => (name, Ok(pairs.clone())),
             "n2" => (name, Ok(behind())),
-            _ => (name, Err(Failure::not_done("connection refused"))),
+            _ => (name, Err(Absence::Down("connection refused".into()))),
         };
         Ok(names.into_iter().map(of).collect())
     }

@@ -10,7 +10,7 @@ use synod::paxos::{Ballot, Bytes, Place};
 use tokio::runtime::Runtime;
 
 use super::{Asked, Backend};
-use crate::answer::{Failure, Pairs};
+use crate::answer::{Absence, Failure, Pairs};
 use crate::grammar::{Address, ConnectArgs};
 
 /// A client, and the runtime on whose thread its connection lives while the prompt waits for a person.
@@ -42,19 +42,21 @@ impl Remote {
     /// The client itself, or one that talks to the named node only.
     fn through(&mut self, node: Option<&str>) -> Result<Client, Failure> {
         match node {
-            Some(name) => {
-                // How the others stand says nothing of this one.
-                self.served = false;
-                let begun = Instant::now();
-                let client = self.runtime.block_on(self.client.on_node(name)).map_err(|error| match error {
-                    ClientError::Connection { reason } => Failure::not_done(format!("{name} is down: {}", reason)),
-                    error => failure(error),
-                })?;
-                // What follows has what is left of the command's deadline.
-                Ok(client.with_deadline(self.deadline.saturating_sub(begun.elapsed())))
-            }
+            Some(name) => self.reach(name)?.map_err(|error| match error {
+                ClientError::Usage { .. } => failure(error),
+                error => Failure::not_done(format!("{name} {}", absence(error))),
+            }),
             None => Ok(self.client.clone()),
         }
+    }
+
+    /// A client that talks to the named node only. What follows has what is left of the command's deadline.
+    fn reach(&mut self, name: &str) -> Result<Result<Client, ClientError>, Failure> {
+        // How the others stand says nothing of this one.
+        self.served = false;
+        let begun = Instant::now();
+        let reached = self.wait(async { Ok(self.client.on_node(name).await) })?;
+        Ok(reached.map(|client| client.with_deadline(self.deadline.saturating_sub(begun.elapsed()))))
     }
 
     /// A command for the state machines, through this client. Unless the last one was done, it is first asked whether
@@ -138,31 +140,37 @@ impl Backend for Remote {
         let until = Instant::now() + self.deadline;
         if let Some(name) = node {
             let client = self.through(node)?;
-            let pairs = self.command(client, |client| pages(client, prefix, limit, true, until));
-            return Ok(vec![(name.to_owned(), pairs)]);
+            let pairs = self.command(client, |client| pages(client, prefix, limit, true, until))?;
+            return Ok(vec![(name.to_owned(), Ok(pairs))]);
         }
         // Whoever does not say how it stands is listed, and not asked again.
-        let known = self.runtime.block_on(self.client.statuses());
-        let ask = |(name, status): (String, Result<Status, ClientError>)| {
-            let pairs = status.map_err(silent).and_then(|status| {
-                if status.node.is_none() {
-                    return Err(Failure::not_done(status.trouble.unwrap_or_default()));
-                }
-                let client = self.through(Some(&name))?;
-                self.command(client, |client| pages(client, prefix.clone(), limit, true, until))
-            });
-            (name, pairs)
-        };
-        Ok(known.into_iter().map(ask).collect())
+        let known = self.wait(async { Ok(self.client.statuses().await) })?;
+        let mut asked = Vec::new();
+        for (name, status) in known {
+            let pairs = match status {
+                Err(error) => Err(absence(error)),
+                Ok(status) if status.node.is_none() => Err(Absence::Unable(status.trouble.unwrap_or_default())),
+                Ok(_) => match self.reach(&name)? {
+                    Err(error) => Err(absence(error)),
+                    Ok(client) => self
+                        .wait(async { Ok(pages(client, prefix.clone(), limit, true, until).await) })?
+                        .map_err(absence),
+                },
+            };
+            asked.push((name, pairs));
+        }
+        Ok(asked)
     }
 
     fn inspect(&mut self, node: Option<&str>, inspection: Inspection) -> Result<Asked<Report>, Failure> {
         if let Some(name) = node {
             let client = self.through(node)?;
-            return Ok(vec![(name.to_owned(), self.run(client.inspect(inspection)))]);
+            let unable = |error| Failure::not_done(format!("{name} {}", absence(error)));
+            let report = self.wait(async { client.inspect(inspection).await.map_err(unable) })?;
+            return Ok(vec![(name.to_owned(), Ok(report))]);
         }
-        let all = self.runtime.block_on(self.client.inspect_all(inspection));
-        Ok(all.into_iter().map(|(name, report)| (name, report.map_err(silent))).collect())
+        let all = self.wait(async { Ok(self.client.inspect_all(inspection).await) })?;
+        Ok(all.into_iter().map(|(name, report)| (name, report.map_err(absence))).collect())
     }
 
     fn connect_node(&mut self, name: &str, address: &Address) -> Result<String, Failure> {
@@ -220,7 +228,7 @@ async fn until_served(client: &Client, deadline: Duration) -> Result<(), Failure
         if !may_be_founded || Instant::now() >= until {
             let why = nodes.into_iter().map(|(name, status)| match status {
                 Ok(status) => format!("{name} is {}: {}", status.phase, status.trouble.unwrap_or_default()),
-                Err(error) => format!("{name} is down: {}", silent(error)),
+                Err(error) => format!("{name} {}", absence(error)),
             });
             return Err(Failure::not_done(format!("not done: {}", why.collect::<Vec<_>>().join("; "))));
         }
@@ -247,10 +255,11 @@ fn unreachable(error: ClientError) -> Failure {
 }
 
 /// Why one node of several says nothing.
-fn silent(error: ClientError) -> Failure {
+fn absence(error: ClientError) -> Absence {
     match error {
-        ClientError::Connection { reason } => Failure::not_done(reason),
-        error => failure(error),
+        ClientError::Connection { reason } => Absence::Down(reason),
+        ClientError::Refused { reason } => Absence::Unable(reason),
+        error => Absence::Unable(error.to_string()),
     }
 }
 

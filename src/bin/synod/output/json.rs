@@ -69,7 +69,7 @@ fn per_node<T>(nodes: &[PerNode<T>], part: impl Fn(&T) -> Value) -> Value {
     let of_node = |node: &PerNode<T>| {
         let mut object = match &node.part {
             Ok(found) => part(found),
-            Err(why) => json!({"error": why}),
+            Err(absence) => json!({"error": absence.why()}),
         };
         object["node"] = json!(node.node);
         object

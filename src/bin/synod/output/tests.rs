@@ -203,5 +203,17 @@ fn nothing_to_show_is_said() {
     assert_eq!(TEXT.answer(&answer(&mut fake, "scan")), "(none)");
     assert_eq!(TEXT.answer(&answer(&mut fake, "db n1")), "(none)");
     fake.silent = true;
-    assert_eq!(TEXT.answer(&answer(&mut fake, "log n1")), "n1 is down: connection refused");
+    let silence = answer(&mut fake, "log n1");
+    assert_eq!(TEXT.answer(&silence), "n1 is down: connection refused");
+    assert_eq!(silence.exit_code(), 1);
+}
+
+#[test]
+fn a_node_that_answers_but_cannot_say_is_not_called_down() {
+    let mut fake = Fake { founding: true, ..Fake::default() };
+    for line in ["log", "view"] {
+        let shown = TEXT.answer(&answer(&mut fake, line));
+        assert!(shown.contains("n2 cannot say: waits to meet n3"), "{shown}");
+        assert!(!shown.contains("n2 is down") && shown.contains("n3 is down"), "{shown}");
+    }
 }

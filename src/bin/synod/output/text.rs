@@ -148,7 +148,9 @@ fn status(nodes: &[PerNode<Box<Status>>], style: Style) -> String {
         ("cluster id", |status| status.cluster_id.chars().take(12).collect()),
     ];
     let mut table = side_by_side("", nodes, [], style);
-    let phases = nodes.iter().map(|node| node.part.as_ref().map_or(DOWN, |status| &status.phase).to_owned());
+    let phases = nodes
+        .iter()
+        .map(|node| node.part.as_ref().map_or_else(|absence| absence.word(), |status| &status.phase).to_owned());
     table.add_row(std::iter::once("phase".to_owned()).chain(phases));
     for (name, field) in fields {
         let cells =
@@ -180,7 +182,7 @@ fn log(nodes: &[PerNode<LogReport>], style: Style) -> String {
             (Some(Some(report)), _) => state(report),
             (_, Ok(log)) if *slot < log.first_not_cleared => SlotState::Cleared.to_string(),
             (_, Ok(_)) => SlotState::Empty.to_string(),
-            (_, Err(_)) => DOWN.to_owned(),
+            (_, Err(absence)) => absence.word().to_owned(),
         });
         let commands = commands(on_nodes.iter().flatten().flatten());
         table.add_row(std::iter::once(slot.to_string()).chain(states).chain([commands]));
@@ -247,7 +249,7 @@ fn slot(nodes: &[PerNode<SlotReport>], only: Option<u32>, style: Style) -> Strin
                 report.ballot.map_or_else(|| ABSENT.to_owned(), |ballot| ballot.to_string()),
                 content(report, only),
             ]),
-            Err(_) => table.add_row([Cell::new(&node.node), Cell::new(DOWN).fg(Color::Red)]),
+            Err(absence) => table.add_row([Cell::new(&node.node), Cell::new(absence.word()).fg(Color::Red)]),
         };
     }
     with_notes(&table, nodes, Vec::new())
@@ -316,10 +318,7 @@ fn with_notes<T>(table: &Table, nodes: &[PerNode<T>], notes: Vec<String>) -> Str
 }
 
 fn unanswered<T>(nodes: &[PerNode<T>]) -> Vec<String> {
-    nodes
-        .iter()
-        .filter_map(|node| node.part.as_ref().err().map(|why| format!("{} is down: {why}", node.node)))
-        .collect()
+    nodes.iter().filter_map(|node| node.part.as_ref().err().map(|absence| format!("{} {absence}", node.node))).collect()
 }
 
 /// For a key or a value that is not there.
