@@ -18,6 +18,7 @@
 
 pub mod check;
 pub mod client;
+pub mod explore;
 pub mod faults;
 pub(crate) mod hash;
 mod havoc;
