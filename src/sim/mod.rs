@@ -12,6 +12,7 @@
 //! | [`links`], [`client`], [`history`] | the network; clients; what they asked and were told |
 //! | [`check`] | one file per property |
 //! | [`trace`], [`report`] | a run as a lane diagram; what was tried |
+//! | [`explore`] | a model checker: small instances over the same roles, state by state |
 //! | [`run`] | seeds, one after the other; a failing one is shrunk |
 //!
 //! Absent on purpose: threads, sockets, clocks, and dice that are not the seed's.

@@ -270,7 +270,7 @@ impl Model {
         }
         loop {
             let before = state.clone();
-            for packet in state.0[nodes + 2..].to_vec() {
+            for packet in before.0[nodes + 2..].iter().copied() {
                 if let Some(next) = self.take(&state, Step::Deliver { packet, cut: None })? {
                     state = next;
                 }
