@@ -233,10 +233,7 @@ fn one_client(wishes: Vec<Wish>, bounds: Bounds) -> Result<Report, Violation> {
     let alone = Setup { nodes: 1, clients: vec![wishes.clone()], sends: 3, leader: Some(1), ..Setup::default() };
     let report = exhaust(alone, bounds.states(100_000, 100_000))?;
     let three = Setup { clients: vec![wishes], prompt: true, leader: Some(1), ..Setup::default() };
-    match bounds {
-        Bounds::Reduced => Ok(report.and(&explore(three, Limits::states(20_000))?)),
-        Bounds::Full => Ok(report.and(&exhaust(three, Limits::states(FULL))?)),
-    }
+    Ok(report.and(&explore(three, bounds.states(20_000, FULL))?))
 }
 
 /// Two clients with three wishes each, on keys of their own and on one key, at one node. In every order.
@@ -247,7 +244,7 @@ fn two_clients(bounds: Bounds) -> Result<Report, Violation> {
         let second = vec![Wish::Put(key, "x"), Wish::Append(key, "y"), Wish::Get(key)];
         let sends = if bounds == Bounds::Full { 2 } else { 1 };
         let setup = Setup { nodes: 1, clients: vec![first, second], sends, leader: Some(1), ..Setup::default() };
-        report = report.and(&exhaust(setup, bounds.states(200_000, FULL))?);
+        report = report.and(&explore(setup, bounds.states(200_000, FULL))?);
     }
     Ok(report)
 }
