@@ -21,7 +21,7 @@ use super::state_machine::{Context, StateMachine};
 use super::value::{Bytes, Entry, Sequence, SessionId, Token, Value};
 
 /// One node's executor.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Executor<M> {
     own: NodeId,
     settings: Settings,
@@ -97,7 +97,7 @@ fn bytes_of(reads: &[Read]) -> usize {
 }
 
 /// The replicated state at one slot.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Snapshot {
     /// The last slot whose effects it holds.
     pub upto: Slot,

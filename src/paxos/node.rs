@@ -17,7 +17,7 @@ use super::slot::Slot;
 use super::state_machine::StateMachine;
 
 /// The roles of one node.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Replica<M> {
     /// Proposes.
     pub proposer: Proposer,
