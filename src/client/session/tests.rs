@@ -146,11 +146,11 @@ fn a_command_that_was_only_ever_refused_is_not_done_and_releases_its_sequence() 
 #[test]
 fn a_command_without_an_answer_is_unknown_at_its_deadline_and_does_not_hold_up_the_others() {
     let (mut session, keys) = in_flight(&["a"]);
-    session.on_tick(1000);
+    session.on_tick(500);
     let again = [Output::Leave { node: A }, commands(A, &[apply(S, 1, 1, "a")])];
-    assert_eq!(session.drain(1000), again, "silence: ask for another node, and try here again");
-    session.on_tick(2999);
-    assert_eq!(session.drain(2999), [], "the second attempt has twice the time");
+    assert_eq!(session.drain(500), again, "silence: ask for another node, and try here again");
+    session.on_tick(1499);
+    assert_eq!(session.drain(1499), [], "the second attempt has twice the time");
     session.on_tick(DEADLINE);
     assert_eq!(session.drain(DEADLINE), [unknown(keys[0], Doubt::NoAnswer)], "and no further attempt");
     session.submit(bytes("b"), 9000);
