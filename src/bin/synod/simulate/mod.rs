@@ -3,11 +3,13 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `hunt` | seeds on threads; the result is that of one thread |
+//! | `lab` | scenarios and searches with a name |
 //! | `shown` | what was tried and what broke, as text and as JSON |
 //!
 //! Threads, clocks and the terminal are here; the world itself has none of them.
 
 mod hunt;
+mod lab;
 mod shown;
 
 use std::time::Instant;
@@ -29,7 +31,7 @@ use crate::output::{Printer, Style, Unshown};
         property breaks. Everything about a run follows from its seed.",
     after_help = "Examples:\n  synod simulate\n  synod simulate --count 100000 --nodes 5\n  \
         synod simulate --faults partition,power-loss\n  synod simulate --faults -damage --json\n  \
-        synod simulate --seed 17 --trace\n  synod simulate --seed 17 --trace --from 1200 --to 1500\n\n\
+        synod simulate --seed 17 --trace\n  synod simulate --seed 17 --trace --from 1200 --to 1500\n  synod simulate --lab\n\n\
         Faults: network (loss, duplicate, reorder, delay, clog), partition (halves, isolated, one-way, bridge, ring,\n\
         quorum-loss, constrained, chained, flapping), process (kill, power-loss, pause), disk (slow-disk, stalled-disk,\n\
         full-disk, failed-sync), damage (flipped-body, flipped-tail, flipped-metadata, flipped-snapshot, wiped-disk,\n\
@@ -72,6 +74,14 @@ pub struct SimulateArgs {
     /// With --trace, of a run that fails: show the shrunk one.
     #[arg(long, requires = "trace")]
     pub shrunk: bool,
+
+    /// Play the scenarios that are known from a course's lab, and search small instances, instead of running seeds.
+    #[arg(long, conflicts_with_all = ["seed", "count", "nodes", "faults", "jobs", "trace"])]
+    pub lab: bool,
+
+    /// With --lab: only as much of it as the tests do.
+    #[arg(long, requires = "lab")]
+    pub reduced: bool,
 
     /// Print one JSON object. Only fields that end in `_seconds` depend on time.
     #[arg(long)]
@@ -122,6 +132,9 @@ pub fn run(args: &SimulateArgs) -> Result<u8, Failure> {
     }
     hunt::keep_panics_quiet();
     let interrupted = hunt::watch_for_interrupt();
+    if args.lab {
+        return lab::run(!args.reduced, args.json, &interrupted);
+    }
     if args.trace {
         return trace(args, &interrupted);
     }

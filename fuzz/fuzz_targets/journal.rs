@@ -1,0 +1,5 @@
+#![no_main]
+#[path = "../../tests/properties/mod.rs"]
+mod properties;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| properties::journal(bytes));
