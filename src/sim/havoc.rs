@@ -33,8 +33,16 @@ impl World {
         match kind {
             FaultKind::Loss | FaultKind::Duplicate | FaultKind::Reorder | FaultKind::Delay => {}
             FaultKind::Clog => {
-                let other = (node + 1 + dice.below(self.nodes.len() as u64 - 1) as usize) % self.nodes.len();
-                self.links.clog(node, other, until_us);
+                let nodes = self.nodes.len();
+                let other = (node + 1 + dice.below(nodes as u64 - 1) as usize) % nodes;
+                // All of a node's links: answers from before a change of leader arrive after it.
+                let all = dice.below(2) == 0;
+                for peer in (0..nodes).filter(|peer| *peer != node && (all || *peer == other)) {
+                    self.links.clog(node, peer, until_us);
+                    if all {
+                        self.links.clog(peer, node, until_us);
+                    }
+                }
             }
             FaultKind::Halves
             | FaultKind::Isolated

@@ -6,13 +6,13 @@
 
 use std::collections::VecDeque;
 
+use super::check::durable;
 use crate::machine::Composite;
 use crate::net::identity::{Founded, Identity, NodeHello};
 use crate::paxos::dispatch::{DiskWork, Dispatch, Mail, SnapshotWork};
 use crate::paxos::hearsay::{Hearsay, MEETING_MS};
 use crate::paxos::{
-    AcceptorMessage, BatchNumber, Effects, ExecutorMessage, Incarnation, LearnerMessage, Message, NodeId,
-    ProposerMessage, Replica, Settings, Snapshot,
+    AcceptorMessage, BatchNumber, Effects, ExecutorMessage, Incarnation, Message, NodeId, Replica, Settings, Snapshot,
 };
 use crate::storage::scribe::Listener;
 use crate::storage::{self, Held, Journal, Keep, Keeper, Kept, MemoryDisk, Scribe, Snapshots};
@@ -430,15 +430,7 @@ impl Listener<MemoryDisk> for Ear<'_> {
     }
 
     fn say(&mut self, messages: Vec<(NodeId, Message)>) {
-        let claims = |message: &Message| {
-            matches!(
-                message,
-                Message::Proposer(ProposerMessage::Promise(_))
-                    | Message::Learner(LearnerMessage::Accepted(_))
-                    | Message::Acceptor(AcceptorMessage::Prepare(_))
-            )
-        };
-        if messages.iter().any(|(_, message)| claims(message)) {
+        if messages.iter().any(|(_, message)| durable::claims(message)) {
             let durable = self.commits >= self.commits_needed && self.disk.unsynced("journal-") == 0;
             self.turn.premature |= !durable;
         }

@@ -372,6 +372,7 @@ impl World {
         });
         counts.messages += taken;
         held?;
+        durable::check_role(own, &dispatch)?;
         if role == Role::Executor && taken > 0 {
             checks.states.advance(checks.agreement.chosen())?;
             checks.states.check(own, &running.replica.executor)?;
