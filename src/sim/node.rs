@@ -4,7 +4,7 @@
 //! [`Hearsay`]); only threads, sockets and clocks are missing. An address is (node, role): which role of which node takes
 //! its mail next, and when a disk does its work, is the world's choice.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::check::durable;
 use crate::machine::Composite;
@@ -127,7 +127,10 @@ pub struct Running {
     pub ahead_ms: u64,
     /// Handshakes that its acceptor has not been told of; none once it was told of the first.
     pub met: Option<Vec<(NodeId, BatchNumber)>>,
-    /// The most that anybody it met had seen of its journal.
+    /// Whom its acceptor was told of before it was admitted, itself included. What still lies in the mailbox does not
+    /// count: the node has not met it yet.
+    pub greeted: BTreeSet<NodeId>,
+    /// The most that any of them had seen of its journal.
     pub most_witnessed: BatchNumber,
     /// Where its journal ended, of what peers may have heard.
     pub recovered: BatchNumber,
@@ -226,6 +229,7 @@ impl Node {
             ahead_ms: 0,
             met: Some(Vec::new()),
             most_witnessed: BatchNumber(0),
+            greeted: BTreeSet::from([id]),
             recovered: durable,
         }));
         Ok(Dispatch::of(id, &mut effects))
@@ -253,12 +257,18 @@ impl Running {
     /// A role takes at most `most` letters as one lot. `seen` is shown each message before the role.
     pub fn turn(&mut self, own: NodeId, role: Role, most: usize, mut seen: impl FnMut(&Message)) -> Dispatch {
         let mut effects = Effects::new();
-        let Running { replica, mail, keeping, .. } = self;
+        let Running { replica, mail, keeping, greeted, most_witnessed, .. } = self;
         let mailbox = &mut mail[role as usize];
         for letter in mailbox.drain(..most.min(mailbox.len())) {
             match letter {
                 Letter::Message(from, message) => {
                     seen(&message);
+                    if let Message::Acceptor(AcceptorMessage::Greeted { peer, witnessed, .. }) = &message
+                        && !replica.acceptor.admission().admitted()
+                    {
+                        greeted.insert(*peer);
+                        *most_witnessed = (*most_witnessed).max(*witnessed);
+                    }
                     replica.on_message(from, message, &mut effects);
                 }
                 Letter::Tick(now_ms, wall_ms) => match role {
@@ -347,7 +357,6 @@ impl Running {
     }
 
     fn tell_greeted(&mut self, own: NodeId, peer: NodeId, witnessed: BatchNumber) {
-        self.most_witnessed = self.most_witnessed.max(witnessed);
         let greeted = AcceptorMessage::Greeted { peer, witnessed, durable: self.durable };
         self.post(Role::Acceptor, Letter::Message(own, greeted.into()));
     }

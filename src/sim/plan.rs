@@ -174,6 +174,8 @@ fn schedule(dice: &mut Dice, faults: FaultSet, hunted: bool, plan: &Plan) -> Vec
             FaultKind::FullDisk | FaultKind::FailedSync => 20_000 + dice.below(300_000),
             FaultKind::ClientMoves | FaultKind::ClientReturns | FaultKind::ClockJump => 0,
             kind if kind.group() == "damage" => 10_000 + dice.below(400_000),
+            // Long enough for another to be elected, and not always for the old leader to give up.
+            kind if hunted && HUNT.contains(&kind) => 350_000 + dice.below(400_000),
             _ => pick(dice, &[30_000, 300_000, 1_200_000]) + dice.below(200_000),
         };
         planned.push(Planned { at_us, for_us, kind, target, chance: dice.roll() });

@@ -51,6 +51,10 @@ pub struct World {
     pub(super) excused: bool,
     /// Copies of disks that will be put back: whose, what, and its incarnation.
     pub(super) copies: BTreeMap<usize, (usize, MemoryDisk, Incarnation)>,
+    /// Faults whose second half will clog what this node says.
+    pub(super) clogging: BTreeMap<usize, usize>,
+    /// Chains that are in their second half.
+    pub(super) lured: BTreeSet<usize>,
     founded: Founded,
     connections: BTreeMap<u64, usize>,
     next_connection: u64,
@@ -126,6 +130,8 @@ impl World {
             calm: false,
             excused: false,
             copies: BTreeMap::new(),
+            clogging: BTreeMap::new(),
+            lured: BTreeSet::new(),
             founded,
             connections: BTreeMap::new(),
             next_connection: 1,
@@ -228,6 +234,11 @@ impl World {
             matches!(proposer.phase(), Phase::Leading(_)).then(|| proposer.leader()).flatten()
         });
         leading.max().map(|ballot| self.position(ballot.node))
+    }
+
+    /// Whether a node believes that it leads.
+    pub(super) fn leads(&self, node: usize) -> bool {
+        self.nodes[node].running().is_some_and(|running| matches!(running.replica.proposer.phase(), Phase::Leading(_)))
     }
 
     // Nodes start and stop.
@@ -534,6 +545,7 @@ impl World {
             Event::Admitted {} => {
                 let Node { id, claimed, .. } = self.nodes[node];
                 let running = self.nodes[node].running().expect("it just acted");
+                admission::met_enough(id, running.greeted.len(), self.plan.quorum() as usize)?;
                 let judged = admission::judge(id, claimed, running.recovered, running.most_witnessed)?;
                 self.excused |= judged == admission::Judged::Undetectable;
             }
