@@ -36,8 +36,24 @@ impl World {
         match kind {
             FaultKind::Loss | FaultKind::Duplicate | FaultKind::Reorder | FaultKind::Delay => {}
             FaultKind::Clog => {
-                let other = (node + 1 + dice.below(self.nodes.len() as u64 - 1) as usize) % self.nodes.len();
-                self.links.clog(node, other, until_us);
+                let nodes = self.nodes.len();
+                let other = (node + 1 + dice.below(nodes as u64 - 1) as usize) % nodes;
+                if dice.below(2) == 0 {
+                    self.links.clog(node, other, until_us);
+                } else {
+                    // What others say to it, and a little later what it says: answers from before a change of leader
+                    // arrive after it.
+                    (0..nodes).filter(|peer| *peer != node).for_each(|peer| self.links.clog(peer, node, until_us));
+                    self.clogging.insert(index, node);
+                    self.queue.plan(self.now_us + 60_000.min(for_us), Happening::FaultEnds(index));
+                }
+            }
+            FaultKind::Chained if lures(chance) => {
+                // First the leader is alone, until there is another; then one node hears both.
+                let old = leader.unwrap_or(node);
+                let cuts = cuts_of(FaultKind::Isolated, self.nodes.len(), old, old, chance);
+                self.links.cut(index, cuts);
+                self.queue.plan(self.now_us + 460_000 + dice.below(160_000), Happening::FaultEnds(index));
             }
             FaultKind::Halves
             | FaultKind::Isolated
@@ -145,6 +161,24 @@ impl World {
                     self.crash(node, true, for_us, "the power goes");
                 }
             }
+            FaultKind::Clog => {
+                if let (Some(node), false) = (self.clogging.remove(&index), self.calm) {
+                    let peers = (0..self.nodes.len()).filter(|peer| *peer != node);
+                    peers.for_each(|peer| self.links.clog(node, peer, ends_us));
+                }
+            }
+            FaultKind::Chained if lures(chance) && !self.calm && !self.lured.contains(&index) => {
+                self.lured.insert(index);
+                let leading: Vec<usize> = (0..self.nodes.len()).filter(|node| self.leads(*node)).collect();
+                let new = self.leader().unwrap_or(0);
+                self.links.mend(index);
+                if let Some(old) = leading.into_iter().find(|node| *node != new) {
+                    let middle = (0..self.nodes.len()).find(|node| *node != old && *node != new);
+                    let cuts = cuts_of(kind, self.nodes.len(), middle.unwrap_or(new), old, chance);
+                    self.links.cut(index, cuts);
+                    self.queue.plan(self.now_us + 300_000, Happening::FaultEnds(index));
+                }
+            }
             FaultKind::Constrained if !self.calm && self.now_us < ends_us => {
                 let leader = self.leader().unwrap_or(0);
                 let cuts = cuts_of(FaultKind::QuorumLoss, self.nodes.len(), position as usize, leader, chance);
@@ -190,6 +224,11 @@ impl World {
         self.nodes[node].spoiled |= may;
         may
     }
+}
+
+/// Whether a chain begins with the leader alone.
+fn lures(chance: u64) -> bool {
+    chance.is_multiple_of(2)
 }
 
 fn held_bytes(disk: &MemoryDisk) -> u64 {

@@ -4,15 +4,15 @@
 //! [`Hearsay`]); only threads, sockets and clocks are missing. An address is (node, role): which role of which node takes
 //! its mail next, and when a disk does its work, is the world's choice.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
+use super::check::durable;
 use crate::machine::Composite;
 use crate::net::identity::{Founded, Identity, NodeHello};
 use crate::paxos::dispatch::{DiskWork, Dispatch, Mail, SnapshotWork};
 use crate::paxos::hearsay::{Hearsay, MEETING_MS};
 use crate::paxos::{
-    AcceptorMessage, BatchNumber, Effects, ExecutorMessage, Incarnation, LearnerMessage, Message, NodeId,
-    ProposerMessage, Replica, Settings, Snapshot,
+    AcceptorMessage, BatchNumber, Effects, ExecutorMessage, Incarnation, Message, NodeId, Replica, Settings, Snapshot,
 };
 use crate::storage::scribe::Listener;
 use crate::storage::{self, Held, Journal, Keep, Keeper, Kept, MemoryDisk, Scribe, Snapshots};
@@ -127,7 +127,10 @@ pub struct Running {
     pub ahead_ms: u64,
     /// Handshakes that its acceptor has not been told of; none once it was told of the first.
     pub met: Option<Vec<(NodeId, BatchNumber)>>,
-    /// The most that anybody had seen of its journal whom its acceptor knows it to have met.
+    /// Whom its acceptor was told of before it was admitted, itself included. What still lies in the mailbox does not
+    /// count: the node has not met it yet.
+    pub greeted: BTreeSet<NodeId>,
+    /// The most that any of them had seen of its journal.
     pub most_witnessed: BatchNumber,
     /// Where its journal ended, of what peers may have heard.
     pub recovered: BatchNumber,
@@ -226,6 +229,7 @@ impl Node {
             ahead_ms: 0,
             met: Some(Vec::new()),
             most_witnessed: BatchNumber(0),
+            greeted: BTreeSet::from([id]),
             recovered: durable,
         }));
         Ok(Dispatch::of(id, &mut effects))
@@ -253,13 +257,16 @@ impl Running {
     /// A role takes at most `most` letters as one lot. `seen` is shown each message before the role.
     pub fn turn(&mut self, own: NodeId, role: Role, most: usize, mut seen: impl FnMut(&Message)) -> Dispatch {
         let mut effects = Effects::new();
-        let Running { replica, mail, keeping, most_witnessed, .. } = self;
+        let Running { replica, mail, keeping, greeted, most_witnessed, .. } = self;
         let mailbox = &mut mail[role as usize];
         for letter in mailbox.drain(..most.min(mailbox.len())) {
             match letter {
                 Letter::Message(from, message) => {
                     seen(&message);
-                    if let Message::Acceptor(AcceptorMessage::Greeted { witnessed, .. }) = &message {
+                    if let Message::Acceptor(AcceptorMessage::Greeted { peer, witnessed, .. }) = &message
+                        && !replica.acceptor.admission().admitted()
+                    {
+                        greeted.insert(*peer);
                         *most_witnessed = (*most_witnessed).max(*witnessed);
                     }
                     replica.on_message(from, message, &mut effects);
@@ -432,15 +439,7 @@ impl Listener<MemoryDisk> for Ear<'_> {
     }
 
     fn say(&mut self, messages: Vec<(NodeId, Message)>) {
-        let claims = |message: &Message| {
-            matches!(
-                message,
-                Message::Proposer(ProposerMessage::Promise(_))
-                    | Message::Learner(LearnerMessage::Accepted(_))
-                    | Message::Acceptor(AcceptorMessage::Prepare(_))
-            )
-        };
-        if messages.iter().any(|(_, message)| claims(message)) {
+        if messages.iter().any(|(_, message)| durable::claims(message)) {
             let durable = self.commits >= self.commits_needed && self.disk.unsynced("journal-") == 0;
             self.turn.premature |= !durable;
         }

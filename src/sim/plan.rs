@@ -1,7 +1,9 @@
 //! A run, before it begins: everything about it follows from a seed and a few wishes, and can be written down.
 //!
 //! Which kinds of fault a run has, and how hard they strike, differs from seed to seed (a swarm): a world in which
-//! everything goes wrong at once hides what goes wrong alone.
+//! everything goes wrong at once hides what goes wrong alone. In some worlds the leader is hunted: it dies or is cut off
+//! in the middle of its slots, again and again, and clients keep writing all the time, so that votes of many ballots
+//! meet in one slot.
 
 use std::fmt;
 
@@ -114,7 +116,8 @@ impl Plan {
             },
             late: if slow { dice.below(30) } else { 0 },
         };
-        let clients = Clients {
+        let hunted = dice.below(3) == 0;
+        let mut clients = Clients {
             count: pick(&mut dice, &[1, 2, 3, 5]),
             in_flight: pick(&mut dice, &[1, 2, 4]),
             operations: 60 + dice.below(120) as u32,
@@ -123,9 +126,13 @@ impl Plan {
             reads: pick(&mut dice, &[2, 4, 6]),
             deadline_ms: pick(&mut dice, &[400, 1_500, 5_000]),
         };
+        if hunted {
+            // Enough to do until the end.
+            (clients.think_us, clients.operations) = (40_000, clients.operations + 150);
+        }
         let length_us = 1_000_000 + dice.below(3_000_000);
         let mut plan = Plan { seed, nodes, settings, journal, network, clients, length_us, faults: Vec::new() };
-        plan.faults = schedule(&mut dice, faults, &plan);
+        plan.faults = schedule(&mut dice, faults, hunted, &plan);
         plan
     }
 
@@ -141,7 +148,7 @@ impl Plan {
 }
 
 /// What goes wrong when: each kind that the seed has, a few times, in any order.
-fn schedule(dice: &mut Dice, faults: FaultSet, plan: &Plan) -> Vec<Planned> {
+fn schedule(dice: &mut Dice, faults: FaultSet, hunted: bool, plan: &Plan) -> Vec<Planned> {
     let rates = [FaultKind::Loss, FaultKind::Duplicate, FaultKind::Reorder, FaultKind::Delay];
     let mut kinds: Vec<FaultKind> = faults.kinds().filter(|kind| !rates.contains(kind)).collect();
     if plan.nodes == 1 {
@@ -151,18 +158,24 @@ fn schedule(dice: &mut Dice, faults: FaultSet, plan: &Plan) -> Vec<Planned> {
     if kinds.is_empty() {
         return Vec::new();
     }
+    // What ends a leader's work in the middle, and lets another one begin.
+    let of_hunt: Vec<FaultKind> = kinds.iter().copied().filter(|kind| HUNT.contains(kind)).collect();
     let every_us = pick(dice, &[60_000, 150_000, 400_000]);
     let mut planned = Vec::new();
     let mut at_us = dice.below(every_us * 2);
     while at_us < plan.length_us {
-        let kind = kinds[dice.below(kinds.len() as u64) as usize];
+        let choices = if hunted && !of_hunt.is_empty() && dice.below(3) > 0 { &of_hunt } else { &kinds };
+        let kind = choices[dice.below(choices.len() as u64) as usize];
         let node = dice.below(u64::from(plan.nodes)) as u32;
-        let target = if dice.below(3) == 0 { Target::LeaderOr(node) } else { Target::Node(node) };
+        let at_leader = dice.below(4) < if hunted { 3 } else { 1 };
+        let target = if at_leader { Target::LeaderOr(node) } else { Target::Node(node) };
         let for_us = match kind {
             FaultKind::Kill | FaultKind::PowerLoss => pick(dice, &[1_000, 50_000, 500_000]),
             FaultKind::FullDisk | FaultKind::FailedSync => 20_000 + dice.below(300_000),
             FaultKind::ClientMoves | FaultKind::ClientReturns | FaultKind::ClockJump => 0,
             kind if kind.group() == "damage" => 10_000 + dice.below(400_000),
+            // Long enough for another to be elected, and not always for the old leader to give up.
+            kind if hunted && HUNT.contains(&kind) => 350_000 + dice.below(400_000),
             _ => pick(dice, &[30_000, 300_000, 1_200_000]) + dice.below(200_000),
         };
         planned.push(Planned { at_us, for_us, kind, target, chance: dice.roll() });
@@ -170,6 +183,10 @@ fn schedule(dice: &mut Dice, faults: FaultSet, plan: &Plan) -> Vec<Planned> {
     }
     planned
 }
+
+/// What befalls a leader that is hunted.
+const HUNT: [FaultKind; 6] =
+    [FaultKind::Clog, FaultKind::Isolated, FaultKind::OneWay, FaultKind::Kill, FaultKind::PowerLoss, FaultKind::Pause];
 
 fn pick<T: Copy>(dice: &mut Dice, choices: &[T]) -> T {
     choices[dice.below(choices.len() as u64) as usize]

@@ -56,6 +56,10 @@ pub struct World {
     pub(super) copies: BTreeMap<usize, (usize, MemoryDisk, Incarnation)>,
     /// What a scenario adds; nothing, unless the world is driven by one.
     pub(super) script: Script,
+    /// Faults whose second half will clog what this node says.
+    pub(super) clogging: BTreeMap<usize, usize>,
+    /// Chains that are in their second half.
+    pub(super) lured: BTreeSet<usize>,
     founded: Founded,
     connections: BTreeMap<u64, usize>,
     next_connection: u64,
@@ -132,6 +136,8 @@ impl World {
             excused: false,
             copies: BTreeMap::new(),
             script: Script::default(),
+            clogging: BTreeMap::new(),
+            lured: BTreeSet::new(),
             founded,
             connections: BTreeMap::new(),
             next_connection: 1,
@@ -234,6 +240,11 @@ impl World {
             matches!(proposer.phase(), Phase::Leading(_)).then(|| proposer.leader()).flatten()
         });
         leading.max().map(|ballot| self.position(ballot.node))
+    }
+
+    /// Whether a node believes that it leads.
+    pub(super) fn leads(&self, node: usize) -> bool {
+        self.nodes[node].running().is_some_and(|running| matches!(running.replica.proposer.phase(), Phase::Leading(_)))
     }
 
     // Nodes start and stop.
@@ -379,6 +390,7 @@ impl World {
         });
         counts.messages += taken;
         held?;
+        durable::check_role(own, &dispatch)?;
         if role == Role::Executor && taken > 0 {
             checks.states.advance(checks.agreement.chosen())?;
             checks.states.check(own, &running.replica.executor)?;
@@ -548,6 +560,7 @@ impl World {
         let Node { id, claimed, .. } = self.nodes[node];
         let running = self.nodes[node].running().expect("it just acted");
         if running.replica.acceptor.admission().admitted() {
+            admission::met_enough(id, running.greeted.len(), self.plan.quorum() as usize)?;
             let judged = admission::judge(id, claimed, running.recovered, running.most_witnessed)?;
             self.excused |= judged == admission::Judged::Undetectable;
         }

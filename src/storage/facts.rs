@@ -56,3 +56,29 @@ impl Facts {
         records
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::paxos::Value;
+
+    #[test]
+    fn what_is_logged_anew_says_the_same() {
+        let ballot = |round| Ballot::new(round, NodeId(1));
+        let mut facts = Facts::default();
+        for record in [
+            Record::Confirmed {},
+            Record::Vote { slot: Slot(4), ballot: ballot(3), value: Value::no_op() },
+            Record::Promise { ballot: ballot(9) },
+            Record::Reserved { ballot: ballot(7) },
+            Record::ChosenUpto { ballot: ballot(3), upto: Slot(4) },
+            Record::Witnessed { node: NodeId(2), batch: BatchNumber(5) },
+            Record::Amnesiac { witnessed: BatchNumber(8) },
+        ] {
+            facts.note(&record);
+        }
+        let mut again = Facts::default();
+        facts.records().iter().for_each(|record| again.note(record));
+        assert_eq!(again, facts);
+    }
+}

@@ -3,7 +3,7 @@
 //! The one thing that stays undetectable, as the README says it: a loss that none of the nodes had seen that the
 //! restarted one met before its first vote. Such a run is excused, by exactly that, and ends.
 
-use super::Broken;
+use super::{Broken, Held};
 use crate::paxos::{BatchNumber, NodeId};
 
 /// A node with this history was admitted.
@@ -13,6 +13,17 @@ pub enum Judged {
     Whole,
     /// It has, and none that it met had heard it.
     Undetectable,
+}
+
+/// A node is admitted after handshakes with so many nodes, itself counted.
+pub fn met_enough(node: NodeId, met: usize, quorum: usize) -> Held {
+    if met >= quorum {
+        return Ok(());
+    }
+    Err(Broken::new(
+        "admission",
+        format!("{node} may vote, and has met {met} nodes with itself; a quorum are {quorum}"),
+    ))
 }
 
 /// A node is admitted: it let peers hear of `claimed`, its journal ended at `recovered`, and the most that anybody it met
@@ -50,5 +61,7 @@ mod tests {
         assert_eq!(judge(5, 5, 5), Ok(Judged::Whole));
         assert_eq!(judge(5, 4, 4), Ok(Judged::Undetectable));
         assert!(judge(5, 4, 5).is_err());
+        assert_eq!(met_enough(NodeId(1), 2, 2), Ok(()));
+        assert!(met_enough(NodeId(1), 2, 3).is_err());
     }
 }
