@@ -14,7 +14,7 @@
 //! | [`trace`], [`words`], [`report`] | a run as a lane diagram, in a person's words; what was tried |
 //! | [`script`], [`lab`] | a world that does what it is told; scenarios that are known from a course's lab, told so |
 //! | [`explore`] | a model checker: small instances over the same roles, state by state |
-//! | [`run`] | seeds, one after the other; a failing one is shrunk |
+//! | [`mod@run`] | seeds, one after the other; a failing one is shrunk |
 //!
 //! Absent on purpose: threads, sockets, clocks, and dice that are not the seed's.
 

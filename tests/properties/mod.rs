@@ -63,6 +63,8 @@ pub fn frames(mut bytes: &[u8]) {
     }
 }
 
+type Advance = Box<dyn FnMut(&[u8], &mut Vec<u8>) -> Step>;
+
 fn local(name: &str) -> Local {
     let hello = NodeHello {
         name: name.into(),
@@ -77,7 +79,7 @@ fn local(name: &str) -> Local {
 
 /// Both ends of a handshake, fed with anything: they end or wait, and nobody is let in who does not know the cookie.
 pub fn handshake(bytes: &[u8]) {
-    let feed = |mut advance: Box<dyn FnMut(&[u8], &mut Vec<u8>) -> Step>| {
+    let feed = |mut advance: Advance| {
         let mut said = Vec::new();
         let mut rest = bytes;
         loop {
@@ -157,8 +159,11 @@ pub fn addresses(bytes: &[u8]) {
     }
 }
 
+/// A decoder, fed with anything.
+pub type Property = fn(&[u8]);
+
 /// All of them, by name.
-pub const ALL: [(&str, fn(&[u8])); 11] = [
+pub const ALL: [(&str, Property); 11] = [
     ("peer_frame", peer_frame),
     ("client_frame", client_frame),
     ("node_frame", node_frame),
