@@ -13,6 +13,7 @@ const ONCE_FAILED: &[(u64, Option<u32>, &str)] = &[
     (20194, None, "all"), // a leader alone knew a slot to be chosen, and could not read it back
     (20624, None, "all"), // two handshakes in one lot: the admission, and the loss that takes it back
     (31482, None, "all"), // a search for an order that did not know where removals stand
+    (122_836, Some(3), "all"), // an excused loss, and what followed from it before anybody looked
     (40261, None, "all"), // a command sent on twice: refused, told to be not done, and executed
 ];
 
