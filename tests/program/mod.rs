@@ -195,8 +195,20 @@ fn lines_of(output: impl std::io::Read + Send + 'static) -> Receiver<String> {
 pub fn wait_until_let_go(data: &Path) {
     let lock = std::fs::OpenOptions::new().write(true).open(data.join("lock")).expect("a node's lock");
     let (sender, locked) = channel();
-    std::thread::spawn(move || sender.send(lock.lock().is_ok()));
-    assert_eq!(locked.recv_timeout(SOON), Ok(true), "a process still holds {}", data.display());
+    std::thread::spawn(move || {
+        let taken = lock.lock().is_ok();
+        let listed = format!(":{} ", inode(&lock));
+        drop(lock);
+        sender.send((taken, listed))
+    });
+    let (taken, listed) = locked.recv_timeout(SOON).expect("a process still holds the lock");
+    assert!(taken, "{} cannot be locked", data.display());
+    // A child that another test has just forked shares every lock of this process until it runs its own program.
+    until(|| std::fs::read_to_string("/proc/locks").unwrap_or_default(), |locks| !locks.contains(&listed));
+}
+
+fn inode(file: &std::fs::File) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(&file.metadata().expect("it is open"))
 }
 
 /// Asks again until the answer is right: for what a node comes to know by itself. Each question takes its time.
