@@ -14,6 +14,7 @@ const ONCE_FAILED: &[(u64, Option<u32>, &str)] = &[
     (20624, None, "all"), // two handshakes in one lot: the admission, and the loss that takes it back
     (31482, None, "all"), // a search for an order that did not know where removals stand
     (122_836, Some(3), "all"), // an excused loss, and what followed from it before anybody looked
+    (137_968, Some(3), "all"), // a learner that heard of a trim before its executor heard of the snapshot
     (40261, None, "all"), // a command sent on twice: refused, told to be not done, and executed
 ];
 

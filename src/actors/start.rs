@@ -78,7 +78,9 @@ pub fn start<M: StateMachine + Unpin>(
         recovered,
         &mut effects,
     )?;
-    replica.check().map_err(|broken| format!("the journal contradicts itself: {broken}"))?;
+    replica
+        .check(replica.executor.snapshot_upto())
+        .map_err(|broken| format!("the journal contradicts itself: {broken}"))?;
     for (node, batch) in replica.acceptor.admission().witnessed() {
         setup.registry.hearsay().remember(*node, *batch);
     }

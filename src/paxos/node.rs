@@ -106,11 +106,13 @@ impl<M: StateMachine> Replica<M> {
         self.executor.on_lot_end(fx);
     }
 
-    /// Checks what must hold between the roles of a node at every moment, whatever is in their mailboxes.
+    /// Checks what must hold between the roles of a node at every moment, whatever is in their mailboxes. `saved` is
+    /// what the newest snapshot on its disk covers: the learner may hear of the trim that it allows before the executor
+    /// hears that it is saved.
     ///
     /// # Errors
     /// A sentence that names the broken invariant and the values.
-    pub fn check(&self) -> Result<(), String> {
+    pub fn check(&self, saved: Slot) -> Result<(), String> {
         let trimmed = self.learner.trimmed_upto();
         let snapshot = self.executor.snapshot_upto();
         let executed = self.executor.executed_upto();
@@ -118,12 +120,12 @@ impl<M: StateMachine> Replica<M> {
         let settled = self.acceptor.settled_upto();
         let broken = |what: &str| {
             Err(format!(
-                "{what} does not hold: trimmed {trimmed}, snapshot {snapshot}, executed {executed}, chosen {chosen}, \
-                 settled {settled}"
+                "{what} does not hold: trimmed {trimmed}, saved {saved}, snapshot {snapshot}, executed {executed}, \
+                 chosen {chosen}, settled {settled}"
             ))
         };
-        if trimmed > snapshot {
-            return broken("trimmed_upto <= snapshot_upto");
+        if trimmed > saved {
+            return broken("trimmed_upto <= the newest snapshot saved");
         }
         if snapshot > executed {
             return broken("snapshot_upto <= executed_upto");

@@ -207,7 +207,9 @@ impl Node {
         let mut effects = Effects::new();
         let machine = Composite::default();
         let replica = Replica::recover(id, configuration.clone(), settings, machine, seed, recovered, &mut effects)?;
-        replica.check().map_err(|broken| format!("the journal contradicts itself: {broken}"))?;
+        replica
+            .check(replica.executor.snapshot_upto())
+            .map_err(|broken| format!("the journal contradicts itself: {broken}"))?;
         let mut hearsay = Hearsay::new();
         for (node, batch) in replica.acceptor.admission().witnessed() {
             hearsay.remember(*node, *batch);

@@ -535,7 +535,8 @@ impl World {
         snapshots.into_iter().for_each(|work| running.post(Role::Executor, Letter::Snapshot(work)));
         running.deliver(mail);
         let executed_upto = running.replica.executor.executed_upto();
-        watermarks::check(own, &running.replica)?;
+        let replica = &self.nodes[node].running().expect("just seen").replica;
+        watermarks::check(own, replica, &self.nodes[node].disk)?;
         self.wake_roles(node);
         self.send(node, remote)?;
         for (client, replies) in replies {

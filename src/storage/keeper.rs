@@ -94,8 +94,8 @@ impl<D: Disk> Keeper<D> {
         Ok(Kept::Saved(ExecutorMessage::SnapshotSaved { upto }))
     }
 
-    /// Behind `SnapshotSaved`, so that the learner never trims what its executor does not know to be saved; and only up
-    /// to the older of two snapshots, so that one that rots is not the only one.
+    /// Behind the save, so that nothing is trimmed that no snapshot on the disk covers (the learner may hear of the trim
+    /// before its executor hears of the save); and only up to the older of two, so that one that rots is not the only one.
     fn trim(&self) -> Result<Option<Kept>, DiskError> {
         let upto = self.snapshots.safe_upto()?;
         Ok((upto > Slot::ZERO).then_some(Kept::Disk(DiskWork::Trim { upto })))

@@ -35,7 +35,7 @@ fn a_node_that_starts_from_nothing_is_whole_and_says_nothing_to_peers() {
     let mut fx = Effects::new();
     let (configuration, settings) = (Configuration::numbered(3), Settings::default());
     let replica = Replica::recover(n(1), configuration, &settings, Ledger::default(), 1, recovered, &mut fx);
-    replica.expect("no snapshot to refuse").check().expect("whole");
+    replica.expect("no snapshot to refuse").check(Slot::ZERO).expect("whole");
     assert!(fx.is_empty());
 }
 
@@ -132,7 +132,7 @@ fn rule_8_a_snapshot_never_lowers_a_promise_nor_drops_a_vote_above_it() {
     assert_eq!(installed.acceptor.promised(), b(5, 3));
     assert!(installed.acceptor.votes().contains_key(&s(8)));
     assert!(installed.learner.votes().contains_key(&s(8)));
-    installed.check().expect("whole");
+    installed.check(installed.executor.snapshot_upto()).expect("whole");
 }
 
 fn to_itself(effect: Effect) -> Option<Message> {

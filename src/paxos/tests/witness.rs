@@ -78,7 +78,7 @@ impl Witness {
 
     /// A node did something.
     pub fn on_step(&mut self, node: NodeId, replica: &Replica<Ledger>) {
-        if let Err(broken) = replica.check() {
+        if let Err(broken) = replica.check(replica.executor.snapshot_upto()) {
             panic!("{node}: {broken}");
         }
         for (slot, (_, value)) in replica.learner.ahead() {

@@ -10,7 +10,7 @@
 //! | [`promises`] | what a node said it promised or voted, it knows for ever, across restarts |
 //! | [`durable`] | nothing is said before it is durable |
 //! | [`states`] | logs and machines agree, slot by slot, with a machine that executes the chosen log alone |
-//! | [`watermarks`] | trimmed ≤ snapshot ≤ executed ≤ chosen, and every vote within the promise |
+//! | [`watermarks`] | trimmed ≤ the newest snapshot saved, snapshot ≤ executed ≤ chosen, every vote within the promise |
 //! | [`exactly_once`] | what was acknowledged is executed once, where it was said to be; what is not done never is |
 //! | [`fresh`] | a read sees everything that was acknowledged before it began |
 //! | [`linearizable`] | every key's history has an order |

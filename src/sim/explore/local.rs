@@ -305,7 +305,7 @@ impl Local {
     /// # Errors
     /// A sentence that says what does not hold.
     pub fn check(&self) -> Result<(), String> {
-        self.replica.check()?;
+        self.replica.check(self.replica.executor.snapshot_upto())?;
         let acceptor = &self.replica.acceptor;
         if acceptor.promised() < self.promised {
             return Err(format!("it told of a promise of {}, and now holds {}", self.promised, acceptor.promised()));
