@@ -1,0 +1,343 @@
+//! Nodes start and stop; their roles, disks and keepers take turns.
+
+use super::{Happening, World};
+use crate::paxos::dice::Dice;
+use crate::paxos::dispatch::Dispatch;
+use crate::paxos::{AcceptorMessage, BatchNumber, Event, ExecutorMessage, LearnerMessage, Message, ProposerMessage};
+use crate::sim::check::{Broken, Held, admission, bounds, durable, watermarks};
+use crate::sim::node::{Letter, MEETING_US, Node, Role, Running, State};
+use crate::sim::trace::Lanes;
+use crate::sim::words;
+
+impl World {
+    /// Starts a node from what its disk holds.
+    pub(in crate::sim) fn start(&mut self, node: usize) -> Held {
+        let seed = self.dice.starts.roll();
+        let (settings, journal) = (self.plan.settings.clone(), self.plan.journal);
+        let started = self.nodes[node].start(&self.founded, &settings, journal, seed, self.now_us);
+        let own = self.nodes[node].id;
+        let life = self.nodes[node].life;
+        self.counts.restarts += u64::from(life > 1);
+        let lanes = if started.is_ok() { Lanes::Starts(node) } else { Lanes::Stops(node) };
+        self.trace.note(self.now_us, lanes, (own, "start"), || match &started {
+            Ok(_) => "starts".into(),
+            Err(trouble) => format!("cannot use its journal: {trouble}"),
+        });
+        let dispatch = match started {
+            Ok(dispatch) => dispatch,
+            // The disk fails now, which says nothing of what it holds: the node stops, and tries again.
+            Err(trouble) if self.nodes[node].disk.is_faulty() => {
+                let for_us = 1_000 + self.dice.disks.below(200_000);
+                self.nodes[node].state = State::Broken(trouble.clone());
+                self.crash(node, true, for_us, &trouble);
+                return Ok(());
+            }
+            Err(trouble) if self.nodes[node].spoiled => {
+                self.counts.spoiled += 1;
+                self.nodes[node].state = State::Broken(trouble);
+                return Ok(());
+            }
+            Err(trouble) => {
+                return Err(Broken::new(
+                    "recovery",
+                    format!("{own} cannot read a journal that nobody damaged: {trouble}"),
+                ));
+            }
+        };
+        let lost = self.has_lost(node);
+        if lost && !self.nodes[node].spoiled {
+            return Err(Broken::new("recovery", format!("{own} lost durable batches, and nobody damaged its disk")));
+        }
+        let running = self.nodes[node].running_mut().expect("just started");
+        if self.plan.nodes == 1 {
+            running.greet(own, own, BatchNumber(0), 1);
+        }
+        let acceptor = running.replica.acceptor.clone();
+        if !lost {
+            self.checks.promises.check(&acceptor, own)?;
+        }
+        self.queue.plan(self.now_us + MEETING_US, Happening::MeetingEnds { node, life });
+        let jitter_us = self.dice.turns.below(TICK_US);
+        self.queue.plan(self.now_us + jitter_us, Happening::Tick { node, life });
+        self.perform(node, dispatch)
+    }
+
+    /// Whether its journal ends below what it let peers hear of.
+    fn has_lost(&self, node: usize) -> bool {
+        let node = &self.nodes[node];
+        node.running().is_some_and(|running| running.recovered < node.claimed)
+    }
+
+    /// A node's process ends. With `power`, its disk loses some of what was not synced. It is started again later.
+    pub(in crate::sim) fn crash(&mut self, node: usize, power: bool, for_us: u64, why: &str) {
+        if matches!(self.nodes[node].state, State::Down) {
+            return;
+        }
+        let own = self.nodes[node].id;
+        self.trace.note(self.now_us, Lanes::Stops(node), (own, "crash", power), || format!("stops: {why}"));
+        let chance = &mut self.dice.disks;
+        self.nodes[node].disk.crash(|most| if power { chance.below(most + 1) } else { most });
+        self.nodes[node].state = State::Down;
+        self.links.drop_all_of(node);
+        for client in 0..self.clients.len() {
+            if let Some(connection) = self.clients[client].connection.filter(|connection| connection.node == node) {
+                let at_us = self.now_us + 100 + self.dice.network.below(2_000);
+                self.queue.plan(at_us, Happening::Breaks { client, connection: connection.number });
+            }
+        }
+        let life = self.nodes[node].life;
+        self.queue.plan(self.now_us + for_us.max(1), Happening::Starts { node, life });
+    }
+
+    // Roles, disks and keepers take turns.
+
+    /// Plans a turn for every role that has mail, for the disk and for the keeper.
+    pub(in crate::sim) fn wake_roles(&mut self, node: usize) {
+        let now_us = self.now_us;
+        let Node { life, paused_until_us, stalled_until_us, slowness, state, .. } = &mut self.nodes[node];
+        let State::Up(running) = state else { return };
+        let from_us = now_us.max(*paused_until_us);
+        for role in Role::ALL {
+            if !running.mail[role as usize].is_empty() && !running.turn_due[role as usize] {
+                running.turn_due[role as usize] = true;
+                let wait_us = delay(&mut self.dice.turns);
+                self.queue.plan(from_us + wait_us, Happening::Turn { node, life: *life, role });
+            }
+        }
+        if !running.disk_queue.is_empty() && !running.disk_due {
+            running.disk_due = true;
+            let wait_us = (40 + self.dice.disks.below(200)) * *slowness;
+            self.queue.plan(from_us.max(*stalled_until_us) + wait_us, Happening::Disk { node, life: *life });
+        }
+        if !running.keeping.is_empty() && !running.keep_due {
+            running.keep_due = true;
+            let wait_us = (200 + self.dice.disks.below(5_000)) * *slowness;
+            self.queue.plan(from_us.max(*stalled_until_us) + wait_us, Happening::Keeps { node, life: *life });
+        }
+    }
+
+    /// Puts off what a node that stands still, or its disk, cannot do now. Whether it did.
+    fn put_off(&mut self, node: usize, by_disk: bool, happening: Happening) -> Option<Happening> {
+        let Node { paused_until_us, stalled_until_us, .. } = &self.nodes[node];
+        let until_us = if by_disk { *paused_until_us.max(stalled_until_us) } else { *paused_until_us };
+        if until_us <= self.now_us {
+            return Some(happening);
+        }
+        self.queue.plan(until_us, happening);
+        None
+    }
+
+    pub(super) fn turn(&mut self, node: usize, life: u32, role: Role) -> Held {
+        let Some(own) = self.alive(node, life) else { return Ok(()) };
+        let Some(_) = self.put_off(node, false, Happening::Turn { node, life, role }) else { return Ok(()) };
+        let World { nodes, dice, counts, trace, checks, now_us, .. } = self;
+        let running = nodes[node].running_mut().expect("alive");
+        running.turn_due[role as usize] = false;
+        let waiting = running.mail[role as usize].len();
+        // Mostly everything that waits, as actors do; sometimes a part, so that lots end anywhere.
+        let most = if dice.turns.below(4) == 0 { 1 + dice.turns.below(waiting as u64) as usize } else { waiting };
+        let mut held = Ok(());
+        let mut taken = 0;
+        let dispatch = running.turn(own, role, most, |message| {
+            taken += 1;
+            // It is shown when it arrives, or when the disk lets it go.
+            trace.note(*now_us, Lanes::At(node), message, String::new);
+            if let Message::Executor(ExecutorMessage::Chosen { entries }) = message {
+                for (slot, _, value) in entries {
+                    let believed = checks.agreement.on_believed(own, *slot, value);
+                    held = std::mem::replace(&mut held, Ok(())).and(believed);
+                }
+            }
+        });
+        counts.messages += taken;
+        held?;
+        durable::check_role(own, &dispatch)?;
+        if role == Role::Executor && taken > 0 {
+            checks.states.advance(checks.agreement.chosen())?;
+            checks.states.check(own, &running.replica.executor)?;
+        }
+        self.perform(node, dispatch)
+    }
+
+    pub(super) fn disk(&mut self, node: usize, life: u32) -> Held {
+        if self.alive(node, life).is_none() {
+            return Ok(());
+        }
+        let Some(_) = self.put_off(node, true, Happening::Disk { node, life }) else { return Ok(()) };
+        self.disk_turn(node)?;
+        let Some(running) = self.nodes[node].running_mut() else { return Ok(()) };
+        running.disk_due = false;
+        let after = running.scribe.journal().commits();
+        self.queue.plan(self.now_us + IDLE_US, Happening::Idle { node, life, after });
+        self.wake_roles(node);
+        Ok(())
+    }
+
+    /// The disk has had nothing to do for a while.
+    pub(super) fn idle(&mut self, node: usize, life: u32, after: u64) -> Held {
+        if self.alive(node, life).is_none() {
+            return Ok(());
+        }
+        let Some(_) = self.put_off(node, true, Happening::Idle { node, life, after }) else { return Ok(()) };
+        let running = self.nodes[node].running().expect("alive");
+        if running.disk_due || running.scribe.journal().commits() != after {
+            return Ok(());
+        }
+        self.disk_turn(node)
+    }
+
+    fn disk_turn(&mut self, node: usize) -> Held {
+        let own = self.nodes[node].id;
+        let disk = self.nodes[node].disk.clone();
+        let running = self.nodes[node].running_mut().expect("alive");
+        let turn = running.disk_turn(&disk);
+        let heard = running.durable;
+        durable::check(own, &turn)?;
+        self.counts.batches += turn.batches;
+        self.trace.note(self.now_us, Lanes::At(node), ("disk", turn.batches, turn.said.len()), || {
+            words::disk(own, turn.batches, &turn.said)
+        });
+        for (_, message) in &turn.said {
+            self.said(node, message)?;
+        }
+        let mut dispatch = Dispatch::default();
+        for (to, message) in turn.said {
+            if to == own { dispatch.mail.push(own, message) } else { dispatch.remote.push((to, message)) }
+        }
+        self.nodes[node].claimed = self.nodes[node].claimed.max(heard);
+        self.perform(node, dispatch)?;
+        if let Some(error) = turn.error {
+            let for_us = 1_000 + self.dice.disks.below(400_000);
+            self.crash(node, true, for_us, &error);
+            return Ok(());
+        }
+        if self.dice.disks.below(2) == 0
+            && let Some(Err(error)) = self.nodes[node].running_mut().map(Running::make_spare)
+        {
+            self.crash(node, true, 1_000, &error);
+        }
+        Ok(())
+    }
+
+    /// A node says something that hangs on its disk.
+    fn said(&mut self, node: usize, message: &Message) -> Held {
+        let World { nodes, checks, .. } = self;
+        let own = nodes[node].id;
+        match message {
+            Message::Proposer(ProposerMessage::Promise(promise)) => {
+                checks.promises.on_promise(own, promise.ballot);
+            }
+            Message::Learner(LearnerMessage::Accepted(accepted)) => {
+                for slot in &accepted.slots {
+                    checks.promises.on_vote(own, accepted.ballot, *slot);
+                    if let Some(value) = checks.agreement.on_vote(own, accepted.ballot, *slot)? {
+                        checks.proposed.on_chosen(*slot, &value)?;
+                    }
+                }
+            }
+            Message::Acceptor(AcceptorMessage::Prepare(prepare)) => {
+                checks.agreement.on_prepare(prepare.ballot, nodes[node].life)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn keeps(&mut self, node: usize, life: u32) -> Held {
+        let Some(own) = self.alive(node, life) else { return Ok(()) };
+        let Some(_) = self.put_off(node, true, Happening::Keeps { node, life }) else { return Ok(()) };
+        let running = self.nodes[node].running_mut().expect("alive");
+        running.keep_due = false;
+        let kept = running.keep_turn(own);
+        self.trace.note(self.now_us, Lanes::At(node), (own, "keeps"), || "works on a snapshot".into());
+        if let Err(error) = kept {
+            let for_us = 1_000 + self.dice.disks.below(400_000);
+            self.crash(node, true, for_us, &error);
+            return Ok(());
+        }
+        self.wake_roles(node);
+        Ok(())
+    }
+
+    pub(super) fn tick(&mut self, node: usize, life: u32) -> Held {
+        let Some(own) = self.alive(node, life) else { return Ok(()) };
+        let Some(_) = self.put_off(node, false, Happening::Tick { node, life }) else { return Ok(()) };
+        let wall_off_ms = self.nodes[node].wall_off_ms;
+        let now_us = self.now_us;
+        let running = self.nodes[node].running_mut().expect("alive");
+        let wall_ms = (EPOCH_MS + now_us / 1000).saturating_add_signed(wall_off_ms);
+        let hearsay = running.tick(running.now_ms(now_us), wall_ms);
+        bounds::check(own, running, &self.plan)?;
+        self.queue.plan(now_us + TICK_US, Happening::Tick { node, life });
+        let mut dispatch = Dispatch::default();
+        if let Some(hearsay) = hearsay {
+            let others = self.nodes.iter().map(|node| node.id).filter(|id| *id != own);
+            dispatch.remote.extend(others.map(|id| (id, hearsay.clone().into())));
+        }
+        self.perform(node, dispatch)
+    }
+
+    /// Performs what a lot of a role, or of the disk, asked for.
+    pub(super) fn perform(&mut self, node: usize, dispatch: Dispatch) -> Held {
+        let Dispatch { disk, mail, remote, replies, snapshots, events } = dispatch;
+        let own = self.nodes[node].id;
+        events.iter().for_each(|event| self.on_event(node, event));
+        if events.contains(&Event::Admitted {}) {
+            self.judge_admission(node)?;
+        }
+        mail.acceptor.iter().try_for_each(|(_, message)| self.proposes(message))?;
+        self.script.on_mail(node, &mail);
+        let Some(running) = self.nodes[node].running_mut() else { return Ok(()) };
+        running.disk_queue.extend(disk);
+        snapshots.into_iter().for_each(|work| running.post(Role::Executor, Letter::Snapshot(work)));
+        running.deliver(mail);
+        let executed_upto = running.replica.executor.executed_upto();
+        let replica = &self.nodes[node].running().expect("just seen").replica;
+        watermarks::check(own, replica, &self.nodes[node].disk)?;
+        self.wake_roles(node);
+        self.send(node, remote)?;
+        for (client, replies) in replies {
+            self.reply(node, client, replies, executed_upto)?;
+        }
+        Ok(())
+    }
+
+    fn on_event(&mut self, node: usize, event: &Event) {
+        if !matches!(event, Event::Executed { .. }) {
+            self.trace.note(self.now_us, Lanes::At(node), event, || words::event(event));
+        }
+        match event {
+            Event::Leading { ballot, .. } => {
+                self.counts.leaders += u64::from(self.leader.is_some_and(|leader| leader < *ballot));
+                self.leader = self.leader.max(Some(*ballot));
+            }
+            Event::Installed { .. } => self.counts.installed += 1,
+            Event::Amnesia { .. } => self.counts.spoiled += 1,
+            _ => {}
+        }
+    }
+
+    /// A node was admitted in this lot; if nothing took that back in the same lot, it may vote from now on.
+    fn judge_admission(&mut self, node: usize) -> Held {
+        let Node { id, claimed, .. } = self.nodes[node];
+        let running = self.nodes[node].running().expect("it just acted");
+        if running.replica.acceptor.admission().admitted() {
+            admission::met_enough(id, running.greeted.len(), self.plan.quorum() as usize)?;
+            let judged = admission::judge(id, claimed, running.recovered, running.most_witnessed)?;
+            self.excused |= judged == admission::Judged::Undetectable;
+        }
+        Ok(())
+    }
+}
+
+/// How long a role's turn waits: mostly little, sometimes a while.
+fn delay(dice: &mut Dice) -> u64 {
+    if dice.below(64) == 0 { dice.below(3_000) } else { 1 + dice.below(40) }
+}
+
+/// How often time passes for the roles, in microseconds.
+const TICK_US: u64 = 10_000;
+/// After how long without work a disk seals, in microseconds.
+const IDLE_US: u64 = 200_000;
+/// When the world begins by the wall clock, in milliseconds since 1970.
+const EPOCH_MS: u64 = 1_700_000_000_000;
