@@ -26,9 +26,9 @@ fn no_seed_breaks_a_property() {
         }
     }
     let _ = std::panic::take_hook();
-    let Counts { seeds, excused, undecided, messages, .. } = total;
+    let Counts { seeds, excused, endured, messages, .. } = total;
     println!(
-        "{seeds} seeds, {excused} excused, {undecided} histories undecided, {messages} messages: every property held"
+        "{seeds} seeds, {excused} excused, {endured} partitions endured, {messages} messages: every property held"
     );
 }
 

@@ -68,8 +68,6 @@ fn a_fixed_set_of_seeds_breaks_nothing_and_tries_everything() {
     let never: Vec<_> = FaultKind::ALL.iter().filter(|kind| !counts.faults.contains_key(kind)).collect();
     assert!(never.is_empty(), "no seed of the set has {never:?}: choose other seeds");
     assert!(counts.excused * 20 <= counts.seeds, "{} of {} runs are excused", counts.excused, counts.seeds);
-    // A history is that of one key; a run has up to six.
-    assert!(counts.undecided * 50 <= counts.seeds, "{} histories are undecided", counts.undecided);
     for (what, count) in [
         ("operations done", counts.done),
         ("changes of leader", counts.leaders),
@@ -77,6 +75,7 @@ fn a_fixed_set_of_seeds_breaks_nothing_and_tries_everything() {
         ("snapshots installed", counts.installed),
         ("losses found out", counts.spoiled),
         ("outcomes unknown", counts.unknown),
+        ("partition endured", counts.endured),
     ] {
         assert!(count > 0, "no {what} in the whole set");
     }
@@ -110,7 +109,8 @@ fn two_runs_of_a_seed_give_the_same_trace() {
 #[test]
 fn every_switch_alone_injects_its_kind_and_no_other() {
     for kind in FaultKind::ALL {
-        let wishes = with(3, FaultSet::parse(kind.name()).expect("a kind"));
+        // A ring of fewer than four nodes lacks no link.
+        let wishes = with(5, FaultSet::parse(kind.name()).expect("a kind"));
         // A plan takes some of the kinds that it may have; a fault may find nothing to befall.
         let mut seen = false;
         for seed in 1..=12 {

@@ -8,7 +8,8 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | [`model`] | states and steps; what is possible ([`Setup`], [`Stage`]) |
+//! | [`setup`] | what is possible: an instance's bounds ([`Setup`]), and who takes part for a while ([`Stage`]) |
+//! | [`model`] | states and steps |
 //! | [`local`] | one node: its roles and its disk, run until they rest |
 //! | [`book`] | the clients, and whether what they were told is linearizable |
 //! | [`check`] | one value per slot, a quorum behind every belief, equal machines |
@@ -47,11 +48,13 @@ pub mod local;
 pub mod model;
 pub mod notes;
 pub mod search;
+pub mod setup;
 
 #[cfg(test)]
 mod tests;
 
 pub use local::Flaw;
-pub use model::{Model, Network, Setup, Stage, State, Step};
+pub use model::{Model, State, Step};
 pub use notes::Wish;
 pub use search::{Found, Limits, Report, Violation, at_random, breadth_first};
+pub use setup::{Network, Setup, Stage};

@@ -23,18 +23,19 @@ impl World {
             Target::Node(node) => node as usize,
             Target::LeaderOr(node) => leader.unwrap_or(node as usize),
         };
-        if kind.may_spoil() && !self.spoil(node) {
+        if kind.may_spoil() && !self.may_spoil(node) {
             return Ok(());
         }
-        self.counts.fault(kind);
         self.trace.note(self.now_us, Lanes::At(node), (kind, node), || match for_us {
             0 => format!("FAULT {kind}"),
             for_us => format!("FAULT {kind}, for {} ms", for_us / 1000),
         });
         let mut dice = Dice::new(chance);
         let until_us = self.now_us + for_us;
+        // Whether it hits anything: only then does it count.
+        let mut hits = true;
         match kind {
-            FaultKind::Loss | FaultKind::Duplicate | FaultKind::Reorder | FaultKind::Delay => {}
+            FaultKind::Loss | FaultKind::Duplicate | FaultKind::Reorder | FaultKind::Delay => hits = false,
             FaultKind::Clog => {
                 let nodes = self.nodes.len();
                 let other = (node + 1 + dice.below(nodes as u64 - 1) as usize) % nodes;
@@ -63,6 +64,7 @@ impl World {
             | FaultKind::QuorumLoss
             | FaultKind::Chained => {
                 let cuts = cuts_of(kind, self.nodes.len(), node, leader.unwrap_or(0), chance);
+                hits = !cuts.is_empty();
                 self.links.cut(index, cuts);
                 self.queue.plan(until_us, Happening::FaultEnds(index));
             }
@@ -77,13 +79,18 @@ impl World {
                 self.links.cut(index, cuts);
                 self.queue.plan(self.now_us + for_us / 8 + 1, Happening::FaultEnds(index));
             }
-            FaultKind::Kill => self.crash(node, false, for_us, "killed"),
+            FaultKind::Kill => {
+                hits = !matches!(self.nodes[node].state, State::Down);
+                self.crash(node, false, for_us, "killed");
+            }
             FaultKind::PowerLoss => {
+                hits = !matches!(self.nodes[node].state, State::Down);
                 // Some step of the disk is the last; it comes by itself, or the power goes anyway.
                 self.nodes[node].disk.fail_after(dice.below(12));
                 self.queue.plan(self.now_us + dice.below(20_000), Happening::FaultEnds(index));
             }
             FaultKind::Pause => {
+                hits = !matches!(self.nodes[node].state, State::Down);
                 let paused = &mut self.nodes[node].paused_until_us;
                 *paused = (*paused).max(until_us);
                 self.queue.plan(until_us, Happening::FaultEnds(index));
@@ -112,14 +119,19 @@ impl World {
                 if matches!(self.nodes[node].state, State::Up(_)) && dice.below(2) == 0 {
                     self.crash(node, dice.below(2) == 0, for_us, "stopped before a bit flips");
                 }
-                flip(&self.nodes[node].disk, kind, &mut dice);
+                hits = flip(&self.nodes[node].disk, kind, &mut dice);
+                self.nodes[node].spoiled |= hits;
             }
             FaultKind::WipedDisk => {
                 self.crash(node, true, for_us, "its disk is wiped");
                 self.nodes[node].disk = MemoryDisk::new();
+                self.nodes[node].spoiled = true;
                 self.nodes[node].incarnation = Incarnation(u128::from(chance) << 64 | 1);
             }
             FaultKind::OldDisk => {
+                // It counts when it is put back.
+                hits = false;
+                self.nodes[node].spoiled = true;
                 let copy = self.nodes[node].disk.fork();
                 copy.crash(|most| most);
                 self.copies.insert(index, (node, copy, self.nodes[node].incarnation));
@@ -134,6 +146,7 @@ impl World {
             }
             FaultKind::ClientMoves => {
                 let client = dice.below(self.clients.len() as u64) as usize;
+                hits = self.clients[client].home().is_some();
                 let after = self.clients[client].home().map(|node| node.0);
                 if let Some(home) = self.clients[client].home() {
                     self.clients[client].session.on_disconnected(home);
@@ -144,6 +157,9 @@ impl World {
                 let client = dice.below(self.clients.len() as u64) as usize;
                 self.begin_again(client);
             }
+        }
+        if hits {
+            self.counts.fault(kind);
         }
         Ok(())
     }
@@ -199,6 +215,7 @@ impl World {
             FaultKind::FullDisk | FaultKind::FailedSync => self.nodes.iter().for_each(|node| node.disk.heal()),
             FaultKind::OldDisk if !self.calm => {
                 if let Some((node, copy, incarnation)) = self.copies.remove(&index) {
+                    self.counts.fault(kind);
                     self.crash(node, true, 1_000, "an old copy of its disk is put back");
                     if matches!(self.nodes[node].state, State::Broken(_)) {
                         self.nodes[node].state = State::Down;
@@ -215,14 +232,12 @@ impl World {
 
     /// Whether a node's disk may do more than a disk should: no more than a minority of them ever, and none before all
     /// have met and voted, because the first vote waits for every founder (DESIGN section 4, rule 5).
-    fn spoil(&mut self, node: usize) -> bool {
+    fn may_spoil(&self, node: usize) -> bool {
         if self.nodes.iter().any(|node| node.claimed == BatchNumber(0)) {
             return false;
         }
         let spoiled = self.spoiled();
-        let may = spoiled.contains(&node) || spoiled.len() < self.plan.spoilable() as usize;
-        self.nodes[node].spoiled |= may;
-        may
+        spoiled.contains(&node) || spoiled.len() < self.plan.spoilable() as usize
     }
 }
 
@@ -236,13 +251,13 @@ fn held_bytes(disk: &MemoryDisk) -> u64 {
     names.iter().map(|name| disk.len(name).unwrap_or(0)).sum()
 }
 
-/// Flips a bit somewhere in a file of that kind.
-fn flip(disk: &MemoryDisk, kind: FaultKind, dice: &mut Dice) {
+/// Flips a bit somewhere in a file of that kind. Whether there was one.
+fn flip(disk: &MemoryDisk, kind: FaultKind, dice: &mut Dice) -> bool {
     let prefix = if kind == FaultKind::FlippedSnapshot { "snapshot" } else { "journal" };
     let names: Vec<String> =
         disk.list().unwrap_or_default().into_iter().filter(|name| name.starts_with(prefix)).collect();
     if names.is_empty() {
-        return;
+        return false;
     }
     let name = match kind {
         FaultKind::FlippedTail => &names[names.len() - 1],
@@ -251,7 +266,7 @@ fn flip(disk: &MemoryDisk, kind: FaultKind, dice: &mut Dice) {
     let bytes = disk.read_all(name).unwrap_or_default();
     let written = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     if written == 0 {
-        return;
+        return false;
     }
     let offset = match kind {
         FaultKind::FlippedMetadata => dice.below(64.min(written as u64)) as usize,
@@ -259,4 +274,5 @@ fn flip(disk: &MemoryDisk, kind: FaultKind, dice: &mut Dice) {
         _ => dice.below(written as u64) as usize,
     };
     disk.flip(name, offset, dice.below(8) as u8);
+    true
 }

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`faults`] | what can go wrong, each kind with its switch |
 //! | [`plan`] | a run before it begins: sizes, rates, and a schedule of faults |
-//! | [`world`] | what happens next: to nodes, on the network, with clients, and at the end; `havoc` makes the faults happen |
+//! | [`world`] | what happens next: nodes, network, clients, the end; `havoc` makes the faults happen |
 //! | [`node`] | a node whose roles, disk and keeper take turns when they are told to |
 //! | [`links`], [`client`], [`history`] | the network; clients; what they asked and were told |
 //! | [`check`] | one file per property |

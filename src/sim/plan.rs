@@ -46,6 +46,19 @@ pub struct Plan {
     pub length_us: u64,
     /// What goes wrong when, in order.
     pub faults: Vec<Planned>,
+    /// What is cut once all that is over, and stays so while the cluster is to serve.
+    pub lasting: Option<Lasting>,
+}
+
+/// A partition that stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lasting {
+    /// Which.
+    pub kind: FaultKind,
+    /// The node in its middle, by its position.
+    pub node: u32,
+    /// What else is left to chance.
+    pub chance: u64,
 }
 
 /// What the network does at any time.
@@ -131,8 +144,10 @@ impl Plan {
             (clients.think_us, clients.operations) = (40_000, clients.operations + 150);
         }
         let length_us = 1_000_000 + dice.below(3_000_000);
-        let mut plan = Plan { seed, nodes, settings, journal, network, clients, length_us, faults: Vec::new() };
+        let mut plan =
+            Plan { seed, nodes, settings, journal, network, clients, length_us, faults: Vec::new(), lasting: None };
         plan.faults = schedule(&mut dice, faults, hunted, &plan);
+        plan.lasting = lasting(seed, nodes, wishes.faults);
         plan
     }
 
@@ -184,6 +199,18 @@ fn schedule(dice: &mut Dice, faults: FaultSet, hunted: bool, plan: &Plan) -> Vec
     planned
 }
 
+/// The partition that stays at the end: mostly there is one. It has dice of its own.
+fn lasting(seed: u64, nodes: u32, allowed: FaultSet) -> Option<Lasting> {
+    let mut dice = Dice::new(mix(seed ^ 0x6C61_7374));
+    let kinds: Vec<FaultKind> =
+        allowed.kinds().filter(|kind| kind.group() == "partition" && *kind != FaultKind::Flapping).collect();
+    if nodes < 3 || kinds.is_empty() || dice.below(4) == 0 {
+        return None;
+    }
+    let (kind, node) = (pick(&mut dice, &kinds), dice.below(u64::from(nodes)) as u32);
+    Some(Lasting { kind, node, chance: dice.roll() })
+}
+
 /// What befalls a leader that is hunted.
 const HUNT: [FaultKind; 6] =
     [FaultKind::Clog, FaultKind::Isolated, FaultKind::OneWay, FaultKind::Kill, FaultKind::PowerLoss, FaultKind::Pause];
@@ -194,7 +221,7 @@ fn pick<T: Copy>(dice: &mut Dice, choices: &[T]) -> T {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Plan { seed, nodes, settings, journal, network, clients, length_us, faults } = self;
+        let Plan { seed, nodes, settings, journal, network, clients, length_us, faults, lasting } = self;
         let snapshots = match settings.snapshot_slots {
             u64::MAX => "no snapshots".to_owned(),
             slots => format!("a snapshot every {slots} slots"),
@@ -227,6 +254,8 @@ impl fmt::Display for Plan {
             clients.deadline_ms
         )?;
         write!(f, "faults within {} ms: {}", length_us / 1000, faults.len())?;
-        faults.iter().try_for_each(|fault| write!(f, "\n{fault}"))
+        faults.iter().try_for_each(|fault| write!(f, "\n{fault}"))?;
+        let Some(Lasting { kind, node, .. }) = lasting else { return Ok(()) };
+        write!(f, "\n at the end  {kind:<16}  n{}, and it stays while the cluster is to serve", node + 1)
     }
 }

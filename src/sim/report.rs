@@ -35,8 +35,8 @@ pub struct Counts {
     pub restarts: u64,
     /// Nodes that found out that their disks had lost something, or that could not read them.
     pub spoiled: u64,
-    /// Keys whose histories were too hard to decide.
-    pub undecided: u64,
+    /// Partitions that stayed while the cluster went on serving.
+    pub endured: u64,
     /// Simulated time, in microseconds.
     pub simulated_us: u64,
     /// The longest time from the end of faults until the cluster had healed, in microseconds.
@@ -67,7 +67,7 @@ impl Counts {
         self.installed += other.installed;
         self.restarts += other.restarts;
         self.spoiled += other.spoiled;
-        self.undecided += other.undecided;
+        self.endured += other.endured;
         self.simulated_us += other.simulated_us;
         self.slowest_heal_us = self.slowest_heal_us.max(other.slowest_heal_us);
         for (kind, count) in &other.faults {

@@ -123,6 +123,7 @@ fn smaller(plan: &Plan) -> Vec<Plan> {
             plans.push(smaller);
         }
     };
+    change(&|plan| plan.lasting = None);
     change(&|plan| plan.network.loss = 0);
     change(&|plan| plan.network.duplicate = 0);
     change(&|plan| plan.network.late = 0);

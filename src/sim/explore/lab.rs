@@ -5,9 +5,10 @@
 //! [`searches`] lists them; rows are those of the scenarios, "17" to "22", "sessions" for those about exactly once, and
 //! "exhaustive" for instances of ours.
 
-use super::model::{Model, Network, Setup, Stage, State, above_a_hole};
+use super::model::{Model, State, above_a_hole};
 use super::notes::Wish;
 use super::search::{Found, Limits, Look, Report, Violation, at_random, breadth_first};
+use super::setup::{Network, Setup, Stage};
 use crate::paxos::Slot;
 
 /// How far to go.

@@ -6,7 +6,8 @@ use std::collections::HashSet;
 use crate::paxos::dice::Dice;
 
 use super::fingerprint::BuildItself;
-use super::model::{Model, Stage, State, Step};
+use super::model::{Model, State, Step};
+use super::setup::Stage;
 
 /// When to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,10 @@
 //! The search finds what it should: each mistake that can be put in is found, by a short way.
 
 use super::check::{self, Chosen};
-use super::model::{Model, Setup, Stage};
+use super::model::Model;
 use super::notes::Wish;
 use super::search::{Limits, Violation, at_random, breadth_first};
+use super::setup::{Setup, Stage};
 use super::{Flaw, Network, lab};
 use crate::paxos::Slot;
 

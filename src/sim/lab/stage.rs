@@ -233,6 +233,7 @@ fn plan(scenario: &Scenario, seed: u64) -> Plan {
         },
         length_us: scenario.limit_ms * 1000,
         faults: Vec::new(),
+        lasting: None,
     }
 }
 

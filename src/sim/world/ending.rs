@@ -1,4 +1,5 @@
-//! The faults end, the cluster heals by itself and serves, and everything is counted up.
+//! The faults end, the cluster heals by itself and serves, also through a partition that stays, and everything is
+//! counted up.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,9 +7,11 @@ use super::World;
 use crate::paxos::proposer::Phase;
 use crate::paxos::{Bytes, Place, Slot};
 use crate::sim::check::{Broken, Held, linearizable, liveness};
+use crate::sim::faults::FaultKind;
 use crate::sim::history::Fate;
+use crate::sim::links::cuts_of;
 use crate::sim::node::{Node, State};
-use crate::sim::plan::Network;
+use crate::sim::plan::{Lasting, Network};
 use crate::sim::trace::Lanes;
 
 impl World {
@@ -55,7 +58,8 @@ impl World {
         each.collect::<Vec<_>>().join("; ")
     }
 
-    /// The whole story: faults, the end of faults, the cluster heals by itself, serves, and everything is counted up.
+    /// The whole story: faults, the end of faults, the cluster heals by itself, serves, serves through a partition that
+    /// stays, and everything is counted up.
     ///
     /// # Errors
     /// A property broke.
@@ -65,28 +69,102 @@ impl World {
             return self.close();
         }
         self.calm_down()?;
-        let began_us = self.now_us;
-        let patience_us = liveness::patience_us(&self.plan.settings);
-        let healed = self.run_until(began_us + patience_us, World::has_healed)?;
-        liveness::check("the cluster heals", healed, || self.standing())?;
-        self.counts.slowest_heal_us = self.now_us - began_us;
-        // Whatever the clients still wait for is settled now, and something new is served.
-        self.clients.iter_mut().for_each(|client| client.thinks_until_us = 0);
-        let operations = self.history.len() as u32;
-        self.plan.clients.operations = operations + PROBES * self.plan.clients.count;
+        self.counts.slowest_heal_us = self.await_healing("the cluster heals")?;
         self.plan.clients.deadline_ms = 60_000;
         self.plan.clients.think_us = 1_000;
+        self.serve("new operations are served")?;
+        self.await_healing("all nodes execute everything")?;
+        self.endure()?;
+        self.close()
+    }
+
+    /// The cluster heals by itself. How long it took, in microseconds.
+    fn await_healing(&mut self, what: &str) -> Result<u64, Broken> {
+        let began_us = self.now_us;
+        let healed = self.run_until(began_us + self.patience_us(), World::has_healed)?;
+        liveness::check(what, healed, || self.standing())?;
+        Ok(self.now_us - began_us)
+    }
+
+    /// Whatever clients still wait for is settled, and something new is served to each.
+    fn serve(&mut self, what: &str) -> Held {
+        self.clients.iter_mut().for_each(|client| client.thinks_until_us = 0);
+        let wanted = self.history.len() + (PROBES * self.plan.clients.count) as usize;
+        self.plan.clients.operations = wanted as u32;
         self.busy = true;
         (0..self.clients.len()).for_each(|client| self.wake(client, self.now_us + 1));
-        let wanted = self.plan.clients.operations as usize;
-        let served = self.run_until(self.now_us + patience_us + DEADLINES_US, |world| {
+        let served = self.run_until(self.now_us + self.patience_us() + DEADLINES_US, |world| {
             world.history.len() >= wanted && world.clients.iter().all(|client| client.pending.is_empty())
         })?;
-        liveness::check("new operations are served", served, || self.standing())?;
+        liveness::check(what, served, || self.standing())?;
         self.busy = false;
-        let agreed = self.run_until(self.now_us + patience_us, World::has_healed)?;
-        liveness::check("all nodes execute everything", agreed, || self.standing())?;
-        self.close()
+        Ok(())
+    }
+
+    /// A partition comes and stays. As long as some node is connected to a quorum, one that is leads, and the cluster
+    /// serves (Ng, Haridi and Carbone, "Omni-Paxos", section 2: where others stand still). Then it heals.
+    fn endure(&mut self) -> Held {
+        let Some(Lasting { kind, node, chance }) = self.plan.lasting else { return Ok(()) };
+        let fault = self.plan.faults.len();
+        let nodes = self.nodes.len();
+        let leader = self.leader().unwrap_or(0);
+        let cuts = |kind, node, leader| cuts_of(kind, nodes, node, leader, chance);
+        let node = node as usize;
+        if kind == FaultKind::Constrained && node != leader {
+            // First its log falls behind; then only it is connected to a quorum.
+            self.links.cut(fault, cuts(FaultKind::Isolated, node, leader));
+            if !self.is_quorum_connected() {
+                return self.mend(fault);
+            }
+            self.note_lasting("falls behind", FaultKind::Isolated, node);
+            self.serve("what is served while a log falls behind")?;
+            let leader = self.leader().unwrap_or(leader);
+            self.links.cut(fault, cuts(FaultKind::QuorumLoss, node, leader));
+        } else {
+            self.links.cut(fault, cuts(kind, node, leader));
+        }
+        if !self.is_quorum_connected() {
+            return self.mend(fault);
+        }
+        self.note_lasting("comes and stays", kind, node);
+        let led = self.run_until(self.now_us + self.patience_us(), World::is_led)?;
+        liveness::check(&format!("a node that is connected to a quorum leads in spite of {kind}"), led, || {
+            self.standing()
+        })?;
+        self.serve(&format!("new operations are served in spite of {kind}"))?;
+        self.counts.endured += u64::from(!self.excused);
+        self.mend(fault)
+    }
+
+    fn note_lasting(&mut self, what: &str, kind: FaultKind, node: usize) {
+        self.trace.note(self.now_us, Lanes::Outside, (kind, node), || format!("{kind} {what}, around n{}", node + 1));
+    }
+
+    /// The partition ends, and the cluster heals.
+    fn mend(&mut self, fault: usize) -> Held {
+        self.links.mend(fault);
+        self.await_healing("the cluster heals after a partition").map(drop)
+    }
+
+    fn patience_us(&self) -> u64 {
+        liveness::patience_us(&self.plan.settings)
+    }
+
+    /// Whether this node and enough others that may vote can say anything to each other.
+    fn hears_a_quorum(&self, node: usize) -> bool {
+        let both = |peer: usize| self.links.is_open(node, peer) && self.links.is_open(peer, node);
+        let hears = |peer: &&Node| peer.id == self.nodes[node].id || both(self.position(peer.id));
+        let votes = |peer: &Node| peer.id == self.nodes[node].id;
+        self.voters().any(votes) && self.voters().filter(hears).count() >= self.plan.quorum() as usize
+    }
+
+    fn is_quorum_connected(&self) -> bool {
+        (0..self.nodes.len()).any(|node| self.hears_a_quorum(node))
+    }
+
+    /// A node that is connected to a quorum leads.
+    fn is_led(&self) -> bool {
+        (0..self.nodes.len()).any(|node| self.leads(node) && self.hears_a_quorum(node))
     }
 
     /// The faults end: links are whole, disks work, and whoever is down starts.
@@ -122,9 +200,9 @@ impl World {
         self.find_places(places);
         match linearizable::check(&self.history) {
             linearizable::Verdict::Linearizable => Ok(()),
-            linearizable::Verdict::Undecided { .. } => {
-                self.counts.undecided += 1;
-                Ok(())
+            linearizable::Verdict::Undecided { key } => {
+                let detail = format!("the history of k{key} is too hard to order: nobody knows whether it is right");
+                Err(Broken::new("linearizable", detail))
             }
             linearizable::Verdict::Broken { key, placed } => {
                 let detail = format!("no order explains what clients were told of k{key}; {placed} operations fit");

@@ -96,7 +96,7 @@ impl Tried<'_> {
             ("losses found out", grouped(counts.spoiled), "by nodes, of their own disks".into()),
             ("batches synced", grouped(counts.batches), String::new()),
             ("snapshots installed", grouped(counts.installed), String::new()),
-            ("histories undecided", grouped(counts.undecided), "of one key each, too hard to order".into()),
+            ("partitions endured", grouped(counts.endured), "they stayed, and the cluster served".into()),
             ("simulated time", seconds(counts.simulated_us), String::new()),
             ("slowest heal", seconds(counts.slowest_heal_us), "after the faults had ended".into()),
         ];
@@ -147,7 +147,7 @@ impl Tried<'_> {
             "losses_found_out": counts.spoiled,
             "batches": counts.batches,
             "snapshots_installed": counts.installed,
-            "undecided": counts.undecided,
+            "partitions_endured": counts.endured,
             "simulated_us": counts.simulated_us,
             "slowest_heal_us": counts.slowest_heal_us,
             "faults": faults.collect::<serde_json::Map<_, _>>(),
