@@ -219,28 +219,10 @@ async fn a_restarted_node_catches_up_by_itself() {
 #[tokio::test]
 async fn a_node_that_was_away_while_journals_were_trimmed_takes_a_snapshot() {
     bounded(async {
-        let mut theatre = Theatre::with(3, |mut options| {
-            options.settings.snapshot_slots = 20;
-            options.journal.segment_bytes = 64 << 10;
-            options.journal.first_segment_bytes = 64 << 10;
-            options
-        });
+        let mut theatre = Theatre::trimming(3);
         let client = theatre.client().await;
         client.put("first", "1").await.expect("done");
-        theatre.settled().await;
-        let known = theatre.status("n3").await.executed_upto;
-        theatre.halt("n3");
-        let large = "x".repeat(20 << 10);
-        until("both others have trimmed what n3 lacks", async || {
-            client.put("large", large.as_str()).await.expect("done");
-            for name in ["n1", "n2"] {
-                if theatre.status(name).await.trimmed_upto <= known {
-                    return None;
-                }
-            }
-            Some(())
-        })
-        .await;
+        let known = theatre.outrun("n3", &client, "large").await;
         theatre.start("n3");
         theatre.settled().await;
         let status = theatre.status("n3").await;
@@ -255,7 +237,7 @@ async fn a_node_that_was_away_while_journals_were_trimmed_takes_a_snapshot() {
             theatre.start(&name);
         }
         let client = theatre.client().await;
-        assert_eq!(text(client.get("large").await.expect("read")), Some(large));
+        assert_eq!(text(client.get("large").await.expect("read")), Some(common::large()));
         theatre.settled().await;
     })
     .await;

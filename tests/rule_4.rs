@@ -39,14 +39,20 @@ fn batches(bytes: &[u8]) -> Vec<(usize, usize)> {
 
 const BATCH_HEADER: usize = 56;
 
-/// A stopped n3 whose journal was damaged so, started again: it stays up, says so, and is not counted.
-async fn damaged(damage: impl Fn(&mut Vec<u8>, &[(usize, usize)]) -> usize) {
-    let mut theatre = Theatre::of(3);
+/// Three nodes, and 20 acknowledged writes that all of them have executed.
+async fn written() -> (Theatre, Client) {
+    let theatre = Theatre::of(3);
     let client = theatre.client_on("n1").await;
     for number in 0..20 {
         client.put("k", number.to_string()).await.expect("done");
     }
     theatre.settled().await;
+    (theatre, client)
+}
+
+/// A stopped n3 whose journal was damaged so, started again: it stays up, says so, and is not counted.
+async fn damaged(damage: impl Fn(&mut Vec<u8>, &[(usize, usize)]) -> usize) {
+    let (mut theatre, client) = written().await;
     until("the last batch is sealed", async || {
         let bytes = fs::read(segments(&theatre.data("n3")).pop()?).ok()?;
         batches(&bytes).last().is_some_and(|(_, length)| *length == 0).then_some(())
@@ -136,12 +142,7 @@ fn cut(file: &Path, start: usize) {
 #[tokio::test]
 async fn a_node_whose_journal_lost_its_tail_neither_votes_nor_proposes() {
     bounded(async {
-        let mut theatre = Theatre::of(3);
-        let client = theatre.client_on("n1").await;
-        for number in 0..20 {
-            client.put("k", number.to_string()).await.expect("done");
-        }
-        theatre.settled().await;
+        let (mut theatre, _) = written().await;
         theatre.halt("n3");
         lose_the_tail(&theatre.data("n3"), zeroed);
         is_amnesiac(theatre).await;
@@ -212,12 +213,7 @@ async fn a_lost_tail_is_not_outgrown_by_starting_again_and_again() {
 #[tokio::test]
 async fn a_cut_journal_is_reported_however_often_its_node_starts() {
     bounded(async {
-        let mut theatre = Theatre::of(3);
-        let client = theatre.client_on("n1").await;
-        for number in 0..20 {
-            client.put("k", number.to_string()).await.expect("done");
-        }
-        theatre.settled().await;
+        let (mut theatre, client) = written().await;
         theatre.halt("n3");
         lose_the_tail(&theatre.data("n3"), cut);
         for round in 0..5 {
@@ -388,29 +384,11 @@ async fn a_node_that_starts_again_quickly_under_load_is_always_let_in_again() {
 #[tokio::test]
 async fn a_node_that_installed_a_snapshot_and_crashed_agrees_and_goes_on() {
     bounded(async {
-        let mut theatre = Theatre::with(3, |mut options| {
-            options.settings.snapshot_slots = 20;
-            options.journal.segment_bytes = 64 << 10;
-            options.journal.first_segment_bytes = 64 << 10;
-            options
-        });
+        let mut theatre = Theatre::trimming(3);
         let client = theatre.client_on("n1").await;
-        let large = "x".repeat(20 << 10);
         for round in 0..2 {
             client.put(format!("kept {round}"), "v").await.expect("done");
-            theatre.settled().await;
-            let known = theatre.status("n3").await.executed_upto;
-            theatre.halt("n3");
-            until("both others have trimmed what n3 lacks", async || {
-                client.put(format!("large {round}"), large.as_str()).await.expect("done");
-                for name in ["n1", "n2"] {
-                    if theatre.status(name).await.trimmed_upto <= known {
-                        return None;
-                    }
-                }
-                Some(())
-            })
-            .await;
+            let known = theatre.outrun("n3", &client, &format!("large {round}")).await;
             let load = Load::begin(client.clone());
             theatre.start("n3");
             // It crashes while the snapshot is in memory only, and then when it is saved and more is learned behind it.
@@ -428,7 +406,7 @@ async fn a_node_that_installed_a_snapshot_and_crashed_agrees_and_goes_on() {
         // Key by key, and as a voter that is needed.
         let local = theatre.client_on("n3").await;
         for round in 0..2 {
-            for (key, value) in [(format!("kept {round}"), "v"), (format!("large {round}"), large.as_str())] {
+            for (key, value) in [(format!("kept {round}"), "v"), (format!("large {round}"), common::large().as_str())] {
                 assert_eq!(text(local.get_local(key.as_str()).await.expect("read")).as_deref(), Some(value), "{key}");
             }
         }

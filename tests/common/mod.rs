@@ -78,6 +78,35 @@ impl Theatre {
         theatre
     }
 
+    /// So many nodes that soon take a snapshot and trim their journals.
+    pub fn trimming(size: usize) -> Theatre {
+        Theatre::with(size, |mut options| {
+            options.settings.snapshot_slots = 20;
+            options.journal.segment_bytes = 64 << 10;
+            options.journal.first_segment_bytes = 64 << 10;
+            options
+        })
+    }
+
+    /// Halts a node, and writes [`large`] values until every other has trimmed more than it knows. Gives what it knows.
+    pub async fn outrun(&mut self, name: &str, client: &Client, key: &str) -> Slot {
+        self.settled().await;
+        let known = self.status(name).await.executed_upto;
+        self.halt(name);
+        let large = large();
+        until("all others have trimmed what it lacks", async || {
+            client.put(key, large.as_str()).await.expect("done");
+            for other in self.running() {
+                if self.status(&other).await.trimmed_upto <= known {
+                    return None;
+                }
+            }
+            Some(())
+        })
+        .await;
+        known
+    }
+
     pub fn names(&self) -> Vec<String> {
         self.options.keys().cloned().collect()
     }
@@ -244,4 +273,9 @@ pub fn contains_all(said: &str, words: &[&str]) {
     for word in words {
         assert!(said.contains(word), "`{word}` is missing in: {said}");
     }
+}
+
+/// A value of which a few fill a journal.
+pub fn large() -> String {
+    "x".repeat(20 << 10)
 }
