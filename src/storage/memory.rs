@@ -56,7 +56,7 @@ impl MemoryDisk {
                 let length = pick(&mut choose, torn.bytes.len());
                 let skip = if choose(1) == 0 { 0 } else { torn.bytes.len() - length };
                 let bytes = torn.bytes[skip..skip + length].to_vec();
-                Write { offset: torn.offset + skip, bytes }.perform(&mut file.durable);
+                Write { offset: torn.offset + skip, bytes, empties: false }.perform(&mut file.durable);
             }
             file.visible = file.durable.clone();
         }
@@ -174,6 +174,15 @@ impl Disk for MemoryDisk {
     fn create(&self, file: &str) -> Result<(), DiskError> {
         let id = {
             let mut state = self.state();
+            if state.names.contains_key(file) {
+                // As the operating system does it: the name stays with its file, and that is emptied.
+                state.operations.folder += 1;
+                state.spend(file, "create")?;
+                let file = state.file(file, "create")?;
+                file.visible.clear();
+                file.unsynced.push(Write { offset: 0, bytes: Vec::new(), empties: true });
+                return Ok(());
+            }
             state.next_file += 1;
             let id = state.next_file;
             state.files.insert(id, File::default());
@@ -186,7 +195,7 @@ impl Disk for MemoryDisk {
         let mut state = self.state();
         state.operations.writes += 1;
         state.spend(file, "write")?;
-        let write = Write { offset: offset as usize, bytes: bytes.to_vec() };
+        let write = Write { offset: offset as usize, bytes: bytes.to_vec(), empties: false };
         if let Some(capacity) = state.faults.capacity {
             let held: usize = state.names.values().map(|id| state.files[id].visible.len()).sum();
             let growth = (write.offset + bytes.len()).saturating_sub(state.file(file, "write")?.visible.len());
@@ -285,10 +294,15 @@ struct File {
 struct Write {
     offset: usize,
     bytes: Vec<u8>,
+    /// The file is emptied first.
+    empties: bool,
 }
 
 impl Write {
     fn perform(&self, target: &mut Vec<u8>) {
+        if self.empties {
+            target.clear();
+        }
         if self.bytes.is_empty() {
             return;
         }
@@ -374,6 +388,21 @@ mod tests {
         disk.sync_dir().unwrap();
         disk.crash_to_synced();
         assert_eq!(disk.list().unwrap(), ["b"]);
+    }
+
+    #[test]
+    fn a_file_made_again_is_emptied_and_keeps_its_name() {
+        let disk = written();
+        disk.create("a").unwrap();
+        assert_eq!(disk.len("a").unwrap(), 0);
+        let early = disk.fork();
+        early.crash_to_synced();
+        assert_eq!(early.read_all("a").unwrap(), b"one");
+        disk.write_at("a", 0, b"2").unwrap();
+        disk.sync("a").unwrap();
+        disk.rename("a", "b").unwrap();
+        disk.crash(|most| most);
+        assert_eq!(disk.read_all("b").unwrap(), b"2", "the new content, if the new name was kept");
     }
 
     #[test]
