@@ -120,12 +120,14 @@ impl World {
                     self.crash(node, dice.below(2) == 0, for_us, "stopped before a bit flips");
                 }
                 hits = flip(&self.nodes[node].disk, kind, &mut dice);
-                self.nodes[node].spoiled |= hits;
+                if hits {
+                    self.nodes[node].spoil();
+                }
             }
             FaultKind::WipedDisk => {
                 self.crash(node, true, for_us, "its disk is wiped");
                 self.nodes[node].disk = MemoryDisk::new();
-                self.nodes[node].spoiled = true;
+                self.nodes[node].spoil();
                 self.nodes[node].incarnation = Incarnation(u128::from(chance) << 64 | 1);
             }
             FaultKind::OldDisk => {
@@ -221,6 +223,7 @@ impl World {
                         self.nodes[node].state = State::Down;
                     }
                     self.nodes[node].disk = copy;
+                    self.nodes[node].spoil();
                     self.nodes[node].incarnation = incarnation;
                 }
             }

@@ -83,6 +83,19 @@ pub struct Node {
     pub claimed: BatchNumber,
     /// A disk of its that did more than disks should.
     pub spoiled: bool,
+    /// What it knows of a loss.
+    pub loss: Loss,
+}
+
+/// What a node knows of a loss of its journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// Nothing for certain.
+    Unknown,
+    /// It was told of one.
+    Told,
+    /// It was, and has written that down.
+    Recorded,
 }
 
 /// How a node stands.
@@ -166,7 +179,13 @@ impl Node {
             slowness: 1,
             claimed: BatchNumber(0),
             spoiled: false,
+            loss: Loss::Unknown,
         }
+    }
+
+    /// Its disk does more than disks should; what it has written down may be gone.
+    pub fn spoil(&mut self) {
+        (self.spoiled, self.loss) = (true, Loss::Unknown);
     }
 
     /// The node, if it runs.

@@ -49,6 +49,17 @@ pub fn judge(
     Ok(Judged::Undetectable)
 }
 
+/// A node starts that has written down, or not, that its journal lost something, and knows of it, or not.
+pub fn remembers(node: NodeId, recorded: bool, knows: bool) -> Held {
+    if knows || !recorded {
+        return Ok(());
+    }
+    Err(Broken::new(
+        "admission",
+        format!("{node} was told that its journal lost something, and forgot that at its start"),
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,5 +74,8 @@ mod tests {
         assert!(judge(5, 4, 5).is_err());
         assert_eq!(met_enough(NodeId(1), 2, 2), Ok(()));
         assert!(met_enough(NodeId(1), 2, 3).is_err());
+        assert_eq!(remembers(NodeId(1), true, true), Ok(()));
+        assert_eq!(remembers(NodeId(1), false, false), Ok(()));
+        assert!(remembers(NodeId(1), true, false).is_err());
     }
 }

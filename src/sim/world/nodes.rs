@@ -5,7 +5,7 @@ use crate::paxos::dice::Dice;
 use crate::paxos::dispatch::Dispatch;
 use crate::paxos::{AcceptorMessage, BatchNumber, Event, ExecutorMessage, LearnerMessage, Message, ProposerMessage};
 use crate::sim::check::{Broken, Held, admission, bounds, durable, watermarks};
-use crate::sim::node::{Letter, MEETING_US, Node, Role, Running, State};
+use crate::sim::node::{Letter, Loss, MEETING_US, Node, Role, Running, State};
 use crate::sim::trace::Lanes;
 use crate::sim::words;
 
@@ -53,6 +53,9 @@ impl World {
             running.greet(own, own, BatchNumber(0), 1);
         }
         let acceptor = running.replica.acceptor.clone();
+        let knows = acceptor.admission().amnesiac();
+        admission::remembers(own, self.nodes[node].loss == Loss::Recorded, knows)?;
+        self.nodes[node].loss = if knows { Loss::Recorded } else { Loss::Unknown };
         if !lost {
             self.checks.promises.check(&acceptor, own)?;
         }
@@ -205,6 +208,9 @@ impl World {
             if to == own { dispatch.mail.push(own, message) } else { dispatch.remote.push((to, message)) }
         }
         self.nodes[node].claimed = self.nodes[node].claimed.max(heard);
+        if self.nodes[node].loss == Loss::Told && turn.error.is_none() {
+            self.nodes[node].loss = Loss::Recorded;
+        }
         self.perform(node, dispatch)?;
         if let Some(error) = turn.error {
             let for_us = 1_000 + self.dice.disks.below(400_000);
@@ -312,7 +318,10 @@ impl World {
                 self.leader = self.leader.max(Some(*ballot));
             }
             Event::Installed { .. } => self.counts.installed += 1,
-            Event::Amnesia { .. } => self.counts.spoiled += 1,
+            Event::Amnesia { .. } => {
+                self.counts.spoiled += 1;
+                self.nodes[node].loss = Loss::Told;
+            }
             _ => {}
         }
     }
