@@ -85,9 +85,10 @@ impl Client {
             return (key, Call::Get);
         }
         self.count += 1;
-        let value = Bytes::from(format!("{}.{} ", self.index, self.count));
+        let text = format!("{}.{} ", self.index, self.count);
+        let value = Bytes::from(text.clone());
         let call = match self.dice.below(10) {
-            0..4 => Call::Put(value),
+            0..4 => Call::Put(Bytes::from(format!("{text:<0$}", clients.value_bytes))),
             4..7 => Call::Append(value),
             7..9 => Call::Cas(self.seen.get(&key).cloned().unwrap_or_default(), value),
             _ => Call::Delete,

@@ -93,6 +93,8 @@ pub struct Clients {
     pub reads: u64,
     /// How long a client waits for an outcome, in milliseconds.
     pub deadline_ms: u64,
+    /// What a client puts has at least so many bytes.
+    pub value_bytes: usize,
 }
 
 impl Plan {
@@ -138,6 +140,7 @@ impl Plan {
             keys: pick(&mut dice, &[1, 3, 6]),
             reads: pick(&mut dice, &[2, 4, 6]),
             deadline_ms: pick(&mut dice, &[400, 1_500, 5_000]),
+            value_bytes: 0,
         };
         if hunted {
             // Enough to do until the end.
@@ -148,7 +151,30 @@ impl Plan {
             Plan { seed, nodes, settings, journal, network, clients, length_us, faults: Vec::new(), lasting: None };
         plan.faults = schedule(&mut dice, faults, hunted, &plan);
         plan.lasting = lasting(seed, nodes, wishes.faults);
+        plan.press(faults);
         plan
+    }
+
+    /// Makes some worlds harder than the other dice do, with dice of its own, so that the rest of them stays as it is.
+    fn press(&mut self, faults: FaultSet) {
+        let mut dice = Dice::new(mix(self.seed ^ 0x7072_6573));
+        if dice.below(3) == 0 {
+            // Few slots fill a segment, and snapshots soon cover it: facts are carried from segment to segment all the
+            // time, and whoever lags behind gets a snapshot.
+            self.settings.snapshot_slots = pick(&mut dice, &[1, 2, 4, 12]);
+            (self.journal.segment_bytes, self.journal.first_segment_bytes) = (8 << 10, 8 << 10);
+            self.clients.value_bytes = pick(&mut dice, &[300, 1_000, 2_000]);
+        }
+        if dice.below(4) == 0 {
+            self.clients.reads = 8;
+        }
+        if faults.has(FaultKind::Chained) && self.nodes > 2 && dice.below(2) == 0 {
+            // An old leader that nobody contradicts, beside a new one (an even chance: see `havoc`).
+            let target = Target::LeaderOr(dice.below(u64::from(self.nodes)) as u32);
+            let (at_us, chance) = (dice.below(self.length_us), dice.roll() & !1);
+            self.faults.push(Planned { at_us, for_us: 1_000_000, kind: FaultKind::Chained, target, chance });
+            self.faults.sort_by_key(|fault| fault.at_us);
+        }
     }
 
     /// The quorum's size.
@@ -244,14 +270,16 @@ impl fmt::Display for Plan {
         )?;
         writeln!(
             f,
-            "clients: {} with {} under way, {} operations on {} keys, {} of 10 read, thinking up to {} us, deadline {} ms",
+            "clients: {} with {} under way, {} operations on {} keys, {} of 10 read, thinking up to {} us, deadline {} ms, \
+             values from {} bytes",
             clients.count,
             clients.in_flight,
             clients.operations,
             clients.keys,
             clients.reads,
             clients.think_us,
-            clients.deadline_ms
+            clients.deadline_ms,
+            clients.value_bytes
         )?;
         write!(f, "faults within {} ms: {}", length_us / 1000, faults.len())?;
         faults.iter().try_for_each(|fault| write!(f, "\n{fault}"))?;

@@ -230,6 +230,7 @@ fn plan(scenario: &Scenario, seed: u64) -> Plan {
             keys: 1,
             reads: 0,
             deadline_ms: PATIENCE_MS,
+            value_bytes: 0,
         },
         length_us: scenario.limit_ms * 1000,
         faults: Vec::new(),
