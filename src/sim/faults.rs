@@ -217,14 +217,21 @@ impl FaultSet {
     /// A sentence that names the unknown word and the known ones.
     pub fn parse(text: &str) -> Result<FaultSet, String> {
         let mut set = FaultSet::NONE;
-        for (position, word) in text.split(',').map(str::trim).filter(|word| !word.is_empty()).enumerate() {
+        let words: Vec<&str> = text.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
+        if words.is_empty() {
+            return Err("no fault is named: write `none` if you mean none".to_owned());
+        }
+        if words.len() > 1 && words.contains(&"none") {
+            return Err("`none` stands alone".to_owned());
+        }
+        for (position, word) in words.into_iter().enumerate() {
             let (name, off) = word.strip_prefix('-').map_or((word, false), |name| (name, true));
             if position == 0 && off {
                 set = FaultSet::ALL;
             }
             let named = |kind: &FaultKind| name == "all" || kind.name() == name || kind.group() == name;
             let kinds: Vec<FaultKind> = FaultKind::ALL.into_iter().filter(named).collect();
-            if kinds.is_empty() && name != "none" {
+            if kinds.is_empty() && word != "none" {
                 return Err(format!(
                     "`{name}` is no fault: name some of {}, or a group: network, partition, process, disk, damage, clock, \
                      client, all, none",
@@ -296,6 +303,8 @@ mod tests {
         assert_eq!(kinds, ["loss", "kill", "power-loss", "pause"]);
         let set = FaultSet::parse("-damage").expect("known");
         assert!(set.has(FaultKind::Loss) && !set.has(FaultKind::OldDisk));
+        assert!(FaultSet::parse(" , ").expect_err("nothing").contains("write `none`"));
+        assert!(FaultSet::parse("loss,none").is_err() && FaultSet::parse("-none").is_err());
         assert!(FaultSet::parse("gremlins").expect_err("unknown").contains("`gremlins` is no fault"));
     }
 

@@ -254,7 +254,8 @@ impl fmt::Display for Plan {
         };
         writeln!(
             f,
-            "seed {seed}: {nodes} nodes, window {}, batch {}, {snapshots}, segments of {} KiB",
+            "seed {seed}: {nodes} {}, window {}, batch {}, {snapshots}, segments of {} KiB",
+            if *nodes == 1 { "node" } else { "nodes" },
             settings.window,
             settings.batch,
             journal.segment_bytes >> 10

@@ -53,7 +53,7 @@ impl Hunt {
     pub fn run(&self, interrupted: &Interrupted, mut progress: impl FnMut(u64)) -> Ended {
         let next = Arc::new(AtomicU64::new(0));
         let (sender, results) = channel();
-        for _ in 0..self.jobs.min(usize::try_from(self.count).unwrap_or(usize::MAX)) {
+        for _ in 0..self.jobs {
             let (hunt, next, sender) = (*self, Arc::clone(&next), sender.clone());
             let work = move || hunt.work(&next, &sender);
             let spawned = thread::Builder::new().name("seeds".to_owned()).spawn(work);
@@ -148,27 +148,44 @@ pub fn ran<T>(world: impl FnOnce() -> T) -> (T, Option<String>) {
     (outcome, PLACE.take())
 }
 
-/// Whether the user has pressed ctrl-C.
+/// Waits for ctrl-C, or for what a time limit or a closed terminal sends.
+#[cfg(unix)]
+async fn asked_to_end() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut hang_up) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = terminate.recv() => Ok(()),
+        _ = hang_up.recv() => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+async fn asked_to_end() -> std::io::Result<()> {
+    tokio::signal::ctrl_c().await
+}
+
+/// Whether the user has pressed ctrl-C, or the process was asked to end in another way.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupted(Arc<AtomicBool>);
 
 impl Interrupted {
-    /// Whether it has been pressed.
+    /// Whether that has happened.
     pub fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// From now on ctrl-C does not end the process by itself; pressed again, it does.
+/// From now on ctrl-C and its like do not end the process by themselves; the second one does.
 pub fn watch_for_interrupt() -> Interrupted {
     let interrupted = Interrupted::default();
     let pressed = interrupted.clone();
     let watch = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
-            tokio::signal::ctrl_c().await?;
+            asked_to_end().await?;
             pressed.0.store(true, Ordering::Relaxed);
-            tokio::signal::ctrl_c().await
+            asked_to_end().await
         })?;
         std::process::exit(i32::from(crate::answer::INTERRUPTED));
     };

@@ -53,13 +53,10 @@ pub fn run(is_full: bool, is_json: bool, interrupted: &Interrupted) -> Result<u8
         bar.inc(1);
     }
     bar.finish_and_clear();
-    let shown = if is_json { object(&rows).to_string() } else { text(&rows) };
+    let played = Played { rows, rows_in_all: scenarios.len() + searches.len() };
+    let code = played.exit_code();
+    let shown = if is_json { played.object().to_string() } else { played.text(Style::of_stdout(false)) };
     let shown = Printer::standard(is_json).line(&shown);
-    let code = match rows.iter().any(|row| row.outcome.is_err()) {
-        true => NOT_DONE,
-        false if interrupted.is_set() => INTERRUPTED,
-        false => DONE,
-    };
     Ok(shown.map_or_else(Unshown::exit_code, |()| DONE).max(code))
 }
 
@@ -94,32 +91,93 @@ fn counts(report: &synod::sim::explore::Report) -> Value {
     })
 }
 
-fn object(rows: &[Row]) -> Value {
-    let row = |row: &Row| {
-        let (holds, taken) = match &row.outcome {
-            Ok((_, taken)) => (true, taken.clone()),
-            Err(broken) => (false, json!(broken)),
-        };
-        json!({ "row": row.row, "name": row.name, "holds": holds, "taken": taken, "took_seconds": row.seconds })
-    };
-    json!({ "rows": rows.iter().map(row).collect::<Vec<_>>() })
+/// What was played, of so many rows.
+struct Played {
+    rows: Vec<Row>,
+    rows_in_all: usize,
 }
 
-fn text(rows: &[Row]) -> String {
-    let style = Style::of_stdout(false);
-    let mut shown = table(["row", "scenario", "seconds", "what it took"], style);
-    for row in rows {
-        let taken = match &row.outcome {
-            Ok((taken, _)) => taken.clone(),
-            Err(broken) => format!("BROKEN: {broken}"),
-        };
-        shown.add_row([row.row.clone(), row.name.to_owned(), format!("{:.1}", row.seconds), taken]);
+impl Played {
+    fn broken(&self) -> usize {
+        self.rows.iter().filter(|row| row.outcome.is_err()).count()
     }
-    let broken = rows.iter().filter(|row| row.outcome.is_err()).count();
-    let verdict = match broken {
-        0 => format!("all {} rows hold", rows.len()),
-        1 => "1 row does not hold".to_owned(),
-        many => format!("{many} rows do not hold"),
-    };
-    format!("{}\n\n{verdict}", finished(&shown))
+
+    fn was_interrupted(&self) -> bool {
+        self.rows.len() < self.rows_in_all
+    }
+
+    fn exit_code(&self) -> u8 {
+        match (self.broken(), self.was_interrupted()) {
+            (0, false) => DONE,
+            (0, true) => INTERRUPTED,
+            _ => NOT_DONE,
+        }
+    }
+
+    fn object(&self) -> Value {
+        let row = |row: &Row| {
+            let (holds, taken) = match &row.outcome {
+                Ok((_, taken)) => (true, taken.clone()),
+                Err(broken) => (false, json!(broken)),
+            };
+            json!({ "row": row.row, "name": row.name, "holds": holds, "taken": taken, "took_seconds": row.seconds })
+        };
+        json!({
+            "rows": self.rows.iter().map(row).collect::<Vec<_>>(),
+            "rows_in_all": self.rows_in_all,
+            "interrupted": self.was_interrupted(),
+            "exit": self.exit_code(),
+        })
+    }
+
+    fn text(&self, style: Style) -> String {
+        let mut shown = table(["ROW", "SCENARIO", "SECONDS", "WHAT IT TOOK"], style);
+        for row in &self.rows {
+            let taken = match &row.outcome {
+                Ok((taken, _)) => taken.clone(),
+                Err(broken) => format!("BROKEN: {broken}"),
+            };
+            shown.add_row([row.row.clone(), row.name.to_owned(), format!("{:.1}", row.seconds), taken]);
+        }
+        format!("{}\n\n{}", finished(&shown), self.verdict())
+    }
+
+    fn verdict(&self) -> String {
+        let verdict = match self.broken() {
+            0 => "all of them hold".to_owned(),
+            1 => "1 does not hold".to_owned(),
+            many => format!("{many} do not hold"),
+        };
+        match self.was_interrupted() {
+            false => format!("{} rows: {verdict}", self.rows.len()),
+            true => format!("interrupted after {} of {} rows: {verdict}", self.rows.len(), self.rows_in_all),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_played_is_not_said_to_hold() {
+        let row = |holds: bool| Row {
+            row: "1".into(),
+            name: "one",
+            outcome: if holds { Ok(("a state".into(), json!(1))) } else { Err("two values".into()) },
+            seconds: 0.1,
+        };
+        let played = |rows| Played { rows, rows_in_all: 2 };
+        let style = Style::default();
+        let cut = played(vec![row(true)]);
+        assert!(cut.text(style).ends_with("interrupted after 1 of 2 rows: all of them hold"), "{}", cut.text(style));
+        assert_eq!((cut.exit_code(), cut.object()["interrupted"].clone()), (INTERRUPTED, json!(true)));
+        let whole = played(vec![row(true), row(true)]);
+        assert!(whole.text(style).ends_with("2 rows: all of them hold"));
+        assert_eq!((whole.exit_code(), whole.object()["rows_in_all"].clone()), (DONE, json!(2)));
+        let broken = played(vec![row(true), row(false)]);
+        assert!(broken.text(style).contains("BROKEN: two values") && broken.text(style).ends_with("1 does not hold"));
+        assert_eq!(broken.exit_code(), NOT_DONE);
+        assert_eq!(played(vec![row(false)]).exit_code(), NOT_DONE);
+    }
 }

@@ -32,11 +32,17 @@ use crate::output::{Printer, Style, Unshown};
     after_help = "Examples:\n  synod simulate\n  synod simulate --count 100000 --nodes 5\n  \
         synod simulate --faults partition,power-loss\n  synod simulate --faults -damage --json\n  \
         synod simulate --seed 17 --trace\n  synod simulate --seed 17 --trace --from 1200 --to 1500\n  synod simulate --lab\n\n\
-        Faults: network (loss, duplicate, reorder, delay, clog), partition (halves, isolated, one-way, bridge, ring,\n\
-        quorum-loss, constrained, chained, flapping), process (kill, power-loss, pause), disk (slow-disk, stalled-disk,\n\
-        full-disk, failed-sync), damage (flipped-body, flipped-tail, flipped-metadata, flipped-snapshot, wiped-disk,\n\
-        old-disk), clock (clock-jump), client (client-moves, client-returns), all, none.\n\n\
-        Exit codes: 0 no property broke, 1 one did, 2 usage, 130 interrupted."
+        Faults, by group:\n  \
+        network     loss, duplicate, reorder, delay, clog\n  \
+        partition   halves, isolated, one-way, bridge, ring, quorum-loss,\n              constrained, chained, flapping\n  \
+        process     kill, power-loss, pause\n  \
+        disk        slow-disk, stalled-disk, full-disk, failed-sync\n  \
+        damage      flipped-body, flipped-tail, flipped-metadata,\n              flipped-snapshot, wiped-disk, old-disk\n  \
+        clock       clock-jump\n  \
+        client      client-moves, client-returns\n\
+        A list is read from left to right; one that begins with `-` begins with all.\n\n\
+        Exit codes: 0 no property broke, 1 one did, 2 usage, 130 interrupted; what\n\
+        was tried until then is told."
 )]
 pub struct SimulateArgs {
     /// The first seed [default: 1].
@@ -47,20 +53,20 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
 
-    /// How many nodes [default: 1 to 5, as the seed decides].
+    /// How many nodes, up to 9 [default: 1 to 5, as the seed decides].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=9))]
     pub nodes: Option<u32>,
 
-    /// Which faults may happen: kinds and groups; `-` leaves one out. Each seed takes some of them.
+    /// Which faults may happen: kinds and groups, all, or none; `-` leaves one out. Each seed takes some of them.
     #[arg(long, value_name = "LIST", default_value = "all", allow_hyphen_values = true, value_parser = faults)]
     pub faults: Faults,
 
     /// How many threads; the result does not depend on it [default: one for each core].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub jobs: Option<u16>,
 
     /// Show one run as a diagram: a lane for each node, time downwards.
-    #[arg(long, requires = "seed", conflicts_with_all = ["count", "json", "jobs"])]
+    #[arg(long, requires = "seed", conflicts_with_all = ["count", "json"])]
     pub trace: bool,
 
     /// With --trace: from this time on.
@@ -76,7 +82,7 @@ pub struct SimulateArgs {
     pub shrunk: bool,
 
     /// Play the scenarios that are known from a course's lab, and search small instances, instead of running seeds.
-    #[arg(long, conflicts_with_all = ["seed", "count", "nodes", "faults", "jobs", "trace"])]
+    #[arg(long, conflicts_with_all = ["seed", "count", "nodes", "faults", "trace"])]
     pub lab: bool,
 
     /// With --lab: only as much of it as the tests do.
@@ -139,8 +145,9 @@ pub fn run(args: &SimulateArgs) -> Result<u8, Failure> {
         return trace(args, &interrupted);
     }
     let began = Instant::now();
-    let bar = progress(args.count(), "{bar:32} {pos}/{len} seeds, {per_sec}, {eta} to go  {msg}");
-    let hunt = Hunt { first: args.first_seed(), count: args.count(), wishes: args.wishes(), jobs: jobs(args.jobs) };
+    let bar = progress(args.count(), "{bar:32} {pos}/{len} seeds, {per_sec:.0}, {eta} to go  {msg}");
+    let jobs = jobs(args.jobs).min(usize::try_from(args.count()).unwrap_or(usize::MAX));
+    let hunt = Hunt { first: args.first_seed(), count: args.count(), wishes: args.wishes(), jobs };
     let ended = hunt.run(&interrupted, |done| bar.set_position(done));
     bar.finish_and_clear();
     let seconds = began.elapsed().as_secs_f64();
@@ -164,7 +171,7 @@ pub fn run(args: &SimulateArgs) -> Result<u8, Failure> {
 fn trace(args: &SimulateArgs, interrupted: &hunt::Interrupted) -> Result<u8, Failure> {
     let (from, to) = (args.from.unwrap_or(0), args.to.unwrap_or(u64::MAX));
     if from > to {
-        return Err(Failure::usage(format!("--from {from} is behind --to {to}")));
+        return Err(Failure::usage(format!("--from {from} is after --to {to}")));
     }
     let within_us = from.saturating_mul(1000)..=to.saturating_mul(1000).saturating_add(999);
     let mut plan = Plan::new(args.first_seed(), &args.wishes());

@@ -62,11 +62,15 @@ impl Tried<'_> {
         let which = match seeds {
             0 => "no seed".to_owned(),
             1 => format!("seed {first}"),
-            _ => format!("{} seeds, {first} to {}", grouped(seeds), first + (seeds - 1)),
+            _ => format!("{} seeds, {} to {}", grouped(seeds), grouped(first), grouped(first + (seeds - 1))),
         };
         let came_to = match &self.found {
             Some(found) => format!("seed {} breaks a property", found.failure.plan.seed),
             None if self.was_interrupted => "interrupted; no property broke so far".to_owned(),
+            None if self.total.counts.excused == 1 && seeds == 1 => "excused, without a verdict".to_owned(),
+            None if self.total.counts.excused > 0 => {
+                format!("no property broke, {} excused", grouped(self.total.counts.excused))
+            }
             None => "no property broke".to_owned(),
         };
         let threads = if self.jobs == 1 { "1 thread".to_owned() } else { format!("{} threads", self.jobs) };
@@ -119,7 +123,11 @@ impl Tried<'_> {
             shown.add_row([kind.name(), &grouped(count), kind.group()]);
         }
         right(&mut shown);
-        finished(&shown)
+        let shown = finished(&shown);
+        if self.total.counts.faults.is_empty() {
+            return format!("{shown}\n\nNo fault happened: what was allowed finds nothing to befall here.");
+        }
+        shown
     }
 
     /// For programs. Field names are stable; only those that end in `_seconds` depend on time.
@@ -237,8 +245,7 @@ fn seconds(micros: u64) -> String {
 }
 
 /// What it means that a run is excused.
-pub const EXCUSED: &str =
-    "ended early: a disk lost what no node that it met again had heard of, which nobody can notice";
+pub const EXCUSED: &str = "a disk lost what no node that it met again had heard of: nobody can notice";
 
 #[cfg(test)]
 mod tests {
