@@ -27,9 +27,7 @@ fn no_seed_breaks_a_property() {
     }
     let _ = std::panic::take_hook();
     let Counts { seeds, excused, endured, messages, .. } = total;
-    println!(
-        "{seeds} seeds, {excused} excused, {endured} partitions endured, {messages} messages: every property held"
-    );
+    println!("{seeds} seeds, {excused} excused, {endured:?} endured, {messages} messages: every property held");
 }
 
 fn number(name: &str, otherwise: u64) -> u64 {

@@ -68,14 +68,15 @@ fn a_fixed_set_of_seeds_breaks_nothing_and_tries_everything() {
     let never: Vec<_> = FaultKind::ALL.iter().filter(|kind| !counts.faults.contains_key(kind)).collect();
     assert!(never.is_empty(), "no seed of the set has {never:?}: choose other seeds");
     assert!(counts.excused * 20 <= counts.seeds, "{} of {} runs are excused", counts.excused, counts.seeds);
+    let endured: Vec<_> = counts.endured.keys().map(|kind| kind.name()).collect();
+    assert_eq!(endured, ["halves", "isolated", "one-way", "bridge", "ring", "quorum-loss", "constrained", "chained"]);
     for (what, count) in [
         ("operations done", counts.done),
         ("changes of leader", counts.leaders),
         ("restarts", counts.restarts),
         ("snapshots installed", counts.installed),
-        ("losses found out", counts.spoiled),
+        ("losses found out", counts.losses_found),
         ("outcomes unknown", counts.unknown),
-        ("partition endured", counts.endured),
     ] {
         assert!(count > 0, "no {what} in the whole set");
     }

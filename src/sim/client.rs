@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::history::{Call, Fate, Operation, Told};
 use super::plan::Clients;
-use crate::client::outcome::Outcome;
+use crate::client::outcome::{Doubt, Outcome};
 use crate::client::session::{NodeIndex, RequestKey, Session};
 use crate::paxos::dice::Dice;
 use crate::paxos::{Bytes, Token};
@@ -112,6 +112,7 @@ impl Client {
         let result = match outcome {
             Outcome::Done { result, .. } | Outcome::Read { result } => result,
             Outcome::NotDone { .. } | Outcome::Refused { .. } => return Ok(Fate::NotDone),
+            Outcome::Unknown { reason: doubt @ Doubt::OutOfWindow } => return Err(doubt.to_string()),
             Outcome::Unknown { .. } | Outcome::ResultDropped { .. } => return Ok(Fate::Unknown),
         };
         let told = Told::decode(result).ok_or_else(|| format!("an answer that makes no sense: {result:?}"))?;

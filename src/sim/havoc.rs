@@ -7,8 +7,8 @@ use super::node::State;
 use super::trace::Lanes;
 use super::world::{Happening, World};
 use crate::paxos::dice::Dice;
-use crate::paxos::{BatchNumber, Incarnation};
-use crate::storage::{Disk, MemoryDisk};
+use crate::paxos::{BatchNumber, Incarnation, NodeId};
+use crate::storage::{self, Disk, Held as HeldStorage, MemoryDisk};
 
 impl World {
     /// A fault of the plan happens.
@@ -45,7 +45,7 @@ impl World {
                     // What others say to it, and a little later what it says: answers from before a change of leader
                     // arrive after it.
                     (0..nodes).filter(|peer| *peer != node).for_each(|peer| self.links.clog(peer, node, until_us));
-                    self.clogging.insert(index, node);
+                    self.struck.insert(index, node);
                     self.queue.plan(self.now_us + 60_000.min(for_us), Happening::FaultEnds(index));
                 }
             }
@@ -81,12 +81,21 @@ impl World {
             }
             FaultKind::Kill => {
                 hits = !matches!(self.nodes[node].state, State::Down);
-                self.crash(node, false, for_us, "killed");
+                if hits && dice.below(2) == 0 {
+                    // Some step of the disk is the last.
+                    self.doomed.insert(node, for_us);
+                    self.nodes[node].disk.fail_after(dice.below(6));
+                    self.struck.insert(index, node);
+                    self.queue.plan(self.now_us + dice.below(20_000), Happening::FaultEnds(index));
+                } else {
+                    self.crash(node, false, for_us, "killed");
+                }
             }
             FaultKind::PowerLoss => {
                 hits = !matches!(self.nodes[node].state, State::Down);
                 // Some step of the disk is the last; it comes by itself, or the power goes anyway.
                 self.nodes[node].disk.fail_after(dice.below(12));
+                self.struck.insert(index, node);
                 self.queue.plan(self.now_us + dice.below(20_000), Happening::FaultEnds(index));
             }
             FaultKind::Pause => {
@@ -97,19 +106,22 @@ impl World {
             }
             FaultKind::SlowDisk => {
                 self.nodes[node].slowness = 2 + dice.below(200);
+                self.struck.insert(index, node);
                 self.queue.plan(until_us, Happening::FaultEnds(index));
             }
             FaultKind::StalledDisk => {
                 let stalled = &mut self.nodes[node].stalled_until_us;
-                *stalled = (*stalled).max(until_us * 2 - self.now_us);
+                *stalled = (*stalled).max(until_us);
             }
             FaultKind::FullDisk => {
                 let disk = &self.nodes[node].disk;
                 disk.limit_bytes(held_bytes(disk) + dice.below(64 << 10));
+                self.struck.insert(index, node);
                 self.queue.plan(until_us, Happening::FaultEnds(index));
             }
             FaultKind::FailedSync => {
                 self.nodes[node].disk.fail_sync_after(dice.below(4));
+                self.struck.insert(index, node);
                 self.queue.plan(until_us, Happening::FaultEnds(index));
             }
             FaultKind::FlippedBody
@@ -119,7 +131,8 @@ impl World {
                 if matches!(self.nodes[node].state, State::Up(_)) && dice.below(2) == 0 {
                     self.crash(node, dice.below(2) == 0, for_us, "stopped before a bit flips");
                 }
-                hits = flip(&self.nodes[node].disk, kind, &mut dice);
+                let (settings, own) = (self.plan.journal, self.nodes[node].id);
+                hits = flip(&self.nodes[node].disk, kind, &mut dice, |disk| tells(disk, settings, own));
                 if hits {
                     self.nodes[node].spoil();
                 }
@@ -133,7 +146,6 @@ impl World {
             FaultKind::OldDisk => {
                 // It counts when it is put back.
                 hits = false;
-                self.nodes[node].spoiled = true;
                 let copy = self.nodes[node].disk.fork();
                 copy.crash(|most| most);
                 self.copies.insert(index, (node, copy, self.nodes[node].incarnation));
@@ -162,6 +174,8 @@ impl World {
         }
         if hits {
             self.counts.fault(kind);
+        } else if kind != FaultKind::OldDisk {
+            self.trace.note(self.now_us, Lanes::Outside, (kind, "nothing"), || format!("{kind} hits nothing"));
         }
         Ok(())
     }
@@ -171,16 +185,19 @@ impl World {
         let Planned { at_us, for_us, kind, target, chance } = self.plan.faults[index].clone();
         let (Target::Node(position) | Target::LeaderOr(position)) = target;
         let ends_us = at_us + for_us;
+        let struck = self.struck.remove(&index);
         match kind {
-            FaultKind::PowerLoss if !self.calm => {
-                let armed: Vec<usize> =
-                    (0..self.nodes.len()).filter(|node| self.nodes[*node].disk.is_failing()).collect();
-                for node in armed {
-                    self.crash(node, true, for_us, "the power goes");
+            // If the step of the disk has not come by itself, it ends now all the same.
+            FaultKind::PowerLoss | FaultKind::Kill => {
+                if let (Some(node), false) = (struck, self.calm)
+                    && self.nodes[node].disk.is_failing()
+                {
+                    let power = self.doomed.remove(&node).is_none();
+                    self.crash(node, power, for_us, if power { "the power goes" } else { "killed" });
                 }
             }
             FaultKind::Clog => {
-                if let (Some(node), false) = (self.clogging.remove(&index), self.calm) {
+                if let (Some(node), false) = (struck, self.calm) {
                     let peers = (0..self.nodes.len()).filter(|peer| *peer != node);
                     peers.for_each(|peer| self.links.clog(node, peer, ends_us));
                 }
@@ -213,8 +230,9 @@ impl World {
                 }
                 self.queue.plan(self.now_us + for_us / 8 + 1, Happening::FaultEnds(index));
             }
-            FaultKind::SlowDisk => self.nodes.iter_mut().for_each(|node| node.slowness = 1),
-            FaultKind::FullDisk | FaultKind::FailedSync => self.nodes.iter().for_each(|node| node.disk.heal()),
+            FaultKind::SlowDisk => struck.into_iter().for_each(|node| self.nodes[node].slowness = 1),
+            FaultKind::FullDisk => struck.into_iter().for_each(|node| self.nodes[node].disk.unlimit()),
+            FaultKind::FailedSync => struck.into_iter().for_each(|node| self.nodes[node].disk.forgive_sync()),
             FaultKind::OldDisk if !self.calm => {
                 if let Some((node, copy, incarnation)) = self.copies.remove(&index) {
                     self.counts.fault(kind);
@@ -239,7 +257,8 @@ impl World {
         if self.nodes.iter().any(|node| node.claimed == BatchNumber(0)) {
             return false;
         }
-        let spoiled = self.spoiled();
+        let mut spoiled = self.spoiled();
+        spoiled.extend(self.copies.values().map(|(node, _, _)| *node));
         spoiled.contains(&node) || spoiled.len() < self.plan.spoilable() as usize
     }
 }
@@ -254,8 +273,20 @@ fn held_bytes(disk: &MemoryDisk) -> u64 {
     names.iter().map(|name| disk.len(name).unwrap_or(0)).sum()
 }
 
-/// Flips a bit somewhere in a file of that kind. Whether there was one.
-fn flip(disk: &MemoryDisk, kind: FaultKind, dice: &mut Dice) -> bool {
+/// What a node would make of its disk.
+fn tells(disk: &MemoryDisk, settings: storage::Settings, own: NodeId) -> Result<String, String> {
+    let disk = disk.fork();
+    disk.heal();
+    HeldStorage::open(&disk, settings, u64::from(own.0)).map(|held| format!("{:?}", held.into_parts().0))
+}
+
+/// Flips a bit somewhere in a file of that kind, if a node could tell: else it is left as it was. Whether it is flipped.
+fn flip(
+    disk: &MemoryDisk,
+    kind: FaultKind,
+    dice: &mut Dice,
+    tells: impl Fn(&MemoryDisk) -> Result<String, String>,
+) -> bool {
     let prefix = if kind == FaultKind::FlippedSnapshot { "snapshot" } else { "journal" };
     let names: Vec<String> =
         disk.list().unwrap_or_default().into_iter().filter(|name| name.starts_with(prefix)).collect();
@@ -272,10 +303,23 @@ fn flip(disk: &MemoryDisk, kind: FaultKind, dice: &mut Dice) -> bool {
         return false;
     }
     let offset = match kind {
-        FaultKind::FlippedMetadata => dice.below(64.min(written as u64)) as usize,
+        FaultKind::FlippedMetadata => dice.below(HEADER_BYTES.min(written as u64)) as usize,
         FaultKind::FlippedTail => written - 1 - dice.below(200.min(written as u64)) as usize,
+        FaultKind::FlippedBody if written <= BODY_FROM => return false,
+        FaultKind::FlippedBody => BODY_FROM + dice.below((written - BODY_FROM) as u64) as usize,
         _ => dice.below(written as u64) as usize,
     };
-    disk.flip(name, offset, dice.below(8) as u8);
-    true
+    let bit = dice.below(8) as u8;
+    let before = (kind != FaultKind::FlippedSnapshot).then(|| tells(disk));
+    disk.flip(name, offset, bit);
+    let hits = before.is_none_or(|before| before != tells(disk));
+    if !hits {
+        disk.flip(name, offset, bit);
+    }
+    hits
 }
+
+/// The bytes at the beginning of a segment that mean something.
+const HEADER_BYTES: u64 = 44;
+/// Where its batches begin.
+const BODY_FROM: usize = 4096;

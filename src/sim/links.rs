@@ -16,6 +16,8 @@ pub struct Links {
     up: BTreeSet<(usize, usize)>,
     /// Client, node: nothing passes between them.
     apart: BTreeSet<(usize, usize)>,
+    /// From, to: when the last of what is on its way arrives, in microseconds.
+    last_us: BTreeMap<(usize, usize), u64>,
 }
 
 impl Links {
@@ -64,6 +66,14 @@ impl Links {
     /// When something that would arrive now arrives.
     pub fn arrival_us(&self, from: usize, to: usize, at_us: u64) -> u64 {
         self.clogged.get(&(from, to)).map_or(at_us, |until_us| at_us.max(*until_us))
+    }
+
+    /// Something will arrive then. Whether it overtakes what is on its way already.
+    pub fn overtakes(&mut self, from: usize, to: usize, at_us: u64) -> bool {
+        let last_us = self.last_us.entry((from, to)).or_default();
+        let overtakes = at_us < *last_us;
+        *last_us = at_us.max(*last_us);
+        overtakes
     }
 
     /// Whether a link is up.

@@ -12,7 +12,8 @@ use crate::net::identity::{Founded, Identity, NodeHello};
 use crate::paxos::dispatch::{DiskWork, Dispatch, Mail, SnapshotWork};
 use crate::paxos::hearsay::{Hearsay, MEETING_MS};
 use crate::paxos::{
-    AcceptorMessage, BatchNumber, Effects, ExecutorMessage, Incarnation, Message, NodeId, Replica, Settings, Snapshot,
+    AcceptorMessage, BatchNumber, ClientId, Effect, Effects, ExecutorMessage, Incarnation, Message, NodeId, Replica,
+    Reply, Settings, Slot, Snapshot,
 };
 use crate::storage::scribe::Listener;
 use crate::storage::{self, Held, Journal, Keep, Keeper, Kept, MemoryDisk, Scribe, Snapshots};
@@ -85,6 +86,8 @@ pub struct Node {
     pub spoiled: bool,
     /// What it knows of a loss.
     pub loss: Loss,
+    /// It has been admitted before.
+    pub was_admitted: bool,
 }
 
 /// What a node knows of a loss of its journal.
@@ -180,6 +183,7 @@ impl Node {
             claimed: BatchNumber(0),
             spoiled: false,
             loss: Loss::Unknown,
+            was_admitted: false,
         }
     }
 
@@ -275,9 +279,26 @@ impl Running {
         (now_us - self.started_us) / 1000 + self.ahead_ms
     }
 
-    /// A role takes at most `most` letters as one lot. `seen` is shown each message before the role.
-    pub fn turn(&mut self, own: NodeId, role: Role, most: usize, mut seen: impl FnMut(&Message)) -> Dispatch {
+    /// A role takes at most `most` letters as one lot. `seen` is shown each message before the role; `answers` each reply
+    /// after its letter, with what was executed then.
+    pub fn turn(
+        &mut self,
+        own: NodeId,
+        role: Role,
+        most: usize,
+        mut seen: impl FnMut(&Message),
+        mut answers: impl FnMut(ClientId, &Reply, Slot),
+    ) -> Dispatch {
         let mut effects = Effects::new();
+        let mut known = 0;
+        let mut look = |effects: &Effects, replica: &Replica<Composite>| {
+            for effect in &effects.as_slice()[known..] {
+                if let Effect::Reply { client, reply } = effect {
+                    answers(*client, reply, replica.executor.executed_upto());
+                }
+            }
+            known = effects.as_slice().len();
+        };
         let Running { replica, mail, keeping, greeted, most_witnessed, .. } = self;
         let mailbox = &mut mail[role as usize];
         for letter in mailbox.drain(..most.min(mailbox.len())) {
@@ -311,12 +332,14 @@ impl Running {
                     }
                 }
             }
+            look(&effects, replica);
         }
         match role {
             Role::Proposer => replica.proposer.on_lot_end(&mut effects),
             Role::Executor => replica.executor.on_lot_end(&mut effects),
             Role::Acceptor | Role::Learner => {}
         }
+        look(&effects, replica);
         Dispatch::of(own, &mut effects)
     }
 
@@ -472,7 +495,7 @@ impl Listener<MemoryDisk> for Ear<'_> {
     }
 }
 
-/// What a role hears that a client is attached.
-pub fn detach(client: crate::paxos::ClientId) -> Message {
+/// What a role hears when a client is gone.
+pub fn detach(client: ClientId) -> Message {
     ExecutorMessage::Detach { client }.into()
 }

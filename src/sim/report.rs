@@ -34,9 +34,9 @@ pub struct Counts {
     /// Starts of nodes, the first ones not counted.
     pub restarts: u64,
     /// Nodes that found out that their disks had lost something, or that could not read them.
-    pub spoiled: u64,
+    pub losses_found: u64,
     /// Partitions that stayed while the cluster went on serving.
-    pub endured: u64,
+    pub endured: BTreeMap<FaultKind, u64>,
     /// Simulated time, in microseconds.
     pub simulated_us: u64,
     /// The longest time from the end of faults until the cluster had healed, in microseconds.
@@ -49,6 +49,11 @@ impl Counts {
     /// One more fault of this kind.
     pub fn fault(&mut self, kind: FaultKind) {
         *self.faults.entry(kind).or_default() += 1;
+    }
+
+    /// The cluster served while a partition of this kind stayed.
+    pub fn endured(&mut self, kind: FaultKind) {
+        *self.endured.entry(kind).or_default() += 1;
     }
 
     /// Adds the counts of other runs.
@@ -66,12 +71,11 @@ impl Counts {
         self.batches += other.batches;
         self.installed += other.installed;
         self.restarts += other.restarts;
-        self.spoiled += other.spoiled;
-        self.endured += other.endured;
+        self.losses_found += other.losses_found;
         self.simulated_us += other.simulated_us;
         self.slowest_heal_us = self.slowest_heal_us.max(other.slowest_heal_us);
-        for (kind, count) in &other.faults {
-            *self.faults.entry(*kind).or_default() += count;
+        for (all, more) in [(&mut self.faults, &other.faults), (&mut self.endured, &other.endured)] {
+            more.iter().for_each(|(kind, count)| *all.entry(*kind).or_default() += count);
         }
     }
 }

@@ -65,6 +65,12 @@ impl MemoryDisk {
         state.faults = Faults::default();
     }
 
+    /// The process ends and another begins, under the same operating system: what was written stays readable, and is no
+    /// more durable than before. Faults are healed.
+    pub fn restart(&self) {
+        self.heal();
+    }
+
     /// A crash that keeps only what was synced.
     pub fn crash_to_synced(&self) {
         self.crash(|_| 0);
@@ -106,6 +112,17 @@ impl MemoryDisk {
     pub fn is_faulty(&self) -> bool {
         let Faults { operations_left, syncs_left, sync_failed, capacity } = &self.state().faults;
         operations_left.is_some() || syncs_left.is_some() || *sync_failed || capacity.is_some()
+    }
+
+    /// There is room again.
+    pub fn unlimit(&self) {
+        self.state().faults.capacity = None;
+    }
+
+    /// The sync that was to fail will not; what one has done stays done.
+    pub fn forgive_sync(&self) {
+        let mut state = self.state();
+        (state.faults.syncs_left, state.faults.sync_failed) = (None, false);
     }
 
     /// The faults end; what they did stays done.

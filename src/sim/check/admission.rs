@@ -15,14 +15,14 @@ pub enum Judged {
     Undetectable,
 }
 
-/// A node is admitted after handshakes with so many nodes, itself counted.
-pub fn met_enough(node: NodeId, met: usize, quorum: usize) -> Held {
-    if met >= quorum {
+/// A node is admitted after handshakes with so many nodes, itself counted; `enough` are a quorum, or the first time all.
+pub fn met_enough(node: NodeId, met: usize, enough: usize) -> Held {
+    if met >= enough {
         return Ok(());
     }
     Err(Broken::new(
         "admission",
-        format!("{node} may vote, and has met {met} nodes with itself; a quorum are {quorum}"),
+        format!("{node} may vote, and has met {met} nodes with itself; it should have met {enough}"),
     ))
 }
 
@@ -60,6 +60,14 @@ pub fn remembers(node: NodeId, recorded: bool, knows: bool) -> Held {
     ))
 }
 
+/// A node believes that its journal lost something.
+pub fn may_doubt(node: NodeId, damaged: bool) -> Held {
+    if damaged {
+        return Ok(());
+    }
+    Err(Broken::new("admission", format!("{node} believes that its journal lost something, and nobody damaged it")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,5 +85,7 @@ mod tests {
         assert_eq!(remembers(NodeId(1), true, true), Ok(()));
         assert_eq!(remembers(NodeId(1), false, false), Ok(()));
         assert!(remembers(NodeId(1), true, false).is_err());
+        assert_eq!(may_doubt(NodeId(1), true), Ok(()));
+        assert!(may_doubt(NodeId(1), false).is_err());
     }
 }

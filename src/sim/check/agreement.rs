@@ -14,6 +14,8 @@ pub struct Agreement {
     proposals: BTreeMap<(Slot, Ballot), Value>,
     votes: BTreeMap<(Slot, Ballot), BTreeSet<NodeId>>,
     chosen: BTreeMap<Slot, Value>,
+    /// The lowest ballot that is known to have chosen each slot.
+    chosen_in: BTreeMap<Slot, Ballot>,
     /// In which of its owner's lives a ballot was prepared.
     prepared: BTreeMap<Ballot, u32>,
 }
@@ -27,7 +29,10 @@ impl Agreement {
     }
 
     /// A node prepares a ballot in one of its lives.
-    pub fn on_prepare(&mut self, ballot: Ballot, life: u32) -> Held {
+    pub fn on_prepare(&mut self, node: NodeId, ballot: Ballot, life: u32) -> Held {
+        if ballot.node != node {
+            return Err(Broken::new(NAME, format!("{node} prepares ballot {ballot}, which is another's")));
+        }
         let first = *self.prepared.entry(ballot).or_insert(life);
         if first == life {
             return Ok(());
@@ -38,10 +43,17 @@ impl Agreement {
     /// A ballot's owner proposes.
     pub fn on_propose(&mut self, ballot: Ballot, slot: Slot, value: &Value) -> Held {
         let held = self.proposals.entry((slot, ballot)).or_insert_with(|| value.clone());
-        if held == value {
-            return Ok(());
+        if held != value {
+            return Err(Broken::new(NAME, format!("ballot {ballot} proposes two values in slot {slot}")));
         }
-        Err(Broken::new(NAME, format!("ballot {ballot} proposes two values in slot {slot}")))
+        // P2c: what a lower ballot has chosen, every higher one proposes.
+        match self.chosen_in.get(&slot) {
+            Some(lower) if *lower < ballot && self.chosen.get(&slot) != Some(value) => Err(Broken::new(
+                NAME,
+                format!("ballot {ballot} proposes another value in slot {slot} than ballot {lower} has chosen"),
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// A node says that it voted. Gives the value if that chose it.
@@ -63,6 +75,8 @@ impl Agreement {
                 format!("two values are chosen in slot {slot}, the second in ballot {ballot}"),
             ));
         }
+        let lowest = self.chosen_in.entry(slot).or_insert(ballot);
+        *lowest = ballot.min(*lowest);
         Ok((voters.len() == self.quorum).then(|| value.clone()))
     }
 
@@ -112,8 +126,21 @@ mod tests {
     #[test]
     fn a_ballot_of_two_lives_is_found() {
         let mut agreement = Agreement::default();
-        agreement.on_prepare(ballot(1, 1), 1).expect("new");
-        agreement.on_prepare(ballot(1, 1), 1).expect("sent again");
-        assert!(agreement.on_prepare(ballot(1, 1), 2).is_err());
+        agreement.on_prepare(NodeId(1), ballot(1, 1), 1).expect("new");
+        agreement.on_prepare(NodeId(1), ballot(1, 1), 1).expect("sent again");
+        assert!(agreement.on_prepare(NodeId(1), ballot(1, 1), 2).is_err());
+        assert!(agreement.on_prepare(NodeId(2), ballot(2, 1), 1).is_err(), "another's");
+    }
+
+    #[test]
+    fn a_higher_ballot_that_proposes_something_else_is_found_before_anybody_votes() {
+        let mut agreement = Agreement::default();
+        agreement.set_quorum(2);
+        let (first, second) = (Value::no_op(), Value::batch(Default::default(), &[]));
+        agreement.on_propose(ballot(2, 1), Slot(1), &first).expect("new");
+        (1..=2).for_each(|node| drop(agreement.on_vote(NodeId(node), ballot(2, 1), Slot(1)).expect("new")));
+        assert_eq!(agreement.on_propose(ballot(1, 3), Slot(1), &second), Ok(()), "too late to matter");
+        assert_eq!(agreement.on_propose(ballot(3, 2), Slot(1), &first), Ok(()));
+        assert!(agreement.on_propose(ballot(4, 2), Slot(1), &second).is_err());
     }
 }

@@ -1,36 +1,38 @@
-//! Memory and journals stay within bounds that follow from the settings, however long the run.
+//! Memory and journals stay within bounds that follow from the settings, however long the run: whatever is open lies
+//! within a window of what is chosen, and what snapshots cover leaves the journal.
 
 use super::{Broken, Held};
-use crate::paxos::NodeId;
+use crate::paxos::{NodeId, Slot};
 use crate::sim::node::Running;
 use crate::sim::plan::Plan;
 
-/// A moment of a node's life.
-pub fn check(node: NodeId, running: &Running, plan: &Plan) -> Held {
-    let open = most_open(plan);
-    let broken = |what: &str, found: u64, most: u64| {
-        Err(Broken::new("bounds", format!("{node} holds {found} {what}, and should hold {most} at most")))
-    };
+/// A moment of a node's life, when these slots are chosen.
+pub fn check(node: NodeId, running: &Running, plan: &Plan, chosen_upto: Slot) -> Held {
     let replica = &running.replica;
-    let votes = replica.acceptor.votes().len() as u64;
-    if votes > open {
-        return broken("votes above its settled slots", votes, open);
+    let last_vote = replica.acceptor.votes().last_key_value().map(|(slot, _)| *slot);
+    let last_ahead = replica.learner.ahead().last_key_value().map(|(slot, _)| *slot);
+    within(node, last_vote, last_ahead, u64::from(plan.settings.window), chosen_upto)?;
+    journal(node, running.scribe.journal().size_bytes(), most_journal_bytes(plan))
+}
+
+/// The last slot that a node voted in, and the last that it knows to be chosen above a hole.
+fn within(node: NodeId, last_vote: Option<Slot>, last_ahead: Option<Slot>, window: u64, chosen_upto: Slot) -> Held {
+    // A leader proposes no further than a window above what it knows to be chosen.
+    if let Some(slot) = last_vote.filter(|slot| *slot > chosen_upto.plus(window)) {
+        let detail = format!("{node} voted in slot {slot}, and only {chosen_upto} and a window of {window} are open");
+        return Err(Broken::new(NAME, detail));
     }
-    let ahead = replica.learner.ahead().len() as u64;
-    if ahead > open {
-        return broken("chosen slots above a hole", ahead, open);
-    }
-    let journal = running.scribe.journal().size_bytes();
-    let most = most_journal_bytes(plan);
-    if journal > most {
-        return broken("bytes of journal", journal, most);
+    if let Some(slot) = last_ahead.filter(|slot| *slot > chosen_upto) {
+        return Err(Broken::new(NAME, format!("{node} holds slot {slot}, and only {chosen_upto} are chosen")));
     }
     Ok(())
 }
 
-/// A leader drives a window of slots; each change of leader may leave one such window merged and not settled here.
-fn most_open(plan: &Plan) -> u64 {
-    u64::from(plan.settings.window) * 16 + u64::from(plan.clients.operations) * 4 + 64
+fn journal(node: NodeId, bytes: u64, most: u64) -> Held {
+    if bytes > most {
+        return Err(Broken::new(NAME, format!("{node} has a journal of {bytes} bytes, and {most} should be enough")));
+    }
+    Ok(())
 }
 
 /// Without snapshots a journal holds everything that was ever said; with them, what two snapshots do not cover, and whole
@@ -41,4 +43,21 @@ fn most_journal_bytes(plan: &Plan) -> u64 {
         return everything;
     }
     everything / 4 + u64::from(plan.journal.segment_bytes) * 6
+}
+
+const NAME: &str = "bounds";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_beyond_is_found() {
+        let within = |vote, ahead| within(NodeId(1), Some(Slot(vote)), Some(Slot(ahead)), 8, Slot(20));
+        assert_eq!(within(28, 20), Ok(()));
+        assert!(within(29, 20).is_err());
+        assert!(within(28, 21).is_err());
+        assert_eq!(journal(NodeId(1), 5, 5), Ok(()));
+        assert!(journal(NodeId(1), 6, 5).is_err());
+    }
 }

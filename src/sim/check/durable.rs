@@ -21,8 +21,14 @@ pub fn claims(message: &Message) -> bool {
 pub fn check_role(node: NodeId, dispatch: &Dispatch) -> Held {
     let Dispatch { mail, remote, .. } = dispatch;
     let sent = remote.iter().find(|(_, message)| claims(message)).map(|(_, message)| format!("{message:?}"));
-    let kept = mail.learner.iter().find(|(_, message)| matches!(message, LearnerMessage::Accepted(_)));
-    match sent.or_else(|| kept.map(|(_, message)| format!("{message:?}"))) {
+    let votes = mail.learner.iter().find(|(_, message)| matches!(message, LearnerMessage::Accepted(_)));
+    let promises = mail.proposer.iter().find(|(_, message)| matches!(message, ProposerMessage::Promise(_)));
+    let prepares = mail.acceptor.iter().find(|(_, message)| matches!(message, AcceptorMessage::Prepare(_)));
+    let said = sent
+        .or_else(|| votes.map(|(_, message)| format!("{message:?}")))
+        .or_else(|| promises.map(|(_, message)| format!("{message:?}")))
+        .or_else(|| prepares.map(|(_, message)| format!("{message:?}")));
+    match said {
         Some(said) => Err(Broken::new("durable", format!("{node} said something past its disk: {said}"))),
         None => Ok(()),
     }
@@ -47,8 +53,11 @@ mod tests {
         assert_eq!(check(NodeId(1), &DiskTurn::default()), Ok(()));
         assert!(check(NodeId(1), &DiskTurn { premature: true, ..DiskTurn::default() }).is_err());
         let prepare = Prepare { ballot: Ballot::new(1, NodeId(1)), from: Slot(1) };
-        let said = (NodeId(2), AcceptorMessage::Prepare(prepare).into());
+        let said = (NodeId(2), AcceptorMessage::Prepare(prepare.clone()).into());
         assert_eq!(check_role(NodeId(1), &Dispatch::default()), Ok(()));
         assert!(check_role(NodeId(1), &Dispatch { remote: vec![said], ..Dispatch::default() }).is_err());
+        let mut own = Dispatch::default();
+        own.mail.push(NodeId(1), AcceptorMessage::Prepare(prepare).into());
+        assert!(check_role(NodeId(1), &own).is_err(), "to itself");
     }
 }

@@ -13,6 +13,8 @@ use crate::sim::history::Call;
 pub struct ExactlyOnce {
     /// Where, and how it was answered, by what was asked; every operation is asked once.
     done: BTreeMap<Bytes, (Place, Bytes)>,
+    /// Where, by what clients were told of what they may ask twice, or whose answer was not kept.
+    places: Vec<(Bytes, Place)>,
     not_done: Vec<Bytes>,
     /// Operations that no client ever sends twice: all but removals.
     unique: BTreeSet<Bytes>,
@@ -31,12 +33,18 @@ impl ExactlyOnce {
     /// A client is told that its command is done.
     pub fn on_done(&mut self, operation: Bytes, place: Place, result: Bytes) -> Held {
         if !self.unique.contains(&operation) {
+            self.places.push((operation, place));
             return Ok(());
         }
         match self.done.insert(operation, (place, result)) {
             None => Ok(()),
             Some((first, _)) => Err(Broken::new(NAME, format!("one command is done at {first} and at {place}"))),
         }
+    }
+
+    /// A client is told that its command is done, and that its answer was not kept.
+    pub fn on_dropped(&mut self, operation: Bytes, place: Place) {
+        self.places.push((operation, place));
     }
 
     /// A client is told that its command had no effect and never will.
@@ -70,6 +78,13 @@ impl ExactlyOnce {
                 return Err(Broken::new(NAME, detail));
             }
             in_log.entry(operation).or_default().push(*place);
+        }
+        if let Some((operation, place)) = self
+            .places
+            .iter()
+            .find(|(operation, place)| !in_log.get(operation).is_some_and(|held| held.contains(place)))
+        {
+            return Err(Broken::new(NAME, format!("{operation:?} was acknowledged at {place} and is not there")));
         }
         if let Some((operation, (place, _))) = self.done.iter().find(|(operation, _)| !in_log.contains_key(*operation))
         {
@@ -117,6 +132,14 @@ mod tests {
         assert!(told.on_done("a".into(), place, result.clone()).is_err(), "twice");
         told.on_not_done("a".into());
         assert!(told.check(&chosen, &states).is_err(), "not done, and executed");
+
+        let mut removed = ExactlyOnce::default();
+        removed.on_sent(&Call::Delete, &"a".into());
+        removed.on_done("a".into(), place, result.clone()).expect("it may be asked twice");
+        removed.on_done("a".into(), place, result.clone()).expect("it may be asked twice");
+        assert!(removed.check(&chosen, &states).is_ok());
+        removed.on_dropped("a".into(), Place { index: place.index + 1, ..place });
+        assert!(removed.check(&chosen, &states).is_err(), "another place");
 
         let mut lost = ExactlyOnce::default();
         lost.on_sent(&Call::Get, &"b".into());

@@ -26,7 +26,7 @@ impl Fresh {
     }
 
     /// A node that has executed up to a slot answers a read.
-    pub fn on_answer(&mut self, node: NodeId, client: u64, read: u64, executed_upto: Slot) -> Held {
+    pub fn on_answer(&self, node: NodeId, client: u64, read: u64, executed_upto: Slot) -> Held {
         let Some(floor) = self.reads.get(&(client, read)) else { return Ok(()) };
         if executed_upto < *floor {
             return Err(Broken::new(

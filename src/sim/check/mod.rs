@@ -17,7 +17,8 @@
 //! | [`bounds`] | memory and journals stay within bounds |
 //! | [`liveness`] | when the faults end, the cluster serves within a stated time |
 //! | [`lab`] | what a scenario asserts of logs and results |
-//! | [`admission`] | a node whose disk lost what it acknowledged does not vote |
+//! | [`admission`] | a node whose disk lost what it acknowledged does not vote; one whose disk is whole does |
+//! | [`shown`] | what a node was shown of a peer's journal, it tells that peer, and passes on |
 
 pub mod admission;
 pub mod agreement;
@@ -30,6 +31,7 @@ pub mod linearizable;
 pub mod liveness;
 pub mod promises;
 pub mod proposed;
+pub mod shown;
 pub mod states;
 pub mod watermarks;
 
@@ -67,6 +69,8 @@ pub struct Checks {
     pub proposed: proposed::Proposed,
     /// See [`promises`].
     pub promises: promises::Promises,
+    /// See [`shown`].
+    pub shown: shown::Shown,
     /// See [`states`].
     pub states: states::States,
     /// See [`exactly_once`].

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::{Broken, Held};
+use crate::paxos::message::Promise;
 use crate::paxos::{Acceptor, Ballot, NodeId, Slot};
 
 /// What each node has told anybody.
 #[derive(Debug, Default)]
 pub struct Promises {
     told: BTreeMap<NodeId, Told>,
+    /// From which slot on each ballot's owner asks for votes.
+    asked: BTreeMap<Ballot, Slot>,
 }
 
 #[derive(Debug, Default)]
@@ -17,19 +20,51 @@ struct Told {
     votes: BTreeMap<Slot, Ballot>,
 }
 
+const NAME: &str = "promises";
+
 impl Promises {
-    /// A node says that it promised.
-    pub fn on_promise(&mut self, node: NodeId, ballot: Ballot) {
+    /// A ballot is prepared, from this slot on.
+    pub fn on_prepare(&mut self, ballot: Ballot, from: Slot) {
+        self.asked.insert(ballot, from);
+    }
+
+    /// A node says that it promised; all of its votes, if the promise has one part only.
+    pub fn on_promise(&mut self, node: NodeId, promise: &Promise) -> Held {
+        self.on_word(node, "promises", promise.ballot)?;
         let told = self.told.entry(node).or_default();
-        told.promised = told.promised.max(ballot);
+        if promise.parts > 1 {
+            return Ok(());
+        }
+        let reported = |slot: Slot| promise.votes.iter().find(|vote| vote.slot == slot).map(|vote| vote.ballot);
+        let asked = self.asked.get(&promise.ballot).copied().unwrap_or(Slot(u64::MAX));
+        let first = asked.max(promise.settled_upto.next());
+        match told.votes.range(first..).find(|(slot, ballot)| reported(**slot).is_none_or(|voted| voted < **ballot)) {
+            None => Ok(()),
+            Some((slot, ballot)) => Err(Broken::new(
+                NAME,
+                format!("{node} promises {} and leaves out its vote in slot {slot}, ballot {ballot}", promise.ballot),
+            )),
+        }
     }
 
     /// A node says that it voted.
-    pub fn on_vote(&mut self, node: NodeId, ballot: Ballot, slot: Slot) {
-        self.on_promise(node, ballot);
+    pub fn on_vote(&mut self, node: NodeId, ballot: Ballot, slot: Slot) -> Held {
+        self.on_word(node, "votes in", ballot)?;
         let told = self.told.entry(node).or_default();
         let voted = told.votes.entry(slot).or_default();
         *voted = ballot.max(*voted);
+        Ok(())
+    }
+
+    /// Whatever a node says in a ballot, it has promised no higher one.
+    fn on_word(&mut self, node: NodeId, does: &str, ballot: Ballot) -> Held {
+        let told = self.told.entry(node).or_default();
+        if ballot < told.promised {
+            let promised = told.promised;
+            return Err(Broken::new(NAME, format!("{node} {does} ballot {ballot}, and has promised {promised}")));
+        }
+        told.promised = ballot;
+        Ok(())
     }
 
     /// How a node's acceptor stands, after a start or a step.
@@ -37,7 +72,7 @@ impl Promises {
         let Some(told) = self.told.get_mut(&node) else { return Ok(()) };
         if acceptor.promised() < told.promised {
             return Err(Broken::new(
-                "promises",
+                NAME,
                 format!("{node} said that it promised {}, and now says {}", told.promised, acceptor.promised()),
             ));
         }
@@ -45,7 +80,7 @@ impl Promises {
         for (slot, ballot) in &told.votes {
             if acceptor.votes().get(slot).is_none_or(|(voted, _)| voted < ballot) {
                 return Err(Broken::new(
-                    "promises",
+                    NAME,
                     format!("{node} said that it voted in slot {slot}, ballot {ballot}, and forgot"),
                 ));
             }
@@ -58,6 +93,7 @@ impl Promises {
 mod tests {
     use super::*;
     use crate::paxos::configuration::Configurations;
+    use crate::paxos::message::Vote;
     use crate::paxos::{BatchNumber, Configuration, Record, Value};
 
     #[test]
@@ -66,7 +102,7 @@ mod tests {
         let (node, ballot) = (NodeId(1), Ballot::new(3, NodeId(2)));
         let configurations = Configurations::of(Configuration::numbered(3));
         let mut acceptor = Acceptor::new(node, configurations, Slot::ZERO, BatchNumber(0));
-        promises.on_vote(node, ballot, Slot(4));
+        promises.on_vote(node, ballot, Slot(4)).expect("new");
         assert!(promises.check(&acceptor, node).is_err(), "the promise");
         acceptor.apply_record(&Record::Promise { ballot });
         assert!(promises.check(&acceptor, node).is_err(), "the vote");
@@ -74,5 +110,24 @@ mod tests {
         assert_eq!(promises.check(&acceptor, node), Ok(()));
         acceptor.on_learned(Slot(4));
         assert_eq!(promises.check(&acceptor, node), Ok(()), "settled");
+    }
+
+    #[test]
+    fn what_is_said_against_a_promise_is_found() {
+        let mut promises = Promises::default();
+        let (node, low, high) = (NodeId(1), Ballot::new(3, NodeId(2)), Ballot::new(4, NodeId(3)));
+        let promise = |ballot, slots: &[u64]| {
+            let vote = |slot: &u64| Vote { slot: Slot(*slot), ballot: low, value: Value::no_op() };
+            let votes = slots.iter().map(vote).collect();
+            Promise { ballot, settled_upto: Slot(3), votes, part: 0, parts: 1 }
+        };
+        promises.on_vote(node, low, Slot(2)).expect("new");
+        promises.on_vote(node, low, Slot(4)).expect("new");
+        promises.on_vote(node, low, Slot(5)).expect("new");
+        promises.on_prepare(high, Slot(3));
+        assert!(promises.on_promise(node, &promise(high, &[4])).is_err(), "slot 5 is left out");
+        assert_eq!(promises.on_promise(node, &promise(high, &[4, 5])), Ok(()));
+        assert!(promises.on_vote(node, low, Slot(6)).is_err(), "a vote below the promise");
+        assert!(promises.on_promise(node, &promise(low, &[4, 5])).is_err(), "a promise below the promise");
     }
 }

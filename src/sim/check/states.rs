@@ -2,6 +2,7 @@
 //! a node has executed up to a slot must have left it in the same state, however it came there.
 
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 
 use super::{Broken, Held};
 use crate::machine::Composite;
@@ -9,12 +10,14 @@ use crate::paxos::{
     Ballot, ClientId, Effect, Effects, Executor, ExecutorMessage, NodeId, Place, Reply, Sequence, SessionId, Settings,
     Slot, StateMachine, Token, Value,
 };
+use crate::sim::hash::Fold;
 
 /// The chosen log, executed alone.
 #[derive(Debug)]
 pub struct States {
     executor: Executor<Composite>,
-    digests: BTreeMap<Slot, [u8; 32]>,
+    /// Of the machine, and of the session table.
+    digests: BTreeMap<Slot, ([u8; 32], u64)>,
     /// Where each command was executed, and how it was answered.
     executed: BTreeMap<(SessionId, Sequence), (Place, Vec<u8>)>,
 }
@@ -24,13 +27,23 @@ impl Default for States {
         let settings = Settings { snapshot_slots: u64::MAX, snapshot_bytes: u64::MAX, ..Settings::default() };
         States {
             executor: Executor::new(NodeId(0), settings, Composite::default(), 0),
-            digests: BTreeMap::from([(Slot::ZERO, Composite::default().digest())]),
+            digests: BTreeMap::from([(
+                Slot::ZERO,
+                digests(&Executor::new(NodeId(0), Settings::default(), Composite::default(), 0)),
+            )]),
             executed: BTreeMap::new(),
         }
     }
 }
 
 const NAME: &str = "states";
+
+/// Of the machine, and of the session table.
+fn digests(executor: &Executor<Composite>) -> ([u8; 32], u64) {
+    let mut sessions = Fold::default();
+    executor.sessions().hash(&mut sessions);
+    (executor.machine().digest(), sessions.finish())
+}
 
 impl States {
     /// A client may ask for a session by this token.
@@ -46,7 +59,7 @@ impl States {
             let Some(value) = chosen.get(&slot) else { return Ok(()) };
             let mut effects = Effects::new();
             self.executor.on_chosen(vec![(slot, Ballot::ZERO, value.clone())], &mut effects);
-            self.digests.insert(slot, self.executor.machine().digest());
+            self.digests.insert(slot, digests(&self.executor));
             for effect in effects.drain() {
                 // A ballot tells a command that executes now from one whose reply was remembered.
                 let Effect::Reply { reply: Reply::Done { session, sequence, place, ballot: Some(_), result }, .. } =
@@ -68,12 +81,14 @@ impl States {
     /// A node has executed up to a slot.
     pub fn check(&self, node: NodeId, executor: &Executor<Composite>) -> Held {
         let upto = executor.executed_upto();
-        match self.digests.get(&upto) {
-            Some(digest) if *digest == executor.machine().digest() => {}
-            Some(_) => return Err(Broken::new(NAME, format!("{node}'s machine differs after slot {upto}"))),
-            None => return Err(Broken::new(NAME, format!("{node} executed slot {upto}, which is not chosen"))),
+        let Some((machine, sessions)) = self.digests.get(&upto) else {
+            return Err(Broken::new(NAME, format!("{node} executed slot {upto}, which is not chosen")));
+        };
+        let (own_machine, own_sessions) = digests(executor);
+        if own_machine != *machine {
+            return Err(Broken::new(NAME, format!("{node}'s machine differs after slot {upto}")));
         }
-        if upto == self.executor.executed_upto() && executor.sessions() != self.executor.sessions() {
+        if own_sessions != *sessions {
             return Err(Broken::new(NAME, format!("{node}'s session table differs after slot {upto}")));
         }
         Ok(())

@@ -4,7 +4,7 @@ use super::{Happening, World};
 use crate::client::outcome::Outcome;
 use crate::client::session::{NodeIndex, Output, RequestKey, TICK_MS};
 use crate::net::wire::ClientFrame;
-use crate::paxos::{ClientId, Command, ExecutorMessage, Message, ProposerMessage, Reply, Slot};
+use crate::paxos::{ClientId, Command, ExecutorMessage, Message, ProposerMessage, Reply};
 use crate::sim::check::{Broken, Held};
 use crate::sim::client::Connection;
 use crate::sim::history::{Call, Fate, Operation};
@@ -122,6 +122,10 @@ impl World {
                 }
                 counts.not_done += 1;
             }
+            (Fate::Unknown, Outcome::ResultDropped { place: stands }) => {
+                checks.exactly_once.on_dropped(operation, *stands);
+                counts.unknown += 1;
+            }
             (Fate::Unknown, _) => counts.unknown += 1,
         }
         history[place].fate = fate;
@@ -213,14 +217,8 @@ impl World {
     }
 
     /// A node answers a client.
-    pub(super) fn reply(&mut self, node: usize, client: ClientId, replies: Vec<Reply>, executed_upto: Slot) -> Held {
-        let Some(index) = self.connections.get(&client.0).copied() else { return Ok(()) };
-        let own = self.nodes[node].id;
-        for reply in &replies {
-            if let Reply::Read { id, .. } = reply {
-                self.checks.fresh.on_answer(own, index as u64, *id, executed_upto)?;
-            }
-        }
+    pub(super) fn reply(&mut self, client: ClientId, replies: Vec<Reply>) {
+        let Some(index) = self.connections.get(&client.0).copied() else { return };
         let takes_us = 30 + self.dice.clients.below(400);
         let now_us = self.now_us;
         if let Some(connection) = &mut self.clients[index].connection
@@ -230,11 +228,10 @@ impl World {
             let at_us = connection.here_us;
             if self.script.breaks_connection(&mut self.dice.clients) {
                 self.queue.plan(at_us, Happening::Breaks { client: index, connection: client.0 });
-                return Ok(());
+                return;
             }
             self.queue.plan(at_us, Happening::ToClient { client: index, connection: client.0, replies });
         }
-        Ok(())
     }
 
     pub(super) fn reaches_client(&mut self, index: usize, number: u64, replies: Vec<Reply>) -> Held {

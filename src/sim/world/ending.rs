@@ -8,7 +8,7 @@ use crate::paxos::proposer::Phase;
 use crate::paxos::{Bytes, Place, Slot};
 use crate::sim::check::{Broken, Held, linearizable, liveness};
 use crate::sim::faults::FaultKind;
-use crate::sim::history::Fate;
+use crate::sim::history::{Call, Fate, Operation};
 use crate::sim::links::cuts_of;
 use crate::sim::node::{Node, State};
 use crate::sim::plan::{Lasting, Network};
@@ -24,12 +24,10 @@ impl World {
 
     /// One node leads, and every node that may vote has executed everything that is chosen.
     pub(in crate::sim) fn has_healed(&self) -> bool {
-        let leading = |node: &Node| {
-            node.running().is_some_and(|running| matches!(running.replica.proposer.phase(), Phase::Leading(_)))
-        };
         let upto = self.checks.agreement.chosen().last_key_value().map_or(Slot::ZERO, |(slot, _)| *slot);
-        self.nodes.iter().filter(|node| leading(node)).count() == 1
-            && self.nodes.iter().all(|node| node.spoiled || node.running().is_some())
+        let votes = |node: &Node| node.running().is_some_and(|running| running.replica.acceptor.admission().admitted());
+        (0..self.nodes.len()).filter(|node| self.leads(*node)).count() == 1
+            && self.nodes.iter().all(|node| node.spoiled || votes(node))
             && self.voters().count() >= self.plan.quorum() as usize
             && self
                 .voters()
@@ -69,13 +67,22 @@ impl World {
             return self.close();
         }
         self.calm_down()?;
+        // No client helps: none reaches a node until all is well.
+        self.part_clients();
         self.counts.slowest_heal_us = self.await_healing("the cluster heals")?;
-        self.plan.clients.deadline_ms = 60_000;
-        self.plan.clients.think_us = 1_000;
+        self.heal();
+        self.settle()?;
         self.serve("new operations are served")?;
         self.await_healing("all nodes execute everything")?;
         self.endure()?;
         self.close()
+    }
+
+    /// No client reaches any node; what they and the nodes have said to each other waits.
+    fn part_clients(&mut self) {
+        let nodes = self.nodes.len();
+        let apart = |client| (0..nodes).map(move |node| (client, node));
+        self.links.keep_apart((0..self.clients.len()).flat_map(apart).collect());
     }
 
     /// The cluster heals by itself. How long it took, in microseconds.
@@ -86,44 +93,64 @@ impl World {
         Ok(self.now_us - began_us)
     }
 
-    /// Whatever clients still wait for is settled, and something new is served to each.
+    /// Whatever clients still wait for comes to an end, by its own deadline if need be.
+    fn settle(&mut self) -> Held {
+        let settled = self.run_until(self.now_us + self.patience_us() + DEADLINES_US, World::all_answered)?;
+        liveness::check("old operations end", settled, || self.standing())
+    }
+
+    fn all_answered(&self) -> bool {
+        self.clients.iter().all(|client| client.pending.is_empty())
+    }
+
+    /// Every client, with nothing under way, asks something new, a write first; it is done in time.
     fn serve(&mut self, what: &str) -> Held {
-        self.clients.iter_mut().for_each(|client| client.thinks_until_us = 0);
-        let wanted = self.history.len() + (PROBES * self.plan.clients.count) as usize;
-        self.plan.clients.operations = wanted as u32;
-        self.busy = true;
-        (0..self.clients.len()).for_each(|client| self.wake(client, self.now_us + 1));
-        let served = self.run_until(self.now_us + self.patience_us() + DEADLINES_US, |world| {
-            world.history.len() >= wanted && world.clients.iter().all(|client| client.pending.is_empty())
-        })?;
-        liveness::check(what, served, || self.standing())?;
-        self.busy = false;
-        Ok(())
+        let before = self.history.len();
+        let deadline_ms = self.now_us / 1000 + PROBE_DEADLINE_MS;
+        for index in 0..self.clients.len() {
+            let key = self.clients[index].dice.below(u64::from(self.plan.clients.keys)) as u32;
+            let word = Bytes::from(format!("{index} after {before} "));
+            self.ask(index, key, Call::Append(word), deadline_ms);
+            self.ask(index, key, Call::Get, deadline_ms);
+            self.wake(index, self.now_us + 1);
+        }
+        let served = self.run_until(self.now_us + self.patience_us(), World::all_answered)?;
+        let done = |operation: &Operation| matches!(operation.fate, Fate::Done(..));
+        let all_done = self.excused || self.history[before..].iter().all(done);
+        liveness::check(what, served && all_done, || {
+            let open = self.history[before..].iter().filter(|operation| !done(operation));
+            let open: Vec<String> =
+                open.map(|operation| format!("client {}'s {:?}", operation.client, operation.call)).collect();
+            format!("{} not done; {}", open.join(", "), self.standing())
+        })
     }
 
     /// A partition comes and stays. As long as some node is connected to a quorum, one that is leads, and the cluster
     /// serves (Ng, Haridi and Carbone, "Omni-Paxos", section 2: where others stand still). Then it heals.
     fn endure(&mut self) -> Held {
-        let Some(Lasting { kind, node, chance }) = self.plan.lasting else { return Ok(()) };
+        let Some(Lasting { kind, node, chance }) = self.plan.lasting.clone() else { return Ok(()) };
         let fault = self.plan.faults.len();
         let nodes = self.nodes.len();
         let leader = self.leader().unwrap_or(0);
-        let cuts = |kind, node, leader| cuts_of(kind, nodes, node, leader, chance);
-        let node = node as usize;
-        if kind == FaultKind::Constrained && node != leader {
-            // First its log falls behind; then only it is connected to a quorum.
-            self.links.cut(fault, cuts(FaultKind::Isolated, node, leader));
+        let mut node = node as usize;
+        if kind == FaultKind::Constrained {
+            // First the log of one that does not lead falls behind; then only it is connected to a quorum.
+            if node == leader {
+                node = (node + 1) % nodes;
+            }
+            self.links.cut(fault, cuts_of(FaultKind::Isolated, nodes, node, leader, chance));
             if !self.is_quorum_connected() {
                 return self.mend(fault);
             }
-            self.note_lasting("falls behind", FaultKind::Isolated, node);
-            self.serve("what is served while a log falls behind")?;
-            let leader = self.leader().unwrap_or(leader);
-            self.links.cut(fault, cuts(FaultKind::QuorumLoss, node, leader));
-        } else {
-            self.links.cut(fault, cuts(kind, node, leader));
+            self.note_lasting("is alone at first", kind, node);
+            self.serve("new operations are served while a log falls behind")?;
         }
-        if !self.is_quorum_connected() {
+        let leader = self.leader().unwrap_or(leader);
+        let shape = if kind == FaultKind::Constrained { FaultKind::QuorumLoss } else { kind };
+        let cuts = cuts_of(shape, nodes, node, leader, chance);
+        let cuts_something = !cuts.is_empty();
+        self.links.cut(fault, cuts);
+        if !cuts_something || !self.is_quorum_connected() {
             return self.mend(fault);
         }
         self.note_lasting("comes and stays", kind, node);
@@ -132,7 +159,9 @@ impl World {
             self.standing()
         })?;
         self.serve(&format!("new operations are served in spite of {kind}"))?;
-        self.counts.endured += u64::from(!self.excused);
+        if !self.excused {
+            self.counts.endured(kind);
+        }
         self.mend(fault)
     }
 
@@ -192,9 +221,6 @@ impl World {
         self.counts.simulated_us = self.now_us;
         self.counts.excused = u64::from(self.excused);
         self.counts.chosen = self.checks.agreement.chosen().len() as u64;
-        if self.excused {
-            return Ok(());
-        }
         self.checks.states.advance(self.checks.agreement.chosen())?;
         let places = self.checks.exactly_once.check(self.checks.agreement.chosen(), &self.checks.states)?;
         self.find_places(places);
@@ -224,7 +250,7 @@ impl World {
     }
 }
 
-/// How many new operations each client has once the cluster has healed.
-const PROBES: u32 = 2;
+/// How long a client waits for what it asks once the cluster has healed, in milliseconds: longer than the check.
+const PROBE_DEADLINE_MS: u64 = 60_000;
 /// What clients wait for may first have to run out, in microseconds.
 const DEADLINES_US: u64 = 6_000_000;

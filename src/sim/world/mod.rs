@@ -54,8 +54,10 @@ pub struct World {
     pub(super) copies: BTreeMap<usize, (usize, MemoryDisk, Incarnation)>,
     /// What a scenario adds; nothing, unless the world is driven by one.
     pub(super) script: Script,
-    /// Faults whose second half will clog what this node says.
-    pub(super) clogging: BTreeMap<usize, usize>,
+    /// Whom each fault that has not ended befell.
+    pub(super) struck: BTreeMap<usize, usize>,
+    /// Whose process a failing disk ends, for how long: the power stays on.
+    pub(super) doomed: BTreeMap<usize, u64>,
     /// Chains that are in their second half.
     pub(super) lured: BTreeSet<usize>,
     founded: Founded,
@@ -134,7 +136,8 @@ impl World {
             excused: false,
             copies: BTreeMap::new(),
             script: Script::default(),
-            clogging: BTreeMap::new(),
+            struck: BTreeMap::new(),
+            doomed: BTreeMap::new(),
             lured: BTreeSet::new(),
             founded,
             connections: BTreeMap::new(),

@@ -64,9 +64,6 @@ impl World {
                 takes_us *= 10;
                 counts.fault(FaultKind::Delay);
             }
-            if spread_us > 0 {
-                counts.fault(FaultKind::Reorder);
-            }
             takes_us
         };
         let takes_us = arrival(&mut self.counts);
@@ -78,6 +75,9 @@ impl World {
             self.queue.plan(at_us, Happening::Arrives(Box::new(packet.clone())));
         }
         let at_us = self.links.arrival_us(from, to, self.now_us + takes_us);
+        if self.links.overtakes(from, to, at_us) && spread_us > 0 {
+            self.counts.fault(FaultKind::Reorder);
+        }
         self.queue.plan(at_us, Happening::Arrives(Box::new(packet)));
     }
 
@@ -99,6 +99,12 @@ impl World {
             self.trace.arrives(self.now_us, from, to, message);
         }
         let Some(running) = self.nodes[to].running_mut() else { return };
+        self.checks.shown.on_arrival(own, (sender, u64::from(life)), durable);
+        for message in &messages {
+            if let Message::Acceptor(AcceptorMessage::Hearsay { batches }) = message {
+                self.checks.shown.on_hearsay(own, batches);
+            }
+        }
         running.receive(own, (sender, u64::from(life)), durable, messages);
         self.wake_roles(to);
     }
@@ -153,6 +159,7 @@ impl World {
             let (own, id) = (self.nodes[node].id, self.nodes[peer].id);
             let boot = u64::from(self.nodes[node].life);
             let witnessed = self.nodes[peer].running().expect("runs").hearsay.before(own, boot);
+            self.checks.shown.on_greeting(id, (own, boot), witnessed)?;
             self.nodes[node].running_mut().expect("runs").greet(own, id, witnessed, members);
             self.wake_roles(node);
         }

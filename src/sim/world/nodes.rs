@@ -3,7 +3,10 @@
 use super::{Happening, World};
 use crate::paxos::dice::Dice;
 use crate::paxos::dispatch::Dispatch;
-use crate::paxos::{AcceptorMessage, BatchNumber, Event, ExecutorMessage, LearnerMessage, Message, ProposerMessage};
+use crate::paxos::{
+    AcceptorMessage, BatchNumber, ClientId, Event, ExecutorMessage, LearnerMessage, Message, ProposerMessage, Reply,
+    Slot,
+};
 use crate::sim::check::{Broken, Held, admission, bounds, durable, watermarks};
 use crate::sim::node::{Letter, Loss, MEETING_US, Node, Role, Running, State};
 use crate::sim::trace::Lanes;
@@ -27,13 +30,12 @@ impl World {
             Ok(dispatch) => dispatch,
             // The disk fails now, which says nothing of what it holds: the node stops, and tries again.
             Err(trouble) if self.nodes[node].disk.is_faulty() => {
-                let for_us = 1_000 + self.dice.disks.below(200_000);
                 self.nodes[node].state = State::Broken(trouble.clone());
-                self.crash(node, true, for_us, &trouble);
+                self.disk_fails(node, 200_000, &trouble);
                 return Ok(());
             }
             Err(trouble) if self.nodes[node].spoiled => {
-                self.counts.spoiled += 1;
+                self.counts.losses_found += 1;
                 self.nodes[node].state = State::Broken(trouble);
                 return Ok(());
             }
@@ -53,6 +55,8 @@ impl World {
             running.greet(own, own, BatchNumber(0), 1);
         }
         let acceptor = running.replica.acceptor.clone();
+        let written = acceptor.admission().witnessed().iter().map(|(peer, batch)| (*peer, *batch));
+        self.checks.shown.on_start(own, written);
         let knows = acceptor.admission().amnesiac();
         admission::remembers(own, self.nodes[node].loss == Loss::Recorded, knows)?;
         self.nodes[node].loss = if knows { Loss::Recorded } else { Loss::Unknown };
@@ -79,7 +83,11 @@ impl World {
         let own = self.nodes[node].id;
         self.trace.note(self.now_us, Lanes::Stops(node), (own, "crash", power), || format!("stops: {why}"));
         let chance = &mut self.dice.disks;
-        self.nodes[node].disk.crash(|most| if power { chance.below(most + 1) } else { most });
+        if power {
+            self.nodes[node].disk.crash(|most| chance.below(most + 1));
+        } else {
+            self.nodes[node].disk.restart();
+        }
         self.nodes[node].state = State::Down;
         self.links.drop_all_of(node);
         for client in 0..self.clients.len() {
@@ -90,6 +98,18 @@ impl World {
         }
         let life = self.nodes[node].life;
         self.queue.plan(self.now_us + for_us.max(1), Happening::Starts { node, life });
+    }
+
+    /// A disk did not do what it was asked, and its node stops, as real ones do: because the power goes, or the process is
+    /// killed just then, or because of an error. After an error the power stays on, or does not.
+    fn disk_fails(&mut self, node: usize, most_us: u64, error: &str) {
+        let for_us = 1 + self.dice.disks.below(most_us);
+        let killed_for_us = self.doomed.remove(&node);
+        let power = match killed_for_us {
+            Some(_) => false,
+            None => self.nodes[node].disk.is_failing() || self.dice.disks.below(2) == 0,
+        };
+        self.crash(node, power, killed_for_us.unwrap_or(for_us), error);
     }
 
     // Roles, disks and keepers take turns.
@@ -133,7 +153,7 @@ impl World {
     pub(super) fn turn(&mut self, node: usize, life: u32, role: Role) -> Held {
         let Some(own) = self.alive(node, life) else { return Ok(()) };
         let Some(_) = self.put_off(node, false, Happening::Turn { node, life, role }) else { return Ok(()) };
-        let World { nodes, dice, counts, trace, checks, now_us, .. } = self;
+        let World { nodes, dice, counts, trace, checks, now_us, connections, .. } = self;
         let running = nodes[node].running_mut().expect("alive");
         running.turn_due[role as usize] = false;
         let waiting = running.mail[role as usize].len();
@@ -141,20 +161,35 @@ impl World {
         let most = if dice.turns.below(4) == 0 { 1 + dice.turns.below(waiting as u64) as usize } else { waiting };
         let mut held = Ok(());
         let mut taken = 0;
-        let dispatch = running.turn(own, role, most, |message| {
+        let (agreement, fresh) = (&checks.agreement, &checks.fresh);
+        let mut answered = Ok(());
+        let answers = |client: ClientId, reply: &Reply, executed_upto| {
+            if let (Some(index), Reply::Read { id, .. }) = (connections.get(&client.0), reply) {
+                let answer = fresh.on_answer(own, *index as u64, *id, executed_upto);
+                answered = std::mem::replace(&mut answered, Ok(())).and(answer);
+            }
+        };
+        let seen = |message: &Message| {
             taken += 1;
             // It is shown when it arrives, or when the disk lets it go.
             trace.note(*now_us, Lanes::At(node), message, String::new);
             if let Message::Executor(ExecutorMessage::Chosen { entries }) = message {
                 for (slot, _, value) in entries {
-                    let believed = checks.agreement.on_believed(own, *slot, value);
+                    let believed = agreement.on_believed(own, *slot, value);
                     held = std::mem::replace(&mut held, Ok(())).and(believed);
                 }
             }
-        });
+        };
+        let dispatch = running.turn(own, role, most, seen, answers);
         counts.messages += taken;
-        held?;
+        held.and(answered)?;
         durable::check_role(own, &dispatch)?;
+        if role == Role::Acceptor && !self.nodes[node].spoiled {
+            let acceptor = &self.nodes[node].running().expect("alive").replica.acceptor;
+            self.checks.promises.check(acceptor, own)?;
+        }
+        let World { nodes, checks, .. } = self;
+        let running = nodes[node].running_mut().expect("alive");
         if role == Role::Executor && taken > 0 {
             checks.states.advance(checks.agreement.chosen())?;
             checks.states.check(own, &running.replica.executor)?;
@@ -213,14 +248,13 @@ impl World {
         }
         self.perform(node, dispatch)?;
         if let Some(error) = turn.error {
-            let for_us = 1_000 + self.dice.disks.below(400_000);
-            self.crash(node, true, for_us, &error);
+            self.disk_fails(node, 400_000, &error);
             return Ok(());
         }
         if self.dice.disks.below(2) == 0
             && let Some(Err(error)) = self.nodes[node].running_mut().map(Running::make_spare)
         {
-            self.crash(node, true, 1_000, &error);
+            self.disk_fails(node, 1_000, &error);
         }
         Ok(())
     }
@@ -231,18 +265,19 @@ impl World {
         let own = nodes[node].id;
         match message {
             Message::Proposer(ProposerMessage::Promise(promise)) => {
-                checks.promises.on_promise(own, promise.ballot);
+                checks.promises.on_promise(own, promise)?;
             }
             Message::Learner(LearnerMessage::Accepted(accepted)) => {
                 for slot in &accepted.slots {
-                    checks.promises.on_vote(own, accepted.ballot, *slot);
+                    checks.promises.on_vote(own, accepted.ballot, *slot)?;
                     if let Some(value) = checks.agreement.on_vote(own, accepted.ballot, *slot)? {
                         checks.proposed.on_chosen(*slot, &value)?;
                     }
                 }
             }
             Message::Acceptor(AcceptorMessage::Prepare(prepare)) => {
-                checks.agreement.on_prepare(prepare.ballot, nodes[node].life)?;
+                checks.promises.on_prepare(prepare.ballot, prepare.from);
+                checks.agreement.on_prepare(own, prepare.ballot, nodes[node].life)?;
             }
             _ => {}
         }
@@ -257,8 +292,7 @@ impl World {
         let kept = running.keep_turn(own);
         self.trace.note(self.now_us, Lanes::At(node), (own, "keeps"), || "works on a snapshot".into());
         if let Err(error) = kept {
-            let for_us = 1_000 + self.dice.disks.below(400_000);
-            self.crash(node, true, for_us, &error);
+            self.disk_fails(node, 400_000, &error);
             return Ok(());
         }
         self.wake_roles(node);
@@ -273,7 +307,9 @@ impl World {
         let running = self.nodes[node].running_mut().expect("alive");
         let wall_ms = (EPOCH_MS + now_us / 1000).saturating_add_signed(wall_off_ms);
         let hearsay = running.tick(running.now_ms(now_us), wall_ms);
-        bounds::check(own, running, &self.plan)?;
+        let chosen_upto = self.checks.agreement.chosen().last_key_value().map_or(Slot::ZERO, |(slot, _)| *slot);
+        bounds::check(own, running, &self.plan, chosen_upto)?;
+        self.checks.shown.on_tick(own, now_us, hearsay.is_some())?;
         self.queue.plan(now_us + TICK_US, Happening::Tick { node, life });
         let mut dispatch = Dispatch::default();
         if let Some(hearsay) = hearsay {
@@ -287,7 +323,7 @@ impl World {
     pub(super) fn perform(&mut self, node: usize, dispatch: Dispatch) -> Held {
         let Dispatch { disk, mail, remote, replies, snapshots, events } = dispatch;
         let own = self.nodes[node].id;
-        events.iter().for_each(|event| self.on_event(node, event));
+        events.iter().try_for_each(|event| self.on_event(node, event))?;
         if events.contains(&Event::Admitted {}) {
             self.judge_admission(node)?;
         }
@@ -297,18 +333,17 @@ impl World {
         running.disk_queue.extend(disk);
         snapshots.into_iter().for_each(|work| running.post(Role::Executor, Letter::Snapshot(work)));
         running.deliver(mail);
-        let executed_upto = running.replica.executor.executed_upto();
         let replica = &self.nodes[node].running().expect("just seen").replica;
         watermarks::check(own, replica, &self.nodes[node].disk)?;
         self.wake_roles(node);
         self.send(node, remote)?;
         for (client, replies) in replies {
-            self.reply(node, client, replies, executed_upto)?;
+            self.reply(client, replies);
         }
         Ok(())
     }
 
-    fn on_event(&mut self, node: usize, event: &Event) {
+    fn on_event(&mut self, node: usize, event: &Event) -> Held {
         if !matches!(event, Event::Executed { .. }) {
             self.trace.note(self.now_us, Lanes::At(node), event, || words::event(event));
         }
@@ -319,11 +354,13 @@ impl World {
             }
             Event::Installed { .. } => self.counts.installed += 1,
             Event::Amnesia { .. } => {
-                self.counts.spoiled += 1;
+                admission::may_doubt(self.nodes[node].id, self.nodes[node].spoiled)?;
+                self.counts.losses_found += 1;
                 self.nodes[node].loss = Loss::Told;
             }
             _ => {}
         }
+        Ok(())
     }
 
     /// A node was admitted in this lot; if nothing took that back in the same lot, it may vote from now on.
@@ -331,9 +368,12 @@ impl World {
         let Node { id, claimed, .. } = self.nodes[node];
         let running = self.nodes[node].running().expect("it just acted");
         if running.replica.acceptor.admission().admitted() {
-            admission::met_enough(id, running.greeted.len(), self.plan.quorum() as usize)?;
+            // Founders must all have met before the first of them votes (DESIGN section 4, rule 5).
+            let enough = if self.nodes[node].was_admitted { self.plan.quorum() as usize } else { self.nodes.len() };
+            admission::met_enough(id, running.greeted.len(), enough)?;
             let judged = admission::judge(id, claimed, running.recovered, running.most_witnessed)?;
             self.excused |= judged == admission::Judged::Undetectable;
+            self.nodes[node].was_admitted = true;
         }
         Ok(())
     }

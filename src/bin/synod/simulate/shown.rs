@@ -97,10 +97,14 @@ impl Tried<'_> {
             ("slots chosen", grouped(counts.chosen), String::new()),
             ("leader changes", grouped(counts.leaders), String::new()),
             ("restarts", grouped(counts.restarts), String::new()),
-            ("losses found out", grouped(counts.spoiled), "by nodes, of their own disks".into()),
+            ("losses found out", grouped(counts.losses_found), "by nodes, of their own disks".into()),
             ("batches synced", grouped(counts.batches), String::new()),
             ("snapshots installed", grouped(counts.installed), String::new()),
-            ("partitions endured", grouped(counts.endured), "they stayed, and the cluster served".into()),
+            (
+                "partitions endured",
+                grouped(counts.endured.values().sum()),
+                "they stayed, and the cluster served".into(),
+            ),
             ("simulated time", seconds(counts.simulated_us), String::new()),
             ("slowest heal", seconds(counts.slowest_heal_us), "after the faults had ended".into()),
         ];
@@ -137,6 +141,7 @@ impl Tried<'_> {
             let count = counts.faults.get(&kind).copied().unwrap_or(0);
             (kind.name().to_owned(), json!(count))
         });
+        let endured = counts.endured.iter().map(|(kind, count)| (kind.name().to_owned(), json!(count)));
         let nodes = self.total.nodes.iter().map(|(nodes, seeds)| (nodes.to_string(), json!(seeds)));
         json!({
             "first_seed": self.args.first_seed(),
@@ -152,10 +157,10 @@ impl Tried<'_> {
             "chosen": counts.chosen,
             "leader_changes": counts.leaders,
             "restarts": counts.restarts,
-            "losses_found_out": counts.spoiled,
+            "losses_found_out": counts.losses_found,
             "batches": counts.batches,
             "snapshots_installed": counts.installed,
-            "partitions_endured": counts.endured,
+            "partitions_endured": endured.collect::<serde_json::Map<_, _>>(),
             "simulated_us": counts.simulated_us,
             "slowest_heal_us": counts.slowest_heal_us,
             "faults": faults.collect::<serde_json::Map<_, _>>(),
