@@ -1,18 +1,30 @@
 //! Memory and journals stay within bounds that follow from the settings, however long the run: whatever is open lies
 //! within a window of what is chosen, and what snapshots cover leaves the journal.
 
+use std::collections::BTreeMap;
+
 use super::{Broken, Held};
-use crate::paxos::{NodeId, Slot};
+use crate::paxos::{NodeId, Slot, Value};
 use crate::sim::node::Running;
 use crate::sim::plan::Plan;
+use crate::storage::{MemoryDisk, Snapshots};
 
-/// A moment of a node's life, when these slots are chosen.
-pub fn check(node: NodeId, running: &Running, plan: &Plan, chosen_upto: Slot) -> Held {
+/// A moment of a node's life, when this is chosen.
+pub fn check(node: NodeId, running: &Running, disk: &MemoryDisk, plan: &Plan, chosen: &BTreeMap<Slot, Value>) -> Held {
     let replica = &running.replica;
     let last_vote = replica.acceptor.votes().last_key_value().map(|(slot, _)| *slot);
     let last_ahead = replica.learner.ahead().last_key_value().map(|(slot, _)| *slot);
+    let chosen_upto = chosen.last_key_value().map_or(Slot::ZERO, |(slot, _)| *slot);
     within(node, last_vote, last_ahead, u64::from(plan.settings.window), chosen_upto)?;
-    journal(node, running.scribe.journal().size_bytes(), most_journal_bytes(plan))
+    let journal = running.scribe.journal().size_bytes();
+    let floor = least_journal_bytes(plan);
+    if journal <= floor {
+        return Ok(());
+    }
+    // Values are voted for and chosen, some in several ballots; what snapshots cover is gone.
+    let covered = Snapshots::new(disk.clone()).safe_upto().unwrap_or_default();
+    let values: usize = chosen.range(covered.next()..).map(|(_, value)| value.as_bytes().len() + A_SLOT_BYTES).sum();
+    journal_fits(node, journal, floor + (values * TOLD_AT_MOST) as u64)
 }
 
 /// The last slot that a node voted in, and the last that it knows to be chosen above a hole.
@@ -28,23 +40,23 @@ fn within(node: NodeId, last_vote: Option<Slot>, last_ahead: Option<Slot>, windo
     Ok(())
 }
 
-fn journal(node: NodeId, bytes: u64, most: u64) -> Held {
+fn journal_fits(node: NodeId, bytes: u64, most: u64) -> Held {
     if bytes > most {
         return Err(Broken::new(NAME, format!("{node} has a journal of {bytes} bytes, and {most} should be enough")));
     }
     Ok(())
 }
 
-/// Without snapshots a journal holds everything that was ever said; with them, what two snapshots do not cover, and whole
-/// segments.
-fn most_journal_bytes(plan: &Plan) -> u64 {
-    let everything = 4 << 20;
-    if plan.settings.snapshot_slots == u64::MAX {
-        return everything;
-    }
-    everything / 4 + u64::from(plan.journal.segment_bytes) * 6
+/// A few segments are always there: the open one, those that are covered in part, two spares, and one that is being given
+/// back.
+fn least_journal_bytes(plan: &Plan) -> u64 {
+    u64::from(plan.journal.segment_bytes) * 6
 }
 
+/// What a slot takes in a journal besides its value.
+const A_SLOT_BYTES: usize = 512;
+/// How often a value is written: voted for in a few ballots, and chosen.
+const TOLD_AT_MOST: usize = 4;
 const NAME: &str = "bounds";
 
 #[cfg(test)]
@@ -57,7 +69,7 @@ mod tests {
         assert_eq!(within(28, 20), Ok(()));
         assert!(within(29, 20).is_err());
         assert!(within(28, 21).is_err());
-        assert_eq!(journal(NodeId(1), 5, 5), Ok(()));
-        assert!(journal(NodeId(1), 6, 5).is_err());
+        assert_eq!(journal_fits(NodeId(1), 5, 5), Ok(()));
+        assert!(journal_fits(NodeId(1), 6, 5).is_err());
     }
 }

@@ -5,7 +5,6 @@ use crate::paxos::dice::Dice;
 use crate::paxos::dispatch::Dispatch;
 use crate::paxos::{
     AcceptorMessage, BatchNumber, ClientId, Event, ExecutorMessage, LearnerMessage, Message, ProposerMessage, Reply,
-    Slot,
 };
 use crate::sim::check::{Broken, Held, admission, bounds, durable, watermarks};
 use crate::sim::node::{Letter, Loss, MEETING_US, Node, Role, Running, State};
@@ -307,8 +306,9 @@ impl World {
         let running = self.nodes[node].running_mut().expect("alive");
         let wall_ms = (EPOCH_MS + now_us / 1000).saturating_add_signed(wall_off_ms);
         let hearsay = running.tick(running.now_ms(now_us), wall_ms);
-        let chosen_upto = self.checks.agreement.chosen().last_key_value().map_or(Slot::ZERO, |(slot, _)| *slot);
-        bounds::check(own, running, &self.plan, chosen_upto)?;
+        let Node { disk, .. } = &self.nodes[node];
+        let running = self.nodes[node].running().expect("alive");
+        bounds::check(own, running, disk, &self.plan, self.checks.agreement.chosen())?;
         self.checks.shown.on_tick(own, now_us, hearsay.is_some())?;
         self.queue.plan(now_us + TICK_US, Happening::Tick { node, life });
         let mut dispatch = Dispatch::default();
