@@ -276,14 +276,14 @@ impl Running {
     }
 
     /// A role takes at most `most` letters as one lot. `seen` is shown each message before the role.
-    pub fn turn(&mut self, own: NodeId, role: Role, most: usize, mut seen: impl FnMut(&Message)) -> Dispatch {
+    pub fn turn(&mut self, own: NodeId, role: Role, most: usize, mut seen: impl FnMut(NodeId, &Message)) -> Dispatch {
         let mut effects = Effects::new();
         let Running { replica, mail, keeping, greeted, most_witnessed, .. } = self;
         let mailbox = &mut mail[role as usize];
         for letter in mailbox.drain(..most.min(mailbox.len())) {
             match letter {
                 Letter::Message(from, message) => {
-                    seen(&message);
+                    seen(from, &message);
                     if let Message::Acceptor(AcceptorMessage::Greeted { peer, witnessed, .. }) = &message
                         && !replica.acceptor.admission().admitted()
                     {

@@ -145,10 +145,13 @@ impl World {
         let most = if dice.turns.below(4) == 0 { 1 + dice.turns.below(waiting as u64) as usize } else { waiting };
         let mut held = Ok(());
         let mut taken = 0;
-        let dispatch = running.turn(own, role, most, |message| {
+        let dispatch = running.turn(own, role, most, |from, message| {
             taken += 1;
             // It is shown when it arrives, or when the disk lets it go.
             trace.note(*now_us, Lanes::At(node), message, String::new);
+            if let Message::Proposer(message) = message {
+                checks.rounds.on_message(own, from, message);
+            }
             if let Message::Executor(ExecutorMessage::Chosen { entries }) = message {
                 for (slot, _, value) in entries {
                     let believed = checks.agreement.on_believed(own, *slot, value);
@@ -159,6 +162,9 @@ impl World {
         counts.messages += taken;
         held?;
         durable::check_role(own, &dispatch)?;
+        if role == Role::Proposer {
+            checks.rounds.on_lot(own, &dispatch)?;
+        }
         if role == Role::Executor && taken > 0 {
             checks.states.advance(checks.agreement.chosen())?;
             checks.states.check(own, &running.replica.executor)?;
