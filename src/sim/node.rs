@@ -286,7 +286,7 @@ impl Running {
         own: NodeId,
         role: Role,
         most: usize,
-        mut seen: impl FnMut(&Message),
+        mut seen: impl FnMut(NodeId, &Message),
         mut answers: impl FnMut(ClientId, &Reply, Slot),
     ) -> Dispatch {
         let mut effects = Effects::new();
@@ -304,7 +304,7 @@ impl Running {
         for letter in mailbox.drain(..most.min(mailbox.len())) {
             match letter {
                 Letter::Message(from, message) => {
-                    seen(&message);
+                    seen(from, &message);
                     if let Message::Acceptor(AcceptorMessage::Greeted { peer, witnessed, .. }) = &message
                         && !replica.acceptor.admission().admitted()
                     {

@@ -18,6 +18,8 @@ pub struct Agreement {
     chosen_in: BTreeMap<Slot, Ballot>,
     /// In which of its owner's lives a ballot was prepared.
     prepared: BTreeMap<Ballot, u32>,
+    /// Up to where each ballot's owner has announced.
+    announced: BTreeMap<Ballot, Slot>,
 }
 
 const NAME: &str = "agreement";
@@ -54,6 +56,21 @@ impl Agreement {
             )),
             _ => Ok(()),
         }
+    }
+
+    /// A ballot's owner announces that everything up to a slot is chosen: whoever voted in that ballot takes its vote for
+    /// chosen (DESIGN section 4, rule 2).
+    pub fn on_announce(&mut self, ballot: Ballot, upto: Slot) -> Held {
+        let before = self.announced.entry(ballot).or_default();
+        for slot in before.above(upto) {
+            let Some(proposed) = self.proposals.get(&(slot, ballot)) else { continue };
+            if self.chosen.get(&slot) != Some(proposed) {
+                let detail = format!("ballot {ballot} announces slot {slot}, where its own proposal was not chosen");
+                return Err(Broken::new(NAME, detail));
+            }
+        }
+        *before = upto.max(*before);
+        Ok(())
     }
 
     /// A node says that it voted. Gives the value if that chose it.
@@ -121,6 +138,22 @@ mod tests {
         assert!(agreement.on_believed(NodeId(3), Slot(1), &second).is_err());
         assert_eq!(agreement.on_vote(NodeId(2), ballot(2, 2), Slot(1)), Ok(None));
         assert!(agreement.on_vote(NodeId(3), ballot(2, 2), Slot(1)).is_err());
+    }
+
+    #[test]
+    fn an_announcement_of_what_another_ballot_chose_is_found() {
+        let mut agreement = Agreement::default();
+        agreement.set_quorum(1);
+        let (first, second) = (Value::no_op(), Value::batch(Default::default(), &[]));
+        for slot in [Slot(1), Slot(2)] {
+            agreement.on_propose(ballot(1, 1), slot, &first).expect("new");
+        }
+        agreement.on_vote(NodeId(1), ballot(1, 1), Slot(1)).expect("chosen");
+        agreement.on_propose(ballot(2, 2), Slot(2), &second).expect("new");
+        agreement.on_vote(NodeId(2), ballot(2, 2), Slot(2)).expect("chosen");
+        assert_eq!(agreement.on_announce(ballot(1, 1), Slot(1)), Ok(()));
+        assert_eq!(agreement.on_announce(ballot(2, 2), Slot(2)), Ok(()));
+        assert!(agreement.on_announce(ballot(1, 1), Slot(2)).is_err());
     }
 
     #[test]

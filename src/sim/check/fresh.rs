@@ -12,6 +12,8 @@ pub struct Fresh {
     known_upto: Slot,
     /// By client and its number for the read: what was known when it began.
     reads: BTreeMap<(u64, u64), Slot>,
+    /// By node and number: in which of its lives it asked for the index of a batch of reads.
+    asked: BTreeMap<(NodeId, u64), u32>,
 }
 
 impl Fresh {
@@ -23,6 +25,17 @@ impl Fresh {
     /// A client begins a read.
     pub fn on_read(&mut self, client: u64, read: u64) {
         self.reads.insert((client, read), self.known_upto);
+    }
+
+    /// A node asks its leader for the index of a batch of reads. A number that an earlier life has used could be given an
+    /// answer from before these reads began.
+    pub fn on_question(&mut self, node: NodeId, life: u32, batch: u64) -> Held {
+        let first = *self.asked.entry((node, batch)).or_insert(life);
+        if first == life {
+            return Ok(());
+        }
+        let again = format!("{node} uses the number {batch} of a batch of reads again after a restart");
+        Err(Broken::new("fresh", format!("{again} (lives {first} and {life})")))
     }
 
     /// A node that has executed up to a slot answers a read.
@@ -51,5 +64,8 @@ mod tests {
         assert_eq!(fresh.on_answer(NodeId(1), 1, 1, Slot(3)), Ok(()), "it began before");
         assert_eq!(fresh.on_answer(NodeId(1), 1, 2, Slot(4)), Ok(()));
         assert!(fresh.on_answer(NodeId(1), 1, 2, Slot(3)).is_err());
+        assert_eq!(fresh.on_question(NodeId(1), 1, 7), Ok(()));
+        assert_eq!(fresh.on_question(NodeId(1), 1, 7), Ok(()), "asked again");
+        assert!(fresh.on_question(NodeId(1), 2, 7).is_err());
     }
 }

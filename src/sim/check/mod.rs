@@ -13,6 +13,7 @@
 //! | [`watermarks`] | trimmed ≤ the newest snapshot saved, snapshot ≤ executed ≤ chosen, every vote within the promise |
 //! | [`exactly_once`] | what was acknowledged is executed once, where it was said to be; what is not done never is |
 //! | [`fresh`] | a read sees everything that was acknowledged before it began |
+//! | [`rounds`] | a read's index rests on a round that began after the read came, and that a quorum answered |
 //! | [`linearizable`] | every key's history has an order |
 //! | [`bounds`] | memory and journals stay within bounds |
 //! | [`liveness`] | when the faults end, the cluster serves within a stated time |
@@ -31,6 +32,7 @@ pub mod linearizable;
 pub mod liveness;
 pub mod promises;
 pub mod proposed;
+pub mod rounds;
 pub mod shown;
 pub mod states;
 pub mod watermarks;
@@ -77,4 +79,6 @@ pub struct Checks {
     pub exactly_once: exactly_once::ExactlyOnce,
     /// See [`fresh`].
     pub fresh: fresh::Fresh,
+    /// See [`rounds`].
+    pub rounds: rounds::Rounds,
 }

@@ -146,6 +146,7 @@ impl World {
             plan: plan.clone(),
         };
         world.checks.agreement.set_quorum(plan.quorum() as usize);
+        world.checks.rounds.set_quorum(plan.quorum() as usize);
         for node in 0..world.nodes.len() {
             world.start(node)?;
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Happening, Packet, World};
-use crate::paxos::{AcceptorMessage, Message, NodeId};
+use crate::paxos::{AcceptorMessage, Message, NodeId, ProposerMessage};
 use crate::sim::check::{Broken, Held};
 use crate::sim::faults::FaultKind;
 use crate::sim::node::State;
@@ -24,6 +24,9 @@ impl World {
             if let Message::Acceptor(message) = &message {
                 self.proposes(message)?;
             }
+            if let Message::Proposer(ProposerMessage::ReadIndex { batch }) = &message {
+                self.checks.fresh.on_question(own, life, *batch)?;
+            }
             packets.entry(self.position(to)).or_default().push(message);
         }
         for (to, messages) in packets {
@@ -42,10 +45,18 @@ impl World {
         Ok(())
     }
 
-    /// Looks at what a leader proposes, to its own acceptor or another.
+    /// Looks at what a leader proposes and announces, to its own acceptor or another.
     pub(super) fn proposes(&mut self, message: &AcceptorMessage) -> Held {
-        let AcceptorMessage::Accept { ballot, proposals, .. } = message else { return Ok(()) };
-        proposals.iter().try_for_each(|(slot, value)| self.checks.agreement.on_propose(*ballot, *slot, value))
+        let agreement = &mut self.checks.agreement;
+        match message {
+            AcceptorMessage::Accept { ballot, proposals, chosen_upto } => {
+                proposals.iter().try_for_each(|(slot, value)| agreement.on_propose(*ballot, *slot, value))?;
+                agreement.on_announce(*ballot, *chosen_upto)
+            }
+            AcceptorMessage::Heartbeat { ballot, chosen_upto, .. }
+            | AcceptorMessage::Announce { ballot, chosen_upto } => agreement.on_announce(*ballot, *chosen_upto),
+            _ => Ok(()),
+        }
     }
 
     fn launch(&mut self, packet: Packet) {

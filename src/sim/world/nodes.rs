@@ -6,10 +6,11 @@ use crate::paxos::dispatch::Dispatch;
 use crate::paxos::{
     AcceptorMessage, BatchNumber, ClientId, Event, ExecutorMessage, LearnerMessage, Message, ProposerMessage, Reply,
 };
-use crate::sim::check::{Broken, Held, admission, bounds, durable, watermarks};
+use crate::sim::check::{Broken, Checks, Held, admission, bounds, durable, watermarks};
 use crate::sim::node::{Letter, Loss, MEETING_US, Node, Role, Running, State};
 use crate::sim::trace::Lanes;
 use crate::sim::words;
+use crate::storage::Keep;
 
 impl World {
     /// Starts a node from what its disk holds.
@@ -133,7 +134,10 @@ impl World {
         }
         if !running.keeping.is_empty() && !running.keep_due {
             running.keep_due = true;
-            let wait_us = (200 + self.dice.disks.below(5_000)) * *slowness;
+            let busy_us = self.dice.disks.below(5_000);
+            // Sometimes it is far behind the journal.
+            let behind = if *slowness == 1 && busy_us.is_multiple_of(8) { 20 } else { 1 };
+            let wait_us = (200 + busy_us * behind) * *slowness;
             self.queue.plan(from_us.max(*stalled_until_us) + wait_us, Happening::Keeps { node, life: *life });
         }
     }
@@ -160,7 +164,7 @@ impl World {
         let most = if dice.turns.below(4) == 0 { 1 + dice.turns.below(waiting as u64) as usize } else { waiting };
         let mut held = Ok(());
         let mut taken = 0;
-        let (agreement, fresh) = (&checks.agreement, &checks.fresh);
+        let Checks { agreement, fresh, rounds, .. } = &mut *checks;
         let mut answered = Ok(());
         let answers = |client: ClientId, reply: &Reply, executed_upto| {
             if let (Some(index), Reply::Read { id, .. }) = (connections.get(&client.0), reply) {
@@ -168,10 +172,13 @@ impl World {
                 answered = std::mem::replace(&mut answered, Ok(())).and(answer);
             }
         };
-        let seen = |message: &Message| {
+        let seen = |from, message: &Message| {
             taken += 1;
             // It is shown when it arrives, or when the disk lets it go.
             trace.note(*now_us, Lanes::At(node), message, String::new);
+            if let Message::Proposer(message) = message {
+                rounds.on_message(own, from, message);
+            }
             if let Message::Executor(ExecutorMessage::Chosen { entries }) = message {
                 for (slot, _, value) in entries {
                     let believed = agreement.on_believed(own, *slot, value);
@@ -183,6 +190,9 @@ impl World {
         counts.messages += taken;
         held.and(answered)?;
         durable::check_role(own, &dispatch)?;
+        if role == Role::Proposer {
+            checks.rounds.on_lot(own, &dispatch)?;
+        }
         if role == Role::Acceptor && !self.nodes[node].spoiled {
             let acceptor = &self.nodes[node].running().expect("alive").replica.acceptor;
             self.checks.promises.check(acceptor, own)?;
@@ -288,14 +298,41 @@ impl World {
         let Some(_) = self.put_off(node, true, Happening::Keeps { node, life }) else { return Ok(()) };
         let running = self.nodes[node].running_mut().expect("alive");
         running.keep_due = false;
-        let kept = running.keep_turn(own);
+        let installs = matches!(running.keeping.front(), Some(Keep::Installed { .. }));
+        if installs {
+            self.foresee(node)?;
+        }
+        let kept = self.nodes[node].running_mut().expect("alive").keep_turn(own);
         self.trace.note(self.now_us, Lanes::At(node), (own, "keeps"), || "works on a snapshot".into());
         if let Err(error) = kept {
             self.disk_fails(node, 400_000, &error);
             return Ok(());
         }
+        if installs {
+            self.foresee(node)?;
+        }
         self.wake_roles(node);
         Ok(())
+    }
+
+    /// Killed at this moment, a node would start from what its disk holds: it must then take nothing for chosen, and
+    /// supply nothing, that is not. A snapshot in place of slots, saved or not yet, is where that is hardest.
+    fn foresee(&self, node: usize) -> Held {
+        let own = self.nodes[node].id;
+        let mut twin = Node { disk: self.nodes[node].disk.fork(), ..Node::new(own) };
+        twin.disk.crash(|most| most);
+        let Ok(dispatch) = twin.start(&self.founded, &self.plan.settings, self.plan.journal, 1, self.now_us) else {
+            return Ok(()); // at a start that happens it is looked at why
+        };
+        let running = twin.running_mut().expect("just started");
+        let (trimmed_upto, upto) = (running.replica.learner.trimmed_upto(), running.replica.learner.chosen_upto());
+        let supplied = running.scribe.journal_mut().read_slots(trimmed_upto.next(), upto, usize::MAX);
+        let believed = dispatch.mail.executor.into_iter().filter_map(|(_, message)| match message {
+            ExecutorMessage::Chosen { entries } => Some(entries),
+            _ => None,
+        });
+        let mut all = believed.flatten().chain(supplied.unwrap_or_default());
+        all.try_for_each(|(slot, _, value)| self.checks.agreement.on_believed(own, slot, &value))
     }
 
     pub(super) fn tick(&mut self, node: usize, life: u32) -> Held {
