@@ -9,22 +9,29 @@ use crate::sim::node::Running;
 use crate::sim::plan::Plan;
 use crate::storage::{MemoryDisk, Snapshots};
 
-/// A moment of a node's life, when this is chosen.
-pub fn check(node: NodeId, running: &Running, disk: &MemoryDisk, plan: &Plan, chosen: &BTreeMap<Slot, Value>) -> Held {
+/// A moment of a node's life, when slots up to this one are chosen.
+pub fn check(node: NodeId, running: &Running, plan: &Plan, chosen_upto: Slot) -> Held {
     let replica = &running.replica;
     let last_vote = replica.acceptor.votes().last_key_value().map(|(slot, _)| *slot);
     let last_ahead = replica.learner.ahead().last_key_value().map(|(slot, _)| *slot);
-    let chosen_upto = chosen.last_key_value().map_or(Slot::ZERO, |(slot, _)| *slot);
-    within(node, last_vote, last_ahead, u64::from(plan.settings.window), chosen_upto)?;
-    let journal = running.scribe.journal().size_bytes();
-    let floor = least_journal_bytes(plan);
-    if journal <= floor {
-        return Ok(());
-    }
+    within(node, last_vote, last_ahead, u64::from(plan.settings.window), chosen_upto)
+}
+
+/// A node that has executed everything, with nothing going on but what snapshots still give back.
+pub fn check_at_rest(
+    node: NodeId,
+    running: &Running,
+    disk: &MemoryDisk,
+    plan: &Plan,
+    chosen: &BTreeMap<Slot, Value>,
+) -> Held {
+    // The last snapshots may have been saved just now, and what they cover not be given back yet.
+    let lag = plan.settings.snapshot_slots.saturating_mul(2);
+    let covered = Snapshots::new(disk.clone()).safe_upto().unwrap_or_default().0.saturating_sub(lag);
     // Values are voted for and chosen, some in several ballots; what snapshots cover is gone.
-    let covered = Snapshots::new(disk.clone()).safe_upto().unwrap_or_default();
-    let values: usize = chosen.range(covered.next()..).map(|(_, value)| value.as_bytes().len() + A_SLOT_BYTES).sum();
-    journal_fits(node, journal, floor + (values * TOLD_AT_MOST) as u64)
+    let values: usize = chosen.range(Slot(covered + 1)..).map(|(_, value)| value.as_bytes().len() + A_SLOT_BYTES).sum();
+    let most = least_journal_bytes(plan) + (values * TOLD_AT_MOST) as u64;
+    journal_fits(node, running.scribe.journal().size_bytes(), most)
 }
 
 /// The last slot that a node voted in, and the last that it knows to be chosen above a hole.
@@ -47,10 +54,12 @@ fn journal_fits(node: NodeId, bytes: u64, most: u64) -> Held {
     Ok(())
 }
 
-/// A few segments are always there: the open one, those that are covered in part, two spares, and one that is being given
-/// back.
+/// A few segments are always there: the open one, those that are covered in part, and spares. A segment is as large as
+/// the lot that it was made for: at most everything that clients had under way.
 fn least_journal_bytes(plan: &Plan) -> u64 {
-    u64::from(plan.journal.segment_bytes) * 6
+    let clients = &plan.clients;
+    let lot = (clients.count * clients.in_flight) as usize * (clients.value_bytes + A_SLOT_BYTES);
+    (u64::from(plan.journal.segment_bytes) + lot as u64) * 6
 }
 
 /// What a slot takes in a journal besides its value.

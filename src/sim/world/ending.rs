@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::World;
 use crate::paxos::proposer::Phase;
-use crate::paxos::{Bytes, Place, Slot};
-use crate::sim::check::{Broken, Held, linearizable, liveness};
+use crate::paxos::{Bytes, Place};
+use crate::sim::check::{Broken, Held, bounds, linearizable, liveness};
 use crate::sim::faults::FaultKind;
 use crate::sim::history::{Call, Fate, Operation};
 use crate::sim::links::cuts_of;
@@ -24,7 +24,7 @@ impl World {
 
     /// One node leads, and every node that may vote has executed everything that is chosen.
     pub(in crate::sim) fn has_healed(&self) -> bool {
-        let upto = self.checks.agreement.chosen().last_key_value().map_or(Slot::ZERO, |(slot, _)| *slot);
+        let upto = self.chosen_upto();
         let votes = |node: &Node| node.running().is_some_and(|running| running.replica.acceptor.admission().admitted());
         (0..self.nodes.len()).filter(|node| self.leads(*node)).count() == 1
             && self.nodes.iter().all(|node| node.spoiled || votes(node))
@@ -221,6 +221,12 @@ impl World {
         self.counts.simulated_us = self.now_us;
         self.counts.excused = u64::from(self.excused);
         self.counts.chosen = self.checks.agreement.chosen().len() as u64;
+        if self.calm && !self.excused {
+            for node in self.nodes.iter().filter(|node| !node.spoiled) {
+                let Some(running) = node.running() else { continue };
+                bounds::check_at_rest(node.id, running, &node.disk, &self.plan, self.checks.agreement.chosen())?;
+            }
+        }
         self.checks.states.advance(self.checks.agreement.chosen())?;
         let places = self.checks.exactly_once.check(self.checks.agreement.chosen(), &self.checks.states)?;
         self.find_places(places);

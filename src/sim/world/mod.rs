@@ -25,7 +25,7 @@ use crate::net::identity::Founded;
 use crate::net::wire::ClientFrame;
 use crate::paxos::dice::{Dice, mix};
 use crate::paxos::proposer::Phase;
-use crate::paxos::{Ballot, BatchNumber, Configuration, Incarnation, Message, NodeId, Reply};
+use crate::paxos::{Ballot, BatchNumber, Configuration, Incarnation, Message, NodeId, Reply, Slot};
 use crate::storage::MemoryDisk;
 
 /// Everything there is.
@@ -246,6 +246,11 @@ impl World {
             matches!(proposer.phase(), Phase::Leading(_)).then(|| proposer.leader()).flatten()
         });
         leading.max().map(|ballot| self.position(ballot.node))
+    }
+
+    /// The last slot that is chosen.
+    fn chosen_upto(&self) -> Slot {
+        self.checks.agreement.chosen().last_key_value().map_or(Slot::ZERO, |(slot, _)| *slot)
     }
 
     /// Whether a node believes that it leads.

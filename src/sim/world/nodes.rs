@@ -343,9 +343,9 @@ impl World {
         let running = self.nodes[node].running_mut().expect("alive");
         let wall_ms = (EPOCH_MS + now_us / 1000).saturating_add_signed(wall_off_ms);
         let hearsay = running.tick(running.now_ms(now_us), wall_ms);
-        let Node { disk, .. } = &self.nodes[node];
+        let chosen_upto = self.chosen_upto();
         let running = self.nodes[node].running().expect("alive");
-        bounds::check(own, running, disk, &self.plan, self.checks.agreement.chosen())?;
+        bounds::check(own, running, &self.plan, chosen_upto)?;
         self.checks.shown.on_tick(own, now_us, hearsay.is_some())?;
         self.queue.plan(now_us + TICK_US, Happening::Tick { node, life });
         let mut dispatch = Dispatch::default();
