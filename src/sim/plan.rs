@@ -3,7 +3,7 @@
 //! Which kinds of fault a run has, and how hard they strike, differs from seed to seed (a swarm): a world in which
 //! everything goes wrong at once hides what goes wrong alone. In some worlds the leader is hunted: it dies or is cut off
 //! in the middle of its slots, again and again, and clients keep writing all the time, so that votes of many ballots
-//! meet in one slot.
+//! meet in one slot. In others everything is tight: small segments, frequent snapshots, long values.
 
 use std::fmt;
 

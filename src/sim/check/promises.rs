@@ -67,6 +67,17 @@ impl Promises {
         Ok(())
     }
 
+    /// A node answers a leader's heartbeat: a read may rest on that, so not below its promise (DESIGN section 4, rule 3).
+    pub fn on_heartbeat_answer(&self, node: NodeId, ballot: Ballot) -> Held {
+        match self.told.get(&node) {
+            Some(Told { promised, .. }) if ballot < *promised => Err(Broken::new(
+                "promises",
+                format!("{node} said that it promised {promised}, and answers a heartbeat of {ballot}"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// How a node's acceptor stands, after a start or a step.
     pub fn check(&mut self, acceptor: &Acceptor, node: NodeId) -> Held {
         let Some(told) = self.told.get_mut(&node) else { return Ok(()) };
@@ -110,6 +121,8 @@ mod tests {
         assert_eq!(promises.check(&acceptor, node), Ok(()));
         acceptor.on_learned(Slot(4));
         assert_eq!(promises.check(&acceptor, node), Ok(()), "settled");
+        assert_eq!(promises.on_heartbeat_answer(node, ballot), Ok(()));
+        assert!(promises.on_heartbeat_answer(node, Ballot::new(2, NodeId(1))).is_err());
     }
 
     #[test]

@@ -24,8 +24,14 @@ impl World {
             if let Message::Acceptor(message) = &message {
                 self.proposes(message)?;
             }
-            if let Message::Proposer(ProposerMessage::ReadIndex { batch }) = &message {
-                self.checks.fresh.on_question(own, life, *batch)?;
+            match &message {
+                Message::Proposer(ProposerMessage::ReadIndex { batch }) => {
+                    self.checks.fresh.on_question(own, life, *batch)?;
+                }
+                Message::Proposer(ProposerMessage::HeartbeatAck { ballot, .. }) => {
+                    self.checks.promises.on_heartbeat_answer(own, *ballot)?;
+                }
+                _ => {}
             }
             packets.entry(self.position(to)).or_default().push(message);
         }
