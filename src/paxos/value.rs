@@ -75,9 +75,6 @@ impl<'de> Deserialize<'de> for Bytes {
             fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Bytes, E> {
                 Ok(bytes.into())
             }
-            fn visit_byte_buf<E: Error>(self, bytes: Vec<u8>) -> Result<Bytes, E> {
-                Ok(bytes.into())
-            }
         }
         deserializer.deserialize_bytes(Run)
     }
@@ -405,5 +402,8 @@ mod tests {
         assert_eq!(bincode::deserialize::<Value>(&encoded).expect("whole"), value);
         let wrong = bincode::serialize(&Bytes::from("no value")).expect("plain bytes");
         assert_eq!(bincode::deserialize::<Value>(&wrong).expect_err("malformed").to_string(), "malformed value");
+        let number = serde::de::value::U64Deserializer::<serde::de::value::Error>::new(7);
+        let refused = Bytes::deserialize(number).expect_err("a number");
+        assert_eq!(refused.to_string(), "invalid type: integer `7`, expected bytes");
     }
 }

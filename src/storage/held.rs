@@ -98,7 +98,7 @@ mod tests {
         for _ in 0..3 {
             let mut held = Held::open(&disk, SETTINGS, 9).expect("opened");
             held.found("c", NodeId(2), &configuration).expect("journaled");
-            assert_eq!(held.records, [founded.clone()]);
+            assert_eq!(held.records, std::slice::from_ref(&founded));
             assert_eq!((held.journal.id(), held.torn, held.snapshot), (9, None, None));
         }
     }

@@ -310,6 +310,19 @@ mod tests {
     }
 
     #[test]
+    fn slots_that_a_snapshot_took_the_place_of_are_supplied_as_that_snapshot() {
+        let mut scribe = scribe(&MemoryDisk::new());
+        let mut ear = Ear::default();
+        scribe.perform(vec![sync(vec![vote(1, 9)]), DiskWork::Forget { upto: Slot(1) }], &mut ear).expect("written");
+        scribe.snapshots.save(Slot(1), b"state").expect("saved");
+        let supply = DiskWork::SupplySlots { to: NodeId(2), first: Slot(1), upto: Slot(1) };
+        scribe.perform(vec![supply], &mut ear).expect("read");
+        let bytes = Bytes::from(&b"state"[..]);
+        let part = LearnerMessage::SnapshotPart { upto: Slot(1), total: 5, offset: 0, bytes };
+        assert_eq!((&ear.said[..], ear.unreadable), (&[(NodeId(2), part.into())][..], 0));
+    }
+
+    #[test]
     fn what_cannot_be_read_back_is_supplied_as_a_snapshot_once_there_is_one() {
         let disk = MemoryDisk::new();
         let settings = Settings { segment_bytes: 8192, first_segment_bytes: 8192, spares: 0 };

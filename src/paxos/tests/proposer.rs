@@ -474,3 +474,18 @@ fn a_long_lot_is_forwarded_in_messages_of_bounded_size() {
     });
     assert_eq!(lengths.collect::<Vec<_>>(), [4, 2]);
 }
+
+#[test]
+fn many_slots_travel_in_messages_of_bounded_size() {
+    let (mut proposer, _) = leader(Settings { batch: 1, ..Settings::default() }, vec![]);
+    let name = "x".repeat(MAX_MESSAGE_BYTES / 4 - v("").as_bytes().len());
+    submit(&mut proposer, &[name.as_str(); 6]);
+    let told = lot_end(&mut proposer);
+    let slots = |effect: &Effect| match effect {
+        Effect::Send { to: NodeId(2), message: Message::Acceptor(AcceptorMessage::Accept { proposals, .. }) } => {
+            Some(proposals.len())
+        }
+        _ => None,
+    };
+    assert_eq!(told.iter().filter_map(slots).collect::<Vec<_>>(), [4, 2]);
+}
