@@ -552,3 +552,142 @@ fn an_unfinished_spare_is_removed_at_the_next_start() {
     Journal::open(disk.clone(), SMALL).unwrap();
     assert_eq!(disk.list().unwrap(), [FIRST]);
 }
+
+#[test]
+fn a_journal_that_is_disowned_goes_on_and_tells_no_higher_number() {
+    let (disk, mut journal) = created(SMALL);
+    assert_eq!(commit(&mut journal, &[promise(1)]), BatchNumber(1));
+    journal.disown();
+    assert_eq!(commit(&mut journal, &[promise(2)]), BatchNumber(1));
+    assert_eq!(journal.last_batch(), BatchNumber(1));
+    let opened = Journal::open(disk, SMALL).unwrap();
+    assert_eq!((opened.records.len(), opened.journal.last_batch()), (2, BatchNumber(1)));
+}
+
+#[test]
+fn forgotten_slots_are_not_supplied_any_more_not_even_after_a_restart() {
+    let (disk, mut journal) = created(SMALL);
+    commit(&mut journal, &[vote(1, 1, 9), vote(2, 1, 9), vote(3, 1, 9)]);
+    assert_eq!(journal.forget(Slot(2)), Ok(Slot(2)));
+    let before = disk.operations();
+    assert_eq!((journal.forget(Slot(2)), journal.forget(Slot(1))), (Ok(Slot(2)), Ok(Slot(2))));
+    assert_eq!(disk.operations(), before, "nothing new");
+    disk.crash_to_synced();
+    let reopened = Journal::open(disk, SMALL).unwrap().journal;
+    for mut journal in [journal, reopened] {
+        assert_eq!((journal.trimmed_upto(), journal.oldest_slot()), (Slot(2), Some(Slot(3))));
+        assert_eq!(journal.read_slots(Slot(2), Slot(3), usize::MAX), Ok(vec![]));
+        assert_eq!(journal.read_slots(Slot(3), Slot(3), usize::MAX).unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn as_many_slots_are_supplied_as_fit_and_at_least_one() {
+    let (disk, mut journal) = created(SMALL);
+    commit(&mut journal, &[vote(1, 1, 9), vote(2, 1, 9), vote(3, 1, 9)]);
+    let body = disk.read(FIRST, 4096 + 8, 4).unwrap();
+    let entry = u32::from_le_bytes(body.try_into().unwrap()) as usize / 3;
+    let mut supplied = |max_bytes| journal.read_slots(Slot(1), Slot(3), max_bytes).unwrap().len();
+    assert_eq!([0, entry, 2 * entry - 1, 2 * entry, 3 * entry].map(&mut supplied), [1, 1, 1, 2, 3]);
+}
+
+/// A disk may put a write where another should be: every byte is right, and yet it is not the record looked for.
+#[test]
+fn a_whole_record_of_another_slot_is_not_supplied() {
+    let (disk, mut journal) = created(SMALL);
+    commit(&mut journal, &[vote(1, 1, 9), vote(2, 1, 9)]);
+    let body = disk.read(FIRST, 4096 + 8, 4).unwrap();
+    let entry = u32::from_le_bytes(body.try_into().unwrap()) as usize / 2;
+    let second = disk.read(FIRST, (4096 + 56 + entry) as u64, entry).unwrap();
+    disk.write_at(FIRST, 4096 + 56, &second).unwrap();
+    let error = journal.read_slots(Slot(1), Slot(2), usize::MAX).unwrap_err();
+    assert_eq!(error.to_string(), format!("cannot read `{FIRST}`: the record at byte {} is damaged", 4096 + 56));
+    assert_eq!(journal.read_slots(Slot(2), Slot(2), usize::MAX).unwrap().len(), 1);
+}
+
+#[test]
+fn what_waits_what_was_written_and_what_is_in_use_is_counted() {
+    let (disk, mut journal) = created(SMALL);
+    assert_eq!((journal.pending_bytes(), journal.commits(), journal.size_bytes()), (0, 0, 4096));
+    journal.append(&vote(1, 1, 9));
+    let waits = journal.pending_bytes();
+    assert!(waits > 56 && waits.is_multiple_of(8));
+    journal.commit().unwrap();
+    commit(&mut journal, &[vote(2, 1, 9)]);
+    assert_eq!((journal.pending_bytes(), journal.commits()), (0, 2));
+    assert_eq!((journal.size_bytes(), journal.id()), (4096 + 2 * waits as u64, 77));
+    for n in 3.. {
+        if disk.list().unwrap().len() == 2 {
+            break;
+        }
+        commit(&mut journal, &[vote(n, 1, 500)]);
+    }
+    assert!(journal.size_bytes() > 8192 + 4096 && journal.size_bytes() < 8192 + 4096 + 1024, "the first one is full");
+}
+
+/// A vote whose batch takes so many bytes in a segment.
+fn batch_of(length: usize, slot: u64) -> Record {
+    let mut probe = created(SMALL).1;
+    probe.append(&vote(slot, 1, 100));
+    vote(slot, 1, 100 + length - probe.pending_bytes())
+}
+
+#[test]
+fn a_batch_that_just_fits_fills_its_segment() {
+    let (disk, mut journal) = created(SMALL);
+    let records = [batch_of(4096, 1), vote(2, 1, 9)];
+    commit(&mut journal, &records[..1]);
+    assert_eq!((disk.list().unwrap(), journal.size_bytes()), (vec![FIRST.to_owned()], 8192));
+    let mut journal = Journal::open(disk.clone(), SMALL).unwrap().journal;
+    commit(&mut journal, &records[1..]);
+    assert_eq!(disk.list().unwrap(), [FIRST, "journal-0000000002"]);
+    assert_eq!(Journal::open(disk, SMALL).unwrap().records, records);
+}
+
+#[test]
+fn a_damaged_batch_before_a_seal_that_ends_its_segment_is_reported() {
+    let (disk, mut journal) = created(SMALL);
+    commit(&mut journal, &[batch_of(4096 - 56, 1)]);
+    journal.seal().unwrap();
+    assert_eq!(journal.size_bytes(), 8192, "the seal is the last thing in the file");
+    disk.flip(FIRST, 4096 + 200, 0);
+    let reason = "batch 1 is damaged or missing: batch 2 stands at byte 8136".to_owned();
+    assert_eq!(
+        Journal::open(disk, SMALL).unwrap_err(),
+        OpenError::Corrupt { file: FIRST.into(), offset: 4096, reason }
+    );
+}
+
+#[test]
+fn a_file_that_ends_behind_its_header_is_known_to_be_cut() {
+    for (length, expected) in [(4096, "the file should have 8192 bytes"), (4095, "the file ends within its header")] {
+        let disk = sample_disk(false);
+        disk.truncate(FIRST, length);
+        let Err(OpenError::Corrupt { reason, .. }) = Journal::open(disk, SMALL) else { panic!("cut at {length}") };
+        assert_eq!(reason, expected);
+    }
+}
+
+#[test]
+fn trimmed_segments_of_the_usual_size_are_kept_as_spares_and_no_more_than_wanted() {
+    let (disk, mut journal) = created(SMALL);
+    for n in 1..80 {
+        commit(&mut journal, &[vote(n, 1, 900)]);
+    }
+    assert!(disk.list().unwrap().len() > 5);
+    journal.trim(Slot(79)).unwrap();
+    let spares: Vec<String> = disk.list().unwrap().into_iter().filter(|name| name.starts_with("spare")).collect();
+    assert_eq!(spares.len(), SMALL.spares);
+    assert!(
+        spares.iter().all(|spare| disk.len(spare) == Ok(u64::from(SMALL.segment_bytes))),
+        "the first one was small"
+    );
+}
+
+#[test]
+fn a_segment_has_room_for_something_whatever_the_settings_say() {
+    let tiny = Settings { segment_bytes: 1, first_segment_bytes: 1, spares: 0 };
+    let (disk, mut journal) = created(tiny);
+    commit(&mut journal, &[promise(1)]);
+    assert_eq!((disk.list().unwrap(), disk.len(FIRST)), (vec![FIRST.to_owned()], Ok(8192)));
+}

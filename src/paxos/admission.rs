@@ -164,7 +164,7 @@ mod tests {
         let five = Configuration::numbered(5);
         let mut admission = Admission::new(NodeId(1), BatchNumber(7));
         assert_eq!(admission.greet(NodeId(2), BatchNumber(7), BatchNumber(7), &five), None);
-        assert!(!admission.admitted(), "two of five");
+        assert!(!admission.admitted() && !admission.amnesiac(), "two of five");
         assert_eq!(admission.greet(NodeId(2), BatchNumber(7), BatchNumber(7), &five), None, "the same peer again");
         assert_eq!(admission.greet(NodeId(3), BatchNumber(0), BatchNumber(7), &five), Some(Event::Admitted {}));
         assert!(admission.admitted());

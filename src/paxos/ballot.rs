@@ -47,3 +47,13 @@ impl fmt::Display for Ballot {
         write!(f, "{}.{}", self.round, self.node)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ballot_is_written_as_its_round_and_its_node() {
+        assert_eq!(Ballot::new(7, NodeId(3)).to_string(), "7.3");
+    }
+}

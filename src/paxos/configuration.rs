@@ -119,3 +119,45 @@ impl Configurations {
         &self.current
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn founders(names: &[(&str, u128)]) -> Vec<(String, Incarnation)> {
+        names.iter().map(|(name, incarnation)| ((*name).to_owned(), Incarnation(*incarnation))).collect()
+    }
+
+    #[test]
+    fn every_founder_computes_the_same_ids_in_whatever_order_it_met_the_others() {
+        let one = Configuration::founded_by(founders(&[("b", 20), ("a", 10), ("c", 30)])).expect("three names");
+        let other = Configuration::founded_by(founders(&[("c", 30), ("b", 20), ("a", 10)])).expect("three names");
+        assert_eq!(one, other);
+        let members: Vec<_> = one.members().iter().map(|m| (m.id.0, m.name.as_str(), m.incarnation.0)).collect();
+        assert_eq!(members, [(1, "a", 10), (2, "b", 20), (3, "c", 30)]);
+        assert_eq!(one.nodes().collect::<Vec<_>>(), [NodeId(1), NodeId(2), NodeId(3)]);
+    }
+
+    #[test]
+    fn a_member_is_found_by_its_id_and_by_its_name() {
+        let three = Configuration::numbered(3);
+        assert_eq!(three.member(NodeId(2)).map(|member| member.name.as_str()), Some("n2"));
+        assert_eq!(three.named("n3").map(|member| member.id), Some(NodeId(3)));
+        assert_eq!((three.member(NodeId(4)), three.named("n4")), (None, None));
+        assert!(three.contains(NodeId(3)) && !three.contains(NodeId(4)));
+    }
+
+    #[test]
+    fn two_members_of_one_id_or_one_name_and_no_member_at_all_are_refused() {
+        let member = |id, name: &str| Member { id: NodeId(id), name: name.into(), incarnation: Incarnation(1) };
+        let refused = |members| Configuration::new(members).expect_err("no configuration");
+        assert_eq!(refused(vec![member(1, "a"), member(2, "b"), member(1, "c")]), "two members have the id 1");
+        assert_eq!(refused(vec![member(1, "a"), member(2, "b"), member(3, "a")]), "two members are named `a`");
+        assert_eq!(refused(vec![]), "a configuration needs a member");
+    }
+
+    #[test]
+    fn an_incarnation_is_written_as_32_hexadecimal_digits() {
+        assert_eq!(Incarnation(0xab).to_string(), format!("{:0>32}", "ab"));
+    }
+}

@@ -31,3 +31,27 @@ pub fn mix(number: u64) -> u64 {
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The numbers of the reference implementation. A seed means the same run everywhere only if these stay.
+    #[test]
+    fn the_generator_is_split_mix_64() {
+        let mut dice = Dice::new(0);
+        assert_eq!(
+            [dice.roll(), dice.roll(), dice.roll()],
+            [0xE220_A839_7B1D_CDAF, 0x6E78_9E6A_A1B9_65F4, 0x06C4_5D18_8009_454F]
+        );
+    }
+
+    #[test]
+    fn every_number_below_the_bound_comes_and_none_above() {
+        let mut dice = Dice::new(7);
+        let mut seen = [false; 5];
+        (0..200).for_each(|_| seen[dice.below(5) as usize] = true);
+        assert_eq!(seen, [true; 5]);
+        assert_eq!((dice.below(1), dice.below(0)), (0, 0));
+    }
+}

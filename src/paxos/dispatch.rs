@@ -161,7 +161,7 @@ impl Dispatch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::paxos::BatchNumber;
+    use crate::paxos::{Ballot, BatchNumber, Refusal};
 
     #[test]
     fn rule_4_a_loss_found_in_the_lot_of_the_admission_takes_the_vouching_back() {
@@ -173,5 +173,52 @@ mod tests {
         let sorted = Dispatch::of(NodeId(1), &mut effects);
         assert_eq!(sorted.disk, [DiskWork::Disown, DiskWork::Sync { records: vec![record], then: Vec::new() }]);
         assert!(effects.is_empty());
+    }
+
+    #[test]
+    fn each_effect_goes_where_it_belongs_in_order() {
+        let (own, other) = (NodeId(1), NodeId(2));
+        let ballot = Ballot::new(1, own);
+        let heard: Message = ProposerMessage::Heard { ballot }.into();
+        let learned = AcceptorMessage::Learned { chosen_upto: Slot(4) };
+        let trimmed = LearnerMessage::Trimmed { upto: Slot(3) };
+        let saved = ExecutorMessage::SnapshotSaved { upto: Slot(4) };
+        let (client, reply) = (ClientId(5), |id| Reply::ReadRefused { id, reason: Refusal::Busy });
+        let promise = Record::Promise { ballot };
+        let mut effects = Effects::new();
+        effects.send(own, heard.clone());
+        effects.send(other, heard.clone());
+        effects.send(own, learned.clone());
+        effects.send(own, trimmed.clone());
+        effects.send(own, saved.clone());
+        effects.reply(client, reply(1));
+        effects.append(vec![promise.clone()]);
+        effects.note(Event::Admitted {});
+        effects.push(Effect::SupplySlots { to: other, first: Slot(1), upto: Slot(2) });
+        effects.push(Effect::SupplySnapshot { to: other, upto: Slot(0), offset: 7 });
+        effects.push(Effect::InstallSnapshot { upto: Slot(9), bytes: vec![1] });
+        effects.push(Effect::TakeSnapshot { upto: Slot(4) });
+        effects.reply(client, reply(2));
+        assert!(!effects.is_empty());
+        let sorted = Dispatch::of(own, &mut effects);
+        let expected = Dispatch {
+            disk: vec![
+                DiskWork::Append { records: vec![promise] },
+                DiskWork::Vouch,
+                DiskWork::SupplySlots { to: other, first: Slot(1), upto: Slot(2) },
+                DiskWork::SupplySnapshot { to: other, upto: Slot(0), offset: 7 },
+            ],
+            mail: Mail {
+                acceptor: vec![(own, learned)],
+                learner: vec![(own, trimmed)],
+                proposer: vec![(own, ProposerMessage::Heard { ballot })],
+                executor: vec![(own, saved)],
+            },
+            remote: vec![(other, heard)],
+            replies: [(client, vec![reply(1), reply(2)])].into(),
+            snapshots: vec![SnapshotWork::Check { upto: Slot(9), bytes: vec![1] }, SnapshotWork::Take],
+            events: vec![Event::Admitted {}],
+        };
+        assert_eq!(sorted, expected);
     }
 }

@@ -16,12 +16,10 @@
 
 use super::ballot::{Ballot, NodeId};
 use super::message::{
-    Accepted, AcceptorMessage, ClientId, Durable, ExecutorMessage, LearnerMessage, Message, Prepare, Promise,
-    ProposerMessage, Reply,
+    Accepted, AcceptorMessage, ClientId, Durable, LearnerMessage, Message, Prepare, Promise, ProposerMessage, Reply,
 };
 use super::record::{BatchNumber, Record};
 use super::slot::Slot;
-use super::value::Bytes;
 
 /// Something for the driver to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -252,16 +250,3 @@ pub enum Event {
 
 /// A snapshot's bytes as the wire carries them, in parts no longer than this.
 pub const SNAPSHOT_PART_BYTES: usize = 256 * 1024;
-
-/// The part of `snapshot` at `offset`, as a message.
-pub fn snapshot_part(upto: Slot, snapshot: &[u8], offset: u64) -> Option<LearnerMessage> {
-    let start = usize::try_from(offset).ok().filter(|start| *start < snapshot.len())?;
-    let end = snapshot.len().min(start + SNAPSHOT_PART_BYTES);
-    let bytes = Bytes::from(&snapshot[start..end]);
-    Some(LearnerMessage::SnapshotPart { upto, total: snapshot.len() as u64, offset, bytes })
-}
-
-/// To the executor that a snapshot is safe.
-pub fn snapshot_saved(upto: Slot) -> Message {
-    ExecutorMessage::SnapshotSaved { upto }.into()
-}

@@ -205,4 +205,23 @@ mod tests {
         assert_eq!(witnessed.before(99), BatchNumber(98));
         assert_eq!(witnessed.before(100), BatchNumber(99));
     }
+
+    #[test]
+    fn as_many_starts_are_told_apart_as_there_is_room_for() {
+        let mut witnessed = Witnessed::default();
+        witnessed.note(1, BatchNumber(50));
+        (2..=MOST_STARTS as u64).for_each(|boot| witnessed.note(boot, BatchNumber(boot)));
+        assert_eq!(witnessed.before(1), BatchNumber(MOST_STARTS as u64), "its own numbers do not count");
+        witnessed.note(99, BatchNumber(1));
+        assert_eq!(witnessed.before(1), BatchNumber(50), "not told apart any more");
+    }
+
+    #[test]
+    fn rule_4_what_our_own_journal_says_of_a_peer_counts_for_each_of_its_starts() {
+        let mut hearsay = Hearsay::new();
+        hearsay.remember(NodeId(2), BatchNumber(9));
+        hearsay.remember(NodeId(2), BatchNumber(4));
+        assert_eq!(hearsay.before(NodeId(2), 1), BatchNumber(9));
+        assert_eq!(hearsay.before(NodeId(3), 1), BatchNumber(0));
+    }
 }

@@ -603,3 +603,22 @@ pub enum Reply {
         place: Place,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refusal_tells_a_person_why() {
+        let told = [Refusal::NoLeader, Refusal::Busy, Refusal::NotAdmitted, Refusal::TooLarge { limit: 9 }];
+        assert_eq!(
+            told.map(|refusal| refusal.to_string()),
+            [
+                "no leader: a majority of the cluster cannot be reached",
+                "busy: the node's queue is full",
+                "this node does not serve at the moment: its `status` tells why",
+                "larger than the limit of 9 bytes",
+            ]
+        );
+    }
+}

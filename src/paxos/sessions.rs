@@ -288,5 +288,6 @@ mod tests {
         assert_eq!(sessions.judge(first, Sequence(1), Sequence(1), 101), Verdict::Expired);
         assert_eq!(sessions.judge(second, Sequence(1), Sequence(1), 101), Verdict::New);
         assert_eq!(sessions.open(101), SessionId(3));
+        assert_eq!((sessions.len(), sessions.is_empty(), Sessions::new().is_empty()), (2, false, true));
     }
 }

@@ -78,3 +78,31 @@ const _: () = assert!(MAX_MESSAGE_BYTES < MAX_QUEUE_BYTES);
 const _: () = assert!(MAX_OPERATION_BYTES < MAX_RESULT_BYTES);
 const _: () = assert!(MAX_RESULT_BYTES < MAX_SESSION_RESULT_BYTES);
 const _: () = assert!(MAX_SESSION_RESULT_BYTES < MAX_KEPT_RESULT_BYTES);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KIB: usize = 1024;
+    const MIB: usize = 1024 * 1024;
+
+    /// What of a command executes, and what a repetition is answered, follows from these: nodes with others disagree.
+    #[test]
+    fn the_limits_that_are_part_of_the_replicated_rules_stay() {
+        assert_eq!((SESSION_WINDOW, MAX_SESSIONS, SESSION_IDLE_MS), (1024, 100_000, 86_400_000));
+        assert_eq!(MAX_RESULT_BYTES, 4 * MIB);
+        assert_eq!(MAX_SESSION_RESULT_BYTES, 16 * MIB);
+        assert_eq!(MAX_KEPT_RESULT_BYTES, 256 * MIB);
+    }
+
+    /// A message that one node sends another must be willing to take.
+    #[test]
+    fn the_limits_that_nodes_and_clients_rely_on_stay() {
+        assert_eq!(MAX_OPERATION_BYTES, MIB + 64 * KIB);
+        assert_eq!((MAX_BATCH_BYTES, MAX_MESSAGE_BYTES, MAX_QUEUE_BYTES), (2 * MIB, 4 * MIB, 64 * MIB));
+        assert_eq!((MAX_READS, MAX_READ_BYTES, MAX_ANSWER_BYTES), (64 * KIB, 64 * MIB, 64 * MIB));
+        assert_eq!((MAX_OPEN_SLOTS, MAX_WINDOW), (MIB as u64, 64 * KIB as u32));
+        assert_eq!(MAX_SNAPSHOT_BYTES, 4096 * MIB as u64);
+        assert_eq!(Settings::default().snapshot_bytes, 256 * MIB as u64);
+    }
+}

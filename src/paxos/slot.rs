@@ -69,3 +69,30 @@ impl FromStr for Place {
         if place.slot == Slot::ZERO || place.index == 0 { Err(wrong()) } else { Ok(place) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_written_as_it_is_read() {
+        let place: Place = "12.3".parse().expect("a place");
+        assert_eq!(place, Place { slot: Slot(12), index: 3 });
+        assert_eq!((place.to_string(), place.slot.to_string()), ("12.3".to_owned(), "12".to_owned()));
+    }
+
+    #[test]
+    fn what_is_no_place_is_refused_with_an_example() {
+        for text in ["", "12", "0.1", "1.0", "0.0", "1.-1", "x.1", "1.1.1"] {
+            let refused = text.parse::<Place>().expect_err("no place");
+            assert_eq!(refused, format!("`{text}` is not a place: write SLOT.INDEX, for example 12.1"));
+        }
+    }
+
+    #[test]
+    fn the_slots_above_a_watermark_end_with_the_next_watermark() {
+        assert_eq!(Slot(2).above(Slot(4)).collect::<Vec<_>>(), [Slot(3), Slot(4)]);
+        assert_eq!(Slot(4).above(Slot(4)).count(), 0);
+        assert_eq!(Slot(u64::MAX).above(Slot(u64::MAX)).count(), 0);
+    }
+}

@@ -75,9 +75,6 @@ impl<'de> Deserialize<'de> for Bytes {
             fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Bytes, E> {
                 Ok(bytes.into())
             }
-            fn visit_byte_buf<E: Error>(self, bytes: Vec<u8>) -> Result<Bytes, E> {
-                Ok(bytes.into())
-            }
         }
         deserializer.deserialize_bytes(Run)
     }
@@ -364,6 +361,9 @@ mod tests {
         let entries: Vec<Entry<'_>> = value.entries().collect();
         assert_eq!(entries[0], Entry::Open { token: Token(7) });
         assert!(matches!(entries[1], Entry::Apply { operation: b"put", .. }));
+        assert_eq!(value.entries().len(), 2);
+        let length: usize = sample().iter().map(Command::encoded_len).sum();
+        assert_eq!(value.as_bytes().len(), BATCH_HEADER + length, "what a command takes is told before it is encoded");
         assert_eq!(Value::from_bytes(value.as_bytes().clone()), Ok(value));
     }
 
@@ -378,9 +378,32 @@ mod tests {
     }
 
     #[test]
+    fn bytes_are_made_from_text_and_shown_as_text() {
+        let text = || "a\"\n";
+        assert_eq!(Bytes::from(text()).to_vec(), text().as_bytes());
+        assert_eq!(Bytes::from(text().to_owned()), Bytes::from(text().as_bytes()));
+        assert_eq!(format!("{:?}", Bytes::from(text())), r#""a\"\n""#);
+    }
+
+    #[test]
     fn a_no_op_has_no_commands() {
         assert!(Value::no_op().is_no_op());
         assert_eq!(Value::no_op().entries().len(), 0);
         assert_eq!(Value::no_op().stamp(), None);
+        assert_eq!(Value::from_bytes(Value::no_op().as_bytes().clone()), Ok(Value::no_op()));
+        assert_eq!(format!("{:?}", Value::no_op()), "no-op");
+    }
+
+    #[test]
+    fn a_value_travels_as_one_run_of_bytes_and_is_checked_on_arrival() {
+        let value = Value::batch(Stamp { time_ms: 5, seed: 6 }, &sample());
+        let encoded = bincode::serialize(&value).expect("plain bytes");
+        assert_eq!(encoded.len(), 8 + value.as_bytes().len());
+        assert_eq!(bincode::deserialize::<Value>(&encoded).expect("whole"), value);
+        let wrong = bincode::serialize(&Bytes::from("no value")).expect("plain bytes");
+        assert_eq!(bincode::deserialize::<Value>(&wrong).expect_err("malformed").to_string(), "malformed value");
+        let number = serde::de::value::U64Deserializer::<serde::de::value::Error>::new(7);
+        let refused = Bytes::deserialize(number).expect_err("a number");
+        assert_eq!(refused.to_string(), "invalid type: integer `7`, expected bytes");
     }
 }

@@ -254,6 +254,27 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_that_was_not_finished_is_told_by_its_first_bytes() {
+        let pretends = |bytes: &[u8], journal, segment, number| {
+            Frame::pretends_at(bytes, 16, journal, segment, BatchNumber(number))
+        };
+        let bytes = [vec![0; 16], framed()].concat();
+        assert!(pretends(&bytes[..16 + HEADER_BYTES], 9, 4, 6), "its body is not there");
+        assert!(!pretends(&bytes[..16 + HEADER_BYTES - 1], 9, 4, 6), "too short to tell");
+        assert!(!pretends(&bytes, 8, 4, 6) && !pretends(&bytes, 9, 5, 6) && !pretends(&bytes, 9, 4, 7));
+        let mut wrong = bytes;
+        wrong[16] ^= 1;
+        assert!(!pretends(&wrong, 9, 4, 6));
+    }
+
+    #[test]
+    fn a_batch_without_records_is_told_from_one_with_records() {
+        let bytes = Pending::new().finish(HEADER).to_vec();
+        assert!(Frame::at(&bytes, 0, 9, 4).unwrap().is_empty());
+        assert!(!Frame::at(&framed(), 0, 9, 4).unwrap().is_empty());
+    }
+
+    #[test]
     fn every_flip_and_every_cut_is_none() {
         let length = Frame::at(&framed(), 0, 9, 4).unwrap().body.len() + HEADER_BYTES;
         for offset in 0..length {

@@ -91,3 +91,27 @@ impl fmt::Display for DiskError {
 }
 
 impl std::error::Error for DiskError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::MemoryDisk;
+
+    #[test]
+    fn a_file_of_zeros_is_written_and_synced_in_steps() {
+        for (length, steps) in [(0, 0), (10, 1), (STEP_BYTES, 1), (2 * STEP_BYTES + 10, 3)] {
+            let disk = MemoryDisk::new();
+            create_zeroed(&disk, "file", length).expect("written");
+            let bytes = disk.read_all("file").expect("read");
+            assert!(bytes.len() as u64 == length && bytes.iter().all(|byte| *byte == 0));
+            let operations = disk.operations();
+            assert_eq!((operations.writes, operations.syncs, disk.unsynced("file")), (steps, steps, 0));
+        }
+    }
+
+    #[test]
+    fn an_error_says_what_was_asked_of_which_file_and_what_came_of_it() {
+        let error = DiskError::new("journal-0000000001", "sync", "input/output error");
+        assert_eq!(error.to_string(), "cannot sync `journal-0000000001`: input/output error");
+    }
+}

@@ -80,5 +80,15 @@ mod tests {
         let mut again = Facts::default();
         facts.records().iter().for_each(|record| again.note(record));
         assert_eq!(again, facts);
+        let expected = [
+            Record::Confirmed {},
+            Record::Amnesiac { witnessed: BatchNumber(8) },
+            Record::Promise { ballot: ballot(9) },
+            Record::Reserved { ballot: ballot(7) },
+            Record::ChosenUpto { ballot: ballot(3), upto: Slot(4) },
+            Record::Witnessed { node: NodeId(2), batch: BatchNumber(5) },
+        ];
+        assert_eq!(again.records(), expected);
+        assert_eq!(Facts::default().records(), []);
     }
 }

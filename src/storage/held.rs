@@ -73,3 +73,51 @@ impl<D: Disk> Held<D> {
         (Recovered { snapshot, records, trimmed_upto, last_batch }, journal)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::paxos::sessions::Sessions;
+    use crate::paxos::{Ballot, Bytes};
+    use crate::storage::MemoryDisk;
+
+    const SETTINGS: Settings = Settings { segment_bytes: 8192, first_segment_bytes: 8192, spares: 0 };
+
+    fn save(disk: &MemoryDisk, upto: u64) -> Snapshot {
+        let snapshot =
+            Snapshot { upto: Slot(upto), clock_ms: 5, sessions: Sessions::new(), machine: Bytes::from("state") };
+        Snapshots::new(disk.clone()).save(Slot(upto), &codec::encode(&snapshot)).expect("saved");
+        snapshot
+    }
+
+    #[test]
+    fn who_a_node_is_is_journaled_once() {
+        let disk = MemoryDisk::new();
+        let configuration = Configuration::numbered(3);
+        let founded = Record::Founded { cluster: "c".into(), node: NodeId(2), configuration: configuration.clone() };
+        for _ in 0..3 {
+            let mut held = Held::open(&disk, SETTINGS, 9).expect("opened");
+            held.found("c", NodeId(2), &configuration).expect("journaled");
+            assert_eq!(held.records, std::slice::from_ref(&founded));
+            assert_eq!((held.journal.id(), held.torn, held.snapshot), (9, None, None));
+        }
+    }
+
+    #[test]
+    fn a_journal_that_begins_behind_the_newest_snapshot_is_refused() {
+        let disk = MemoryDisk::new();
+        let mut held = Held::open(&disk, SETTINGS, 9).expect("a new journal");
+        held.journal.append(&Record::Promise { ballot: Ballot::new(1, NodeId(1)) });
+        held.journal.forget(Slot(7)).expect("journaled");
+        let refused = Held::open(&disk, SETTINGS, 9).expect_err("no snapshot at all");
+        assert!(refused.starts_with("the journal begins behind slot 7, but"), "{refused}");
+        save(&disk, 6);
+        assert!(Held::open(&disk, SETTINGS, 9).expect_err("one slot is lost").contains("covers only slot 6"));
+        let snapshot = save(&disk, 7);
+        let held = Held::open(&disk, SETTINGS, 9).expect("the snapshot covers what is gone");
+        assert_eq!(held.snapshot.as_ref(), Some(&snapshot));
+        let (recovered, _) = held.into_parts();
+        assert_eq!((recovered.trimmed_upto, recovered.snapshot), (Slot(7), Some(snapshot)));
+        assert_eq!(recovered.records.len(), 1);
+    }
+}

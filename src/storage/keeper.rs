@@ -101,3 +101,50 @@ impl<D: Disk> Keeper<D> {
         Ok((upto > Slot::ZERO).then_some(Kept::Disk(DiskWork::Trim { upto })))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::paxos::Bytes;
+    use crate::paxos::sessions::Sessions;
+    use crate::storage::MemoryDisk;
+
+    fn snapshot(upto: u64) -> Snapshot {
+        Snapshot { upto: Slot(upto), clock_ms: 5, sessions: Sessions::new(), machine: Bytes::from("state") }
+    }
+
+    fn saved(upto: u64) -> Kept {
+        Kept::Saved(ExecutorMessage::SnapshotSaved { upto: Slot(upto) })
+    }
+
+    #[test]
+    fn the_journal_is_trimmed_up_to_the_older_of_two_snapshots() {
+        let keeper = Keeper::new(MemoryDisk::new());
+        let own = |upto| keeper.perform(Keep::Own(Box::new(snapshot(upto)))).expect("saved");
+        assert_eq!(own(5), [saved(5)], "one that rots must not be the only one");
+        assert_eq!(own(9), [saved(9), Kept::Disk(DiskWork::Trim { upto: Slot(5) })]);
+        let image = keeper.snapshots.load(Slot(9)).expect("saved");
+        assert_eq!(codec::decode::<Snapshot>(&image, image.len()).expect("whole"), snapshot(9));
+    }
+
+    #[test]
+    fn what_a_peer_sent_is_checked_then_installed_and_only_then_saved() {
+        let disk = MemoryDisk::new();
+        let keeper = Keeper::new(disk.clone());
+        let bytes = codec::encode(&snapshot(7));
+        let check = |upto, bytes: &[u8]| {
+            keeper.perform(Keep::Check { upto: Slot(upto), bytes: bytes.to_vec() }).expect("nothing asked of the disk")
+        };
+        let install = Kept::Install { snapshot: Box::new(snapshot(7)), bytes: bytes.clone() };
+        assert_eq!(check(7, &bytes), [install]);
+        assert_eq!(check(8, &bytes), [Kept::Malformed], "of another slot");
+        assert_eq!(check(7, &bytes[1..]), [Kept::Malformed]);
+        assert_eq!(disk.list().expect("names"), [""; 0]);
+        let installed = || keeper.perform(Keep::Installed { upto: Slot(7), bytes: bytes.clone() }).expect("saved");
+        assert_eq!(installed(), [saved(7), Kept::Disk(DiskWork::Forget { upto: Slot(7) })]);
+        assert_eq!(keeper.snapshots.load(Slot(7)).expect("saved"), bytes);
+        let before = disk.operations();
+        installed();
+        assert_eq!(disk.operations(), before, "it is there already");
+    }
+}

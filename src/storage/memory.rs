@@ -434,6 +434,76 @@ mod tests {
     }
 
     #[test]
+    fn a_torn_write_may_keep_its_last_bytes_only() {
+        let disk = written();
+        let mut choices = [1, 2, 1].into_iter();
+        disk.crash(|_| choices.next().unwrap());
+        assert_eq!(disk.read_all("a").unwrap(), b"onetwo\0\0\0ee");
+    }
+
+    #[test]
+    fn the_power_goes_after_some_operations_and_comes_back_with_a_crash() {
+        let disk = written();
+        assert!(!disk.is_failing() && !disk.is_faulty());
+        disk.fail_after(2);
+        assert!(disk.is_failing() && disk.is_faulty());
+        assert!(disk.sync("a").is_ok() && disk.create("b").is_ok());
+        for _ in 0..2 {
+            assert!(disk.write_at("a", 0, b"x").unwrap_err().to_string().contains("the power is off"));
+            assert!(disk.sync_dir().is_err());
+        }
+        assert_eq!(disk.read_all("a").unwrap(), b"onetwothree");
+        disk.crash_to_synced();
+        assert!(!disk.is_failing() && disk.sync_dir().is_ok());
+        assert_eq!(disk.list().unwrap(), ["a"]);
+    }
+
+    #[test]
+    fn each_kind_of_fault_makes_the_disk_faulty_until_it_is_healed() {
+        let faults: [fn(&MemoryDisk); 4] = [
+            |disk| disk.fail_after(9),
+            |disk| disk.fail_sync_after(9),
+            |disk| disk.limit_bytes(1000),
+            |disk| {
+                disk.fail_sync_after(0);
+                disk.sync("a").unwrap_err();
+            },
+        ];
+        for (fault, fails) in faults.into_iter().zip([true, false, false, false]) {
+            let disk = written();
+            fault(&disk);
+            disk.sync("a").unwrap();
+            assert_eq!((disk.is_faulty(), disk.is_failing()), (true, fails));
+            disk.heal();
+            assert!(!disk.is_faulty());
+        }
+    }
+
+    #[test]
+    fn operations_and_unsynced_writes_are_counted() {
+        let disk = written();
+        assert_eq!((disk.unsynced("a"), disk.unsynced("b"), disk.unsynced("")), (2, 0, 2));
+        disk.read_all("a").unwrap();
+        disk.rename("a", "b").unwrap();
+        disk.sync("b").unwrap();
+        assert_eq!(disk.unsynced(""), 0);
+        assert_eq!(disk.operations(), Operations { writes: 3, syncs: 2, folder: 3, reads: 1 });
+    }
+
+    #[test]
+    fn a_file_without_a_name_takes_no_part_in_a_crash() {
+        let disk = written();
+        disk.create("b").unwrap();
+        disk.rename("b", "a").unwrap();
+        disk.sync_dir().unwrap();
+        disk.crash(|unsynced| {
+            assert_eq!(unsynced, 0, "what the nameless file had is no choice any more");
+            0
+        });
+        assert_eq!(disk.read_all("a").unwrap(), b"");
+    }
+
+    #[test]
     fn a_full_disk_says_so() {
         let disk = written();
         disk.limit_bytes(12);

@@ -237,3 +237,69 @@ impl fmt::Display for OpenError {
 }
 
 impl std::error::Error for OpenError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::paxos::{Ballot, NodeId};
+    use crate::storage::{Journal, MemoryDisk, Settings};
+    use crc32c::crc32c;
+
+    const BATCH: usize = SEGMENT_HEADER_BYTES;
+
+    /// A journal of one batch with two promises, its bytes changed and every checksum put right again.
+    fn forged(change: fn(&mut [u8])) -> OpenError {
+        let disk = MemoryDisk::new();
+        let settings = Settings { segment_bytes: 8192, first_segment_bytes: 8192, spares: 0 };
+        let mut journal = Journal::create(disk.clone(), settings, 9).expect("made");
+        journal.append(&Record::Promise { ballot: Ballot::new(1, NodeId(1)) });
+        journal.append(&Record::Promise { ballot: Ballot::new(2, NodeId(1)) });
+        journal.commit().expect("written");
+        let file = file_of(1);
+        let mut bytes = disk.read_all(&file).expect("read");
+        let length = super::super::batch::u32_at(&bytes, BATCH + 8) as usize;
+        let batch = &mut bytes[BATCH..BATCH + HEADER_BYTES + length];
+        change(batch);
+        let (entry, payload) = (HEADER_BYTES + length / 2, HEADER_BYTES + length / 2 + 8);
+        let checksum = crc32c(&batch[payload..]).to_le_bytes();
+        batch[entry + 4..payload].copy_from_slice(&checksum);
+        let checksum = crc32c(&batch[8..]).to_le_bytes();
+        batch[4..8].copy_from_slice(&checksum);
+        disk.write_at(&file, 0, &bytes).expect("written");
+        recover(&disk, &mut |_| ()).err().expect("refused")
+    }
+
+    #[test]
+    fn a_record_of_an_unknown_kind_is_refused_and_its_place_is_told() {
+        let error = forged(|batch| {
+            let entry = HEADER_BYTES + (batch.len() - HEADER_BYTES) / 2;
+            batch[entry + 8..entry + 12].fill(0xff);
+        });
+        let OpenError::Corrupt { file, offset, reason } = error else { panic!("corrupt: {error}") };
+        assert_eq!((file, reason.as_str()), (file_of(1), "this version cannot read the record"));
+        assert!(offset > (BATCH + HEADER_BYTES) as u64 && offset < (BATCH + 2 * HEADER_BYTES) as u64, "{offset}");
+    }
+
+    #[test]
+    fn a_batch_with_another_number_of_records_than_it_states_is_refused() {
+        let error = forged(|batch| batch[12] = 3);
+        assert_eq!(error, OpenError::corrupt(&file_of(1), BATCH as u64, "batch 1 has 2 records, not 3"));
+    }
+
+    #[test]
+    fn each_error_tells_a_person_what_is_wrong_and_what_to_do() {
+        let file = || "journal-0000000001".to_owned();
+        for (error, begin) in [
+            (OpenError::Missing, "the folder has no journal"),
+            (OpenError::Exists { file: file() }, "the folder already has a journal (`journal-0000000001`)"),
+            (
+                OpenError::corrupt(&file(), 7, "it rots"),
+                "the journal is corrupt: `journal-0000000001` at byte 7: it rots",
+            ),
+            (OpenError::UnknownVersion { file: file(), version: 8 }, "`journal-0000000001` has journal format 8"),
+            (OpenError::Disk(DiskError::new(file(), "read", "gone")), "cannot read `journal-0000000001`: gone"),
+        ] {
+            assert!(error.to_string().starts_with(begin), "{error}");
+        }
+    }
+}

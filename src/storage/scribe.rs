@@ -177,17 +177,21 @@ const SUPPLY_BYTES: usize = 1 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::paxos::{Ballot, Record, Value};
+    use crate::paxos::{Ballot, BatchNumber, Command, Record, Stamp, Token, Value};
     use crate::storage::{MemoryDisk, Settings};
 
     #[derive(Default)]
     struct Ear {
         said: Vec<(NodeId, Message)>,
         unreadable: usize,
+        /// How many batches were durable each time that more was.
+        durable: Vec<u64>,
     }
 
     impl Listener<MemoryDisk> for Ear {
-        fn durable(&mut self, _: &Journal<MemoryDisk>) {}
+        fn durable(&mut self, journal: &Journal<MemoryDisk>) {
+            self.durable.push(journal.commits());
+        }
 
         fn say(&mut self, messages: Vec<(NodeId, Message)>) {
             self.said.extend(messages);
@@ -196,6 +200,126 @@ mod tests {
         fn unreadable(&mut self, _: String) {
             self.unreadable += 1;
         }
+    }
+
+    fn scribe(disk: &MemoryDisk) -> Scribe<MemoryDisk> {
+        let settings = Settings { segment_bytes: 8192, first_segment_bytes: 8192, spares: 0 };
+        let journal = Journal::create(disk.clone(), settings, 1).expect("made");
+        Scribe::new(NodeId(1), journal, Snapshots::new(disk.clone()))
+    }
+
+    fn vote(slot: u64, length: usize) -> Record {
+        let token = |_| Command::Open { token: Token(0) };
+        let value = Value::batch(Stamp::default(), &(0..length / 17).map(token).collect::<Vec<_>>());
+        Record::Vote { slot: Slot(slot), ballot: Ballot::new(1, NodeId(1)), value }
+    }
+
+    fn sync(records: Vec<Record>) -> DiskWork {
+        DiskWork::Sync { records, then: Vec::new() }
+    }
+
+    #[test]
+    fn what_is_only_appended_waits_for_the_next_sync_until_it_is_much() {
+        let mut scribe = scribe(&MemoryDisk::new());
+        let mut ear = Ear::default();
+        let append = |record| DiskWork::Append { records: vec![record] };
+        scribe.perform(vec![append(vote(1, 100))], &mut ear).expect("nothing to write");
+        assert_eq!(ear.durable, [0]);
+        scribe.perform(vec![sync(vec![vote(2, 100)]), append(vote(3, 100))], &mut ear).expect("written");
+        assert_eq!((&ear.durable[1..], scribe.journal().pending_bytes()), (&[1][..], 0));
+        scribe.perform(vec![append(vote(4, MOST_PENDING_BYTES / 2))], &mut ear).expect("nothing to write");
+        assert_eq!(ear.durable[2..], [1]);
+        scribe.perform(vec![append(vote(5, MOST_PENDING_BYTES / 2))], &mut ear).expect("written");
+        assert_eq!((&ear.durable[3..], scribe.journal().pending_bytes()), (&[2][..], 0));
+    }
+
+    #[test]
+    fn an_idle_journal_is_sealed_once_and_not_for_what_peers_said_of_theirs() {
+        let mut scribe = scribe(&MemoryDisk::new());
+        let mut ear = Ear::default();
+        let mut idle = |scribe: &mut Scribe<MemoryDisk>, lot| {
+            scribe.perform(lot, &mut ear).expect("written");
+            let before = scribe.journal().commits();
+            ear.durable.clear();
+            scribe.idle(&mut ear).expect("written");
+            (scribe.journal().commits() - before, ear.durable.len())
+        };
+        assert_eq!(idle(&mut scribe, vec![]), (0, 0));
+        assert_eq!(idle(&mut scribe, vec![sync(vec![])]), (0, 0), "a fence writes nothing");
+        assert_eq!(idle(&mut scribe, vec![sync(vec![vote(1, 9)]), sync(vec![])]), (1, 1));
+        assert_eq!(idle(&mut scribe, vec![]), (0, 0), "once");
+        let hearsay =
+            || DiskWork::Append { records: vec![Record::Witnessed { node: NodeId(2), batch: BatchNumber(3) }] };
+        assert_eq!(idle(&mut scribe, vec![hearsay()]), (0, 0));
+        let chosen = Record::ChosenUpto { ballot: Ballot::new(1, NodeId(1)), upto: Slot(1) };
+        let append = DiskWork::Append { records: vec![chosen] };
+        assert_eq!(idle(&mut scribe, vec![append, hearsay()]), (2, 1), "the records, and the seal");
+        scribe.perform(vec![sync(vec![vote(2, 9)])], &mut ear).expect("written");
+        ear.durable.clear();
+        scribe.close(&mut ear).expect("written");
+        assert_eq!(ear.durable, [scribe.journal().commits()]);
+        let commits = scribe.journal().commits();
+        scribe.close(&mut ear).expect("nothing to write");
+        assert_eq!(scribe.journal().commits(), commits, "proved complete already");
+    }
+
+    #[test]
+    fn slots_are_forgotten_and_trimmed_behind_everything_else_of_the_lot() {
+        let mut scribe = scribe(&MemoryDisk::new());
+        let mut ear = Ear::default();
+        for slot in 1..=9 {
+            scribe.perform(vec![sync(vec![vote(slot, 3000)])], &mut ear).expect("written");
+        }
+        ear.durable.clear();
+        scribe.perform(vec![DiskWork::Forget { upto: Slot(2) }], &mut ear).expect("written");
+        assert_eq!((scribe.journal().trimmed_upto(), &ear.durable[..]), (Slot(2), &[9, 10][..]));
+        ear.durable.clear();
+        let supply = DiskWork::SupplySlots { to: NodeId(2), first: Slot(3), upto: Slot(3) };
+        scribe.perform(vec![DiskWork::Trim { upto: Slot(8) }, supply], &mut ear).expect("written");
+        let trimmed = scribe.journal().trimmed_upto();
+        assert!(trimmed > Slot(3) && trimmed <= Slot(8));
+        assert_eq!(ear.durable, [10, 11]);
+        let [(NodeId(2), supplied), (NodeId(1), told)] = &ear.said[..] else { panic!("two messages: {:?}", ear.said) };
+        assert!(matches!(supplied, Message::Learner(LearnerMessage::Chosen { entries, .. }) if entries.len() == 1));
+        assert_eq!(*told, LearnerMessage::Trimmed { upto: trimmed }.into());
+    }
+
+    #[test]
+    fn many_slots_are_supplied_at_once_and_a_long_snapshot_in_parts() {
+        let disk = MemoryDisk::new();
+        let mut scribe = scribe(&disk);
+        let mut ear = Ear::default();
+        scribe.perform(vec![sync((1..=3).map(|slot| vote(slot, 400_000)).collect())], &mut ear).expect("written");
+        let supply = DiskWork::SupplySlots { to: NodeId(2), first: Slot(1), upto: Slot(3) };
+        scribe.perform(vec![supply], &mut ear).expect("read");
+        let [(NodeId(2), Message::Learner(LearnerMessage::Chosen { entries, chosen_upto }))] = &ear.said[..] else {
+            panic!("one answer: {:?}", ear.said)
+        };
+        assert_eq!((entries.len(), *chosen_upto), (2, Slot(3)), "about a mebibyte");
+        ear.said.clear();
+        scribe.snapshots.save(Slot(3), &vec![7; 300 * 1024]).expect("saved");
+        for offset in [0, 256 * 1024] {
+            let supply = DiskWork::SupplySnapshot { to: NodeId(2), upto: Slot(3), offset };
+            scribe.perform(vec![supply], &mut ear).expect("read");
+        }
+        let lengths = ear.said.iter().map(|(_, message)| match message {
+            Message::Learner(LearnerMessage::SnapshotPart { upto: Slot(3), bytes, .. }) => bytes.len() / 1024,
+            other => panic!("a part: {other:?}"),
+        });
+        assert_eq!(lengths.collect::<Vec<_>>(), [256, 44]);
+    }
+
+    #[test]
+    fn slots_that_a_snapshot_took_the_place_of_are_supplied_as_that_snapshot() {
+        let mut scribe = scribe(&MemoryDisk::new());
+        let mut ear = Ear::default();
+        scribe.perform(vec![sync(vec![vote(1, 9)]), DiskWork::Forget { upto: Slot(1) }], &mut ear).expect("written");
+        scribe.snapshots.save(Slot(1), b"state").expect("saved");
+        let supply = DiskWork::SupplySlots { to: NodeId(2), first: Slot(1), upto: Slot(1) };
+        scribe.perform(vec![supply], &mut ear).expect("read");
+        let bytes = Bytes::from(&b"state"[..]);
+        let part = LearnerMessage::SnapshotPart { upto: Slot(1), total: 5, offset: 0, bytes };
+        assert_eq!((&ear.said[..], ear.unreadable), (&[(NodeId(2), part.into())][..], 0));
     }
 
     #[test]

@@ -316,6 +316,27 @@ mod tests {
     }
 
     #[test]
+    fn each_error_tells_a_person_what_is_wrong_and_what_to_do() {
+        let file = || file_of(Slot(3));
+        for (error, begin) in [
+            (
+                damaged(&file(), "it rots"),
+                "the snapshot `snapshot-00000000000000000003` is damaged: it rots; if no other",
+            ),
+            (
+                SnapshotError::UnknownVersion { file: file(), version: 8 },
+                "`snapshot-00000000000000000003` has snapshot format 8",
+            ),
+            (
+                SnapshotError::Disk(DiskError::new(file(), "read", "gone")),
+                "cannot read `snapshot-00000000000000000003`: gone",
+            ),
+        ] {
+            assert!(error.to_string().starts_with(begin), "{error}");
+        }
+    }
+
+    #[test]
     fn a_damaged_one_does_not_push_a_whole_one_out() {
         let disk = MemoryDisk::new();
         let snapshots = Snapshots::new(disk.clone());
@@ -354,7 +375,9 @@ mod tests {
         let snapshots = Snapshots::new(disk.clone());
         let image = image(3 * PART_BYTES + 100);
         snapshots.save(Slot(4), &image).unwrap();
-        for (offset, length) in [(0, 10), (PART_BYTES - 1, 2), (5, 2 * PART_BYTES), (3 * PART_BYTES, 1000)] {
+        for (offset, length) in
+            [(0, 10), (PART_BYTES - 1, 2), (PART_BYTES + 5, 10), (5, 2 * PART_BYTES), (3 * PART_BYTES, 1000)]
+        {
             let part = snapshots.read_part(Slot(4), offset as u64, length).unwrap();
             assert_eq!(part.bytes, image[offset..(offset + length).min(image.len())]);
             assert_eq!(part.total, image.len() as u64);

@@ -226,3 +226,39 @@ fn a_leaders_announcement_goes_to_the_learner_and_its_life_to_the_proposer() {
     prepare(&mut acceptor, b(2, 3), 1);
     assert_eq!(effects(|fx| acceptor.on_message(n(2), announce, fx)), nack(b(1, 2), b(2, 3)), "deposed");
 }
+
+#[test]
+fn a_vote_for_a_settled_slot_is_folded_as_a_promise_only() {
+    let mut recovered = Acceptor::new(n(1), three(), s(4), BatchNumber(2));
+    recovered.apply_record(&record(4, b(3, 2), "x"));
+    recovered.apply_record(&record(5, b(2, 2), "y"));
+    assert_eq!(recovered.votes().keys().collect::<Vec<_>>(), [&s(5)]);
+    assert_eq!(recovered.promised(), b(3, 2));
+    recovered.on_learned(s(5));
+    assert!(recovered.votes().is_empty());
+    assert_eq!(recovered.settled_upto(), s(5));
+}
+
+#[test]
+fn hearsay_of_other_members_is_journaled_and_of_nobody_else() {
+    let mut acceptor = acceptor();
+    let batches = [1, 2, 3, 9].map(|node| (n(node), 7, BatchNumber(5))).to_vec();
+    let told = effects(|fx| acceptor.on_message(n(3), AcceptorMessage::Hearsay { batches }, fx));
+    let records = [2, 3].map(|node| Record::Witnessed { node: n(node), batch: BatchNumber(5) }).to_vec();
+    assert_eq!(told, [Effect::Append { records }]);
+}
+
+#[test]
+fn votes_that_just_fit_a_message_travel_in_one_part() {
+    let parts = |more: usize| {
+        let mut acceptor = acceptor();
+        let name = "x".repeat(MAX_MESSAGE_BYTES / 2 - 64 - v("").as_bytes().len());
+        accept(&mut acceptor, b(1, 2), 1, &name);
+        accept(&mut acceptor, b(1, 2), 2, &(name + &"x".repeat(more)));
+        match &prepare(&mut acceptor, b(2, 3), 1)[..] {
+            [Effect::Sync { then, .. }] => then.len(),
+            other => panic!("one sync: {}", other.len()),
+        }
+    };
+    assert_eq!((parts(0), parts(1)), (1, 2));
+}

@@ -111,6 +111,100 @@ fn a_leader_that_asks_has_abdicated_and_one_that_is_overdue_does_not_count() {
     assert!(asked(&mut leader, 3));
 }
 
+/// The deadline of the phase that a proposer is in after it heard a leader, or stepped back, at time 1000.
+fn deadlines(what: fn(&mut Proposer)) -> (u64, u64) {
+    let deadline = |seed| {
+        let mut proposer = Proposer::new(n(1), three(), Settings::default(), seed, Slot::ZERO);
+        proposer.on_message(n(1), ProposerMessage::Standing { admitted: true }, &mut Effects::new());
+        proposer.on_message(n(1), ProposerMessage::Heard { ballot: b(1, 2) }, &mut Effects::new());
+        proposer.on_tick(1000, 0, &mut Effects::new());
+        what(&mut proposer);
+        match proposer.phase() {
+            Phase::Following { deadline_ms, .. } => deadline_ms - 1000,
+            other => panic!("following somebody or nobody: {other:?}"),
+        }
+    };
+    let all: Vec<u64> = (0..2000).map(deadline).collect();
+    (*all.iter().min().expect("many"), *all.iter().max().expect("many"))
+}
+
+#[test]
+fn a_leader_is_waited_for_at_least_the_election_time_and_at_most_half_as_long_again() {
+    let heard = |proposer: &mut Proposer| {
+        proposer.on_message(n(1), ProposerMessage::Heard { ballot: b(2, 3) }, &mut Effects::new());
+    };
+    assert_eq!(deadlines(heard), (300, 449), "the default election time is 300 ms");
+}
+
+#[test]
+fn whoever_steps_back_leaves_the_field_for_a_random_while() {
+    let duel = |proposer: &mut Proposer| {
+        proposer.prepare(&mut Effects::new());
+        let Some(Phase::Preparing(preparing)) = Some(proposer.phase()) else { panic!("phase 1") };
+        let nack = ProposerMessage::Nack { refused: preparing.ballot, promised: b(9, 3) };
+        proposer.on_message(n(3), nack, &mut Effects::new());
+    };
+    assert_eq!(deadlines(duel), (75, 374), "a quarter of the election time, and up to all of it on top");
+}
+
+#[test]
+fn a_canvass_without_enough_answers_is_repeated_after_a_while_and_told_of_once() {
+    let mut proposer = idle();
+    let canvasses = |told: &[Effect]| {
+        let is_canvass = |effect: &&Effect| {
+            matches!(effect, Effect::Send { message: Message::Proposer(ProposerMessage::Canvass { .. }), .. })
+        };
+        told.iter().filter(is_canvass).count()
+    };
+    let told = effects(|fx| proposer.on_tick(10_000, 0, fx));
+    assert_eq!((told.first(), canvasses(&told)), (Some(&Effect::Note(Event::Canvassing {})), 2));
+    assert_eq!(effects(|fx| proposer.on_tick(10_074, 0, fx)), [], "not before a quarter of the election time");
+    let again = effects(|fx| proposer.on_tick(10_375, 0, fx));
+    assert_eq!((again.len(), canvasses(&again)), (2, 2), "and nothing else");
+}
+
+#[test]
+fn whoever_is_not_admitted_looks_again_after_the_election_time() {
+    let mut proposer = Proposer::new(n(1), three(), Settings::default(), 7, Slot::ZERO);
+    proposer.on_tick(10_000, 0, &mut Effects::new());
+    proposer.on_message(n(1), ProposerMessage::Standing { admitted: true }, &mut Effects::new());
+    assert_eq!(effects(|fx| proposer.on_tick(10_299, 0, fx)), []);
+    assert_eq!(deeds(|fx| proposer.on_tick(10_300, 0, fx)).len(), 2);
+}
+
+#[test]
+fn a_leader_counts_as_heard_until_its_deadline_and_whoever_knows_more_is_asked_for_it() {
+    let mut proposer = idle();
+    proposer.on_message(n(1), ProposerMessage::Heard { ballot: b(2, 2) }, &mut Effects::new());
+    let Phase::Following { deadline_ms, .. } = *proposer.phase() else { panic!("it follows") };
+    let canvass = |upto| ProposerMessage::Canvass { number: 9, chosen_upto: s(upto) };
+    let answer = |hears_leader| {
+        send(3, ProposerMessage::Canvassed { number: 9, hears_leader, chosen_upto: s(0), highest: b(2, 2) })
+    };
+    proposer.on_tick(deadline_ms - 1, 0, &mut Effects::new());
+    assert_eq!(effects(|fx| proposer.on_message(n(3), canvass(0), fx)), [answer(true)]);
+    proposer.now_ms = deadline_ms; // the tick itself would make it ask, too
+    let behind = send(1, LearnerMessage::Behind { chosen_upto: s(1), supplier: n(3) });
+    assert_eq!(effects(|fx| proposer.on_message(n(3), canvass(1), fx)), [answer(false), behind]);
+}
+
+#[test]
+fn a_prepare_is_repeated_every_resend_time_and_each_attempt_may_take_twice_as_long() {
+    let mut proposer = idle();
+    proposer.on_tick(10_000, 0, &mut Effects::new());
+    for (start, patience) in [(10_000, 1200), (20_000, 2400), (30_000, 4800)] {
+        proposer.now_ms = start;
+        proposer.prepare(&mut Effects::new());
+        let mut sent = |time| effects(|fx| proposer.on_tick(time, 0, fx)).len();
+        let times = [start + 149, start + 150, start + 151, start + 299, start + 300];
+        assert_eq!(times.map(&mut sent), [0, 1, 0, 0, 1]);
+        sent(start + patience - 1);
+        assert!(matches!(proposer.phase(), Phase::Preparing(_)));
+        proposer.on_tick(start + patience, 0, &mut Effects::new());
+        assert!(matches!(proposer.phase(), Phase::Following { leader: None, .. }));
+    }
+}
+
 #[test]
 fn p2c_of_several_votes_the_one_with_the_highest_ballot_is_proposed_again() {
     let (mut proposer, ballot) = (candidate(), b(1, 1));
@@ -119,6 +213,32 @@ fn p2c_of_several_votes_the_one_with_the_highest_ballot_is_proposed_again() {
     assert_eq!(proposals(&told), [(1, vec!["new".to_owned()]), (2, vec!["only".to_owned()])]);
     let event = Event::Leading { ballot, first: s(1), merged: 2, holes: 0 };
     assert_eq!(told[0], Effect::Note(event));
+}
+
+#[test]
+fn p2c_the_highest_ballot_wins_whoever_reports_it_first_and_the_first_report_of_one_ballot_stays() {
+    let (mut proposer, ballot) = (candidate(), b(1, 1));
+    promised(&mut proposer, 2, promise(ballot, 0, vec![vote(1, b(0, 2), "old"), vote(2, b(0, 3), "same")]));
+    let told = promised(&mut proposer, 3, promise(ballot, 0, vec![vote(1, b(0, 3), "new"), vote(2, b(0, 3), "same")]));
+    assert_eq!(proposals(&told), [(1, vec!["new".to_owned()]), (2, vec!["same".to_owned()])]);
+}
+
+#[test]
+fn a_candidate_that_learns_more_leads_no_sooner_than_a_quorum_has_promised() {
+    let mut proposer = candidate();
+    promised(&mut proposer, 1, promise(b(1, 1), 0, vec![]));
+    let advanced = ProposerMessage::Advanced { chosen_upto: s(1), ballot: Some(b(0, 2)) };
+    assert_eq!(effects(|fx| proposer.on_message(n(1), advanced, fx)), []);
+    assert!(matches!(proposer.phase(), Phase::Preparing(_)));
+}
+
+#[test]
+fn a_candidate_goes_above_what_its_own_acceptor_had_promised() {
+    let mut proposer = idle();
+    proposer.hint(b(6, 3));
+    proposer.hint(b(2, 2));
+    proposer.prepare(&mut Effects::new());
+    assert!(matches!(proposer.phase(), Phase::Preparing(preparing) if preparing.ballot == b(7, 1)));
 }
 
 #[test]

@@ -2,9 +2,11 @@
 
 use super::ledger::{Ledger, length};
 use super::terse::*;
+use crate::paxos::dice::mix;
 use crate::paxos::message::CommandName;
 use crate::paxos::settings::{
-    MAX_ANSWER_BYTES, MAX_KEPT_RESULT_BYTES, MAX_READ_BYTES, MAX_RESULT_BYTES, SESSION_IDLE_MS, SESSION_WINDOW,
+    MAX_ANSWER_BYTES, MAX_KEPT_RESULT_BYTES, MAX_READ_BYTES, MAX_READS, MAX_RESULT_BYTES, SESSION_IDLE_MS,
+    SESSION_WINDOW,
 };
 use crate::paxos::*;
 
@@ -354,4 +356,134 @@ fn a_snapshot_that_the_log_overtook_counts_as_durable_and_changes_no_state() {
     executor.install(snapshot, &mut Effects::new()).expect("well formed");
     assert_eq!((executor.executed_upto(), executor.snapshot_upto()), (s(2), s(1)));
     assert_eq!(executor.machine().entries, [b"x"]);
+}
+
+#[test]
+fn reads_that_wait_are_bounded_in_number() {
+    let mut executor = executor();
+    let reads = |ids: std::ops::Range<usize>| ExecutorMessage::Read {
+        client: ME,
+        queries: ids.map(|id| (id as u64, Bytes::default())).collect(),
+        local: false,
+    };
+    let busy = |id: usize| Reply::ReadRefused { id: id as u64, reason: Refusal::Busy };
+    let mut asked = |ids| {
+        replies(effects(|fx| {
+            executor.on_message(n(1), reads(ids), fx);
+            executor.on_lot_end(fx);
+        }))
+    };
+    assert_eq!(asked(0..MAX_READS - 1), []);
+    assert_eq!(asked(MAX_READS..MAX_READS + 2), [busy(MAX_READS + 1)], "one more fits, of the same message");
+    assert_eq!(asked(1..2), [busy(1)], "they wait in several batches");
+}
+
+#[test]
+fn the_questions_of_one_message_are_bounded_together() {
+    let mut executor = executor();
+    let question = Bytes::from(vec![7; MAX_READ_BYTES / 4]);
+    let queries = (0..5).map(|id| (id, question.clone())).collect();
+    let read = ExecutorMessage::Read { client: ME, queries, local: false };
+    let told = replies(effects(|fx| executor.on_message(n(1), read, fx)));
+    assert_eq!(told, [Reply::ReadRefused { id: 4, reason: Refusal::Busy }]);
+}
+
+#[test]
+fn a_snapshot_is_wanted_of_a_slot_that_is_executed_and_that_no_snapshot_covers() {
+    let mut executor = executor();
+    execute(&mut executor, 2, &[]);
+    executor.on_message(n(1), ExecutorMessage::SnapshotSaved { upto: s(1) }, &mut Effects::new());
+    let mut wanted = |slot| {
+        let wanted = ExecutorMessage::SnapshotWanted { slot: s(slot) };
+        effects(|fx| executor.on_message(n(1), wanted, fx))
+    };
+    assert_eq!(wanted(1), [], "the snapshot is there already");
+    assert_eq!(wanted(3), [], "not executed yet");
+    assert_eq!(wanted(2), [Effect::TakeSnapshot { upto: s(2) }]);
+}
+
+#[test]
+fn slots_and_bytes_since_the_last_snapshot_make_the_next_one_due() {
+    let value = |length| vec![Command::Open { token: Token(1) }; length];
+    let length = Value::batch(Stamp::default(), &value(1)).as_bytes().len() as u64;
+    let settings = Settings { snapshot_slots: 100, snapshot_bytes: 3 * length, ..Settings::default() };
+    let mut executor = executor_with(settings);
+    let mut due = |slot| {
+        let told = deeds(|fx| executor.on_chosen(chosen(slot, 0, &value(1)), fx));
+        executor.on_message(n(1), ExecutorMessage::SnapshotSaved { upto: s(slot / 3 * 3) }, &mut Effects::new());
+        told == [Effect::TakeSnapshot { upto: s(slot) }]
+    };
+    assert_eq!([1, 2, 3, 4, 5, 6].map(&mut due), [false, false, true, false, false, true]);
+
+    let mut executor = executor_with(Settings { snapshot_slots: 3, ..Settings::default() });
+    let mut due = |slot| {
+        let told = deeds(|fx| executor.on_chosen(chosen(slot, 0, &[]), fx));
+        executor.on_message(n(1), ExecutorMessage::SnapshotSaved { upto: s(slot / 3 * 3) }, &mut Effects::new());
+        told == [Effect::TakeSnapshot { upto: s(slot) }]
+    };
+    assert_eq!([1, 2, 3, 4, 5, 6].map(&mut due), [false, false, true, false, false, true]);
+}
+
+/// Says what it was given.
+struct Curious(Vec<Context>);
+
+impl StateMachine for Curious {
+    fn apply(&mut self, context: &Context, _: &[u8]) -> Vec<u8> {
+        self.0.push(*context);
+        Vec::new()
+    }
+    fn query(&self, _: &[u8]) -> Vec<u8> {
+        Vec::new()
+    }
+    fn snapshot(&self) -> Vec<u8> {
+        Vec::new()
+    }
+    fn restore(&mut self, _: &[u8]) -> Result<(), String> {
+        Ok(())
+    }
+    fn digest(&self) -> [u8; 32] {
+        [0; 32]
+    }
+}
+
+#[test]
+fn each_command_is_given_its_place_the_logs_time_and_a_seed_of_its_own() {
+    let mut executor = Executor::new(n(1), Settings::default(), Curious(Vec::new()), 7);
+    let commands = [Command::Open { token: Token(9) }, command(1, 1, "x"), command(1, 2, "y")];
+    let told = effects(|fx| executor.on_chosen(chosen(1, 50, &commands), fx));
+    assert_eq!(told, [Effect::Note(Event::Executed { upto: s(1), commands: 3 })]);
+    let given =
+        |index: u32| Context { now_ms: 50, seed: mix(3 ^ u64::from(index)), place: Place { slot: s(1), index } };
+    assert_eq!(executor.machine().0, [given(2), given(3)]);
+    assert_eq!(executor.sessions().len(), 1);
+}
+
+#[test]
+fn a_client_that_left_takes_its_own_reads_and_sessions_along_and_nobody_elses() {
+    let mut executor = executor();
+    let other = ClientId(6);
+    executor.on_message(n(1), ExecutorMessage::Attach { session: SessionId(2), client: other }, &mut Effects::new());
+    let attach = ExecutorMessage::AttachToken { token: Token(8), client: other };
+    executor.on_message(n(1), attach, &mut Effects::new());
+    let ask = |executor: &mut Executor<Ledger>, client| {
+        let read = ExecutorMessage::Read { client, queries: vec![(1, Bytes::default())], local: false };
+        executor.on_message(n(1), read, &mut Effects::new());
+    };
+    ask(&mut executor, other);
+    ask(&mut executor, ME);
+    let batch = batch_of(&effects(|fx| executor.on_lot_end(fx)));
+    ask(&mut executor, other);
+    ask(&mut executor, ME);
+    executor.on_message(n(1), ExecutorMessage::Detach { client: ME }, &mut Effects::new());
+    let next = batch_of(&effects(|fx| executor.on_lot_end(fx)));
+    let to_other = |reply| Effect::Reply { client: other, reply };
+    for batch in [batch, next] {
+        let indexed = ExecutorMessage::ReadIndexed { batch, index: s(1) };
+        let answer = Reply::Read { id: 1, result: Bytes::from(&0u64.to_le_bytes()[..]) };
+        assert_eq!(effects(|fx| executor.on_message(n(1), indexed, fx)), [to_other(answer)]);
+    }
+    let changed = effects(|fx| executor.on_message(n(1), ExecutorMessage::LeaderChanged {}, fx));
+    assert_eq!(changed, [to_other(Reply::LeaderChanged {})]);
+    let told = effects(|fx| executor.on_chosen(chosen(2, 0, &[Command::Open { token: Token(8) }]), fx));
+    assert_eq!(told[0], to_other(Reply::Opened { token: Token(8), session: SessionId(2) }));
 }

@@ -2,7 +2,7 @@
 
 use super::terse::*;
 use crate::paxos::message::Accepted;
-use crate::paxos::settings::MAX_OPEN_SLOTS;
+use crate::paxos::settings::{MAX_OPEN_SLOTS, MAX_SNAPSHOT_BYTES};
 use crate::paxos::*;
 
 fn learner() -> Learner {
@@ -231,4 +231,107 @@ fn votes_claimed_for_slots_that_nobody_can_have_opened_take_no_memory() {
     learner.on_chosen(n(2), absurd, s(u64::MAX), &mut Effects::new());
     learner.on_announced(b(1, 2), s(u64::MAX), &mut Effects::new());
     assert_eq!(learner.chosen_upto(), s(0));
+}
+
+#[test]
+fn what_the_records_say_of_slots_that_are_known_takes_no_memory() {
+    let mut learner = Learner::new(n(1), three(), &Settings::default(), s(4));
+    let (ballot, value) = (b(1, 2), v("x"));
+    learner.apply_record(&Record::Vote { slot: s(4), ballot, value: value.clone() });
+    learner.apply_record(&Record::Chosen { slot: s(4), ballot, value });
+    assert!(learner.votes().is_empty() && learner.ahead().is_empty());
+}
+
+#[test]
+fn replay_takes_slots_for_chosen_up_to_the_watermark_and_not_beyond() {
+    let mut learner = learner();
+    for slot in 1..=3 {
+        learner.apply_record(&Record::Vote { slot: s(slot), ballot: b(1, 2), value: v("x") });
+    }
+    learner.apply_record(&Record::ChosenUpto { ballot: b(1, 2), upto: s(2) });
+    assert_eq!(learner.chosen_upto(), s(2));
+    assert_eq!(learner.votes().keys().collect::<Vec<_>>(), [&s(3)]);
+}
+
+#[test]
+fn a_late_vote_for_what_is_chosen_changes_nothing() {
+    let mut learner = learner();
+    voting(&mut learner, b(1, 1), 1, "x");
+    accepted(&mut learner, 1, b(1, 1), 1);
+    accepted(&mut learner, 2, b(1, 1), 1);
+    let before = learner.clone();
+    assert_eq!(accepted(&mut learner, 3, b(1, 1), 1), []);
+    assert_eq!(learner, before);
+}
+
+#[test]
+fn our_own_vote_tells_a_value_only_with_a_quorum_and_only_in_the_ballot_that_it_was_counted_in() {
+    let mut learner = learner();
+    accepted(&mut learner, 2, b(1, 1), 1);
+    assert_eq!(voting(&mut learner, b(1, 1), 1, "x"), [], "one vote is counted");
+    accepted(&mut learner, 2, b(1, 1), 2);
+    accepted(&mut learner, 3, b(1, 1), 2);
+    voting(&mut learner, b(2, 1), 2, "y");
+    assert!(learner.ahead().is_empty(), "the quorum voted in another ballot");
+}
+
+#[test]
+fn what_our_own_vote_tells_is_not_journaled_again_and_what_is_known_is_passed_over() {
+    let mut learner = learner();
+    voting(&mut learner, b(1, 2), 1, "x");
+    let supplied = |slots: &[(u64, &str)]| slots.iter().map(|(slot, name)| (s(*slot), b(1, 2), v(name))).collect();
+    let told = effects(|fx| learner.on_chosen(n(2), supplied(&[(1, "x")]), s(1), fx));
+    assert_eq!(told, chosen(b(1, 2), 1, &[(1, "x")]));
+    voting(&mut learner, b(1, 2), 2, "y");
+    let told = effects(|fx| learner.on_chosen(n(2), supplied(&[(1, "x"), (2, "y")]), s(2), fx));
+    assert_eq!(told, chosen(b(1, 2), 2, &[(2, "y")]));
+}
+
+#[test]
+fn a_watermark_is_journaled_for_each_run_of_one_ballot_and_never_over_a_hole() {
+    let mut learner = learner();
+    for (slot, ballot) in [(1, b(1, 1)), (2, b(2, 1)), (4, b(2, 1))] {
+        voting(&mut learner, ballot, slot, "x");
+        accepted(&mut learner, 1, ballot, slot);
+    }
+    accepted(&mut learner, 2, b(2, 1), 2);
+    accepted(&mut learner, 2, b(2, 1), 4);
+    let told = accepted(&mut learner, 2, b(1, 1), 1);
+    let upto = |ballot, upto| Record::ChosenUpto { ballot, upto: s(upto) };
+    assert_eq!(told[0], Effect::Append { records: vec![upto(b(1, 1), 1), upto(b(2, 1), 2)] });
+    assert_eq!(told[1], send(1, ProposerMessage::Advanced { chosen_upto: s(2), ballot: Some(b(2, 1)) }));
+    assert_eq!(learner.ahead().keys().collect::<Vec<_>>(), [&s(4)]);
+}
+
+#[test]
+fn a_part_of_a_snapshot_that_is_old_or_empty_or_too_large_is_ignored() {
+    let mut learner = Learner::new(n(1), three(), &Settings::default(), s(4));
+    let ignored = |learner: &mut Learner, message| ignored(|fx| learner.on_message(n(2), message, fx));
+    let why = "old, empty, or too large";
+    assert_eq!(ignored(&mut learner, part(4, 3, 0, "abc")), why);
+    assert_eq!(ignored(&mut learner, part(9, 3, 0, "")), why);
+    assert_eq!(ignored(&mut learner, part(9, MAX_SNAPSHOT_BYTES + 1, 0, "abc")), why);
+    let fetch = send(2, LearnerMessage::FetchSnapshot { upto: s(9), offset: 3 });
+    assert_eq!(effects(|fx| learner.on_message(n(2), part(9, MAX_SNAPSHOT_BYTES, 0, "abc"), fx)), [fetch]);
+    assert_eq!(ignored(&mut learner, part(9, MAX_SNAPSHOT_BYTES + 1, 3, "abc")), why);
+    let mut short = self::learner();
+    short.on_message(n(2), part(9, 5, 0, "abc"), &mut Effects::new());
+    assert_eq!(ignored(&mut short, part(9, 5, 3, "def")), "longer than announced");
+}
+
+#[test]
+fn whoever_sends_parts_of_a_snapshot_has_time_for_the_next_and_more_for_the_installation() {
+    let mut learner = learner();
+    learner.on_tick(1000, &mut Effects::new());
+    learner.on_behind(s(9), n(2), &mut Effects::new());
+    learner.on_tick(1500, &mut Effects::new());
+    learner.on_message(n(2), part(9, 5, 0, "abc"), &mut Effects::new());
+    let patience = Settings::default().resend_ms * 4;
+    assert_eq!(effects(|fx| learner.on_tick(1500 + patience - 1, fx)), []);
+    let fetch = |to| send(to, LearnerMessage::FetchSnapshot { upto: s(9), offset: 3 });
+    assert_eq!(effects(|fx| learner.on_tick(1500 + patience, fx)), [fetch(3)], "the next member is asked for the rest");
+    learner.on_tick(3000, &mut Effects::new());
+    learner.on_message(n(3), part(9, 5, 3, "de"), &mut Effects::new());
+    assert_eq!(effects(|fx| learner.on_tick(32_999, fx)), [], "it is being installed");
+    assert_eq!(effects(|fx| learner.on_tick(33_000, fx)), [ask(2, 1)]);
 }

@@ -177,3 +177,40 @@ fn a_node_that_jumped_over_slots_by_a_snapshot_does_not_supply_its_old_votes() {
     let proven = votes.chain([Record::ChosenUpto { ballot, upto: s(8) }]).collect();
     assert_eq!(asked(proven), [Effect::SupplySlots { to: n(3), first: s(5), upto: s(8) }]);
 }
+
+#[test]
+fn what_does_not_hold_between_the_roles_is_named() {
+    let fresh = || {
+        let recovered = Recovered { snapshot: None, records: vec![], trimmed_upto: s(0), last_batch: BatchNumber(0) };
+        let (configuration, settings) = (Configuration::numbered(3), Settings::default());
+        let fx = &mut Effects::new();
+        Replica::recover(n(1), configuration, &settings, Ledger::default(), 1, recovered, fx)
+            .expect("nothing to refuse")
+    };
+    let broken = |what: fn(&mut Replica<Ledger>, &mut Effects)| {
+        let mut replica = fresh();
+        what(&mut replica, &mut Effects::new());
+        replica.check(s(2)).err().map(|sentence| sentence.split(" does").next().unwrap_or_default().to_owned())
+    };
+    let no_ops = |count| (1..=count).map(|slot| (s(slot), b(1, 1), Value::no_op())).collect::<Vec<_>>();
+    assert_eq!(broken(|_, _| {}), None);
+    let trimmed = broken(|replica, fx| replica.learner.on_message(n(1), LearnerMessage::Trimmed { upto: s(3) }, fx));
+    assert_eq!(trimmed.as_deref(), Some("trimmed_upto <= the newest snapshot saved"));
+    let snapshot = broken(|replica, fx| {
+        replica.executor.on_message(n(1), ExecutorMessage::SnapshotSaved { upto: s(1) }, fx);
+    });
+    assert_eq!(snapshot.as_deref(), Some("snapshot_upto <= executed_upto"));
+    let mut replica = fresh();
+    replica.executor.on_chosen(no_ops(2), &mut Effects::new());
+    assert!(replica.check(s(2)).is_err_and(|sentence| sentence.starts_with("executed_upto <= chosen_upto")));
+    replica.executor.on_message(n(1), ExecutorMessage::SnapshotSaved { upto: s(2) }, &mut Effects::new());
+    assert_eq!(replica.check(s(2)), Ok(()), "a snapshot is being installed");
+    let settled = broken(|replica, _| replica.acceptor.on_learned(s(1)));
+    assert_eq!(settled.as_deref(), Some("settled_upto <= chosen_upto"));
+    let mut replica = fresh();
+    replica.learner.on_chosen(n(2), no_ops(2), s(2), &mut Effects::new());
+    replica.executor.on_chosen(no_ops(2), &mut Effects::new());
+    replica.acceptor.on_learned(s(2));
+    replica.learner.on_message(n(1), LearnerMessage::Trimmed { upto: s(2) }, &mut Effects::new());
+    assert_eq!(replica.check(s(2)), Ok(()), "all of them at once");
+}

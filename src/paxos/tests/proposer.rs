@@ -2,7 +2,8 @@
 
 use super::terse::*;
 use crate::paxos::message::{CommandName, Vote};
-use crate::paxos::settings::{MAX_OPERATION_BYTES, MAX_QUEUE_BYTES};
+use crate::paxos::proposer::Phase;
+use crate::paxos::settings::{MAX_BATCH_BYTES, MAX_MESSAGE_BYTES, MAX_OPERATION_BYTES, MAX_QUEUE_BYTES};
 use crate::paxos::*;
 
 /// n1 leads three nodes in ballot 1.1, over these votes that n2 reported.
@@ -70,6 +71,11 @@ fn refused(names: &[u64], reason: Refusal) -> ExecutorMessage {
 
 fn strings(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// A command that takes so many bytes in a value.
+fn sized(sequence: u64, length: usize) -> Command {
+    command(1, sequence, &"x".repeat(length - command(1, 1, "").encoded_len()))
 }
 
 #[test]
@@ -278,6 +284,27 @@ fn what_is_too_large_or_too_much_is_refused() {
 }
 
 #[test]
+fn what_just_fits_is_taken_and_one_byte_more_is_not() {
+    let mut proposer = plain();
+    let largest = sized(1, MAX_OPERATION_BYTES);
+    assert_eq!(effects(|fx| proposer.on_submit(vec![largest], fx)), []);
+    let rest = MAX_QUEUE_BYTES - MAX_OPERATION_BYTES;
+    let filling = vec![sized(2, 1 << 20); rest >> 20];
+    let last = sized(3, rest - ((rest >> 20) << 20));
+    assert_eq!(effects(|fx| proposer.on_submit(filling, fx)), []);
+    assert_eq!(effects(|fx| proposer.on_submit(vec![last], fx)), []);
+    assert_eq!(submit(&mut proposer, &[""]), [send(1, refused(&[1], Refusal::Busy))]);
+}
+
+#[test]
+fn a_ballot_of_its_own_is_no_leader_to_forward_to() {
+    let mut proposer = Proposer::new(n(1), three(), Settings::default(), 7, Slot::ZERO);
+    proposer.on_message(n(1), ProposerMessage::Standing { admitted: true }, &mut Effects::new());
+    proposer.on_message(n(1), ProposerMessage::Heard { ballot: b(2, 1) }, &mut Effects::new());
+    assert_eq!(submit(&mut proposer, &["x"]), [send(1, refused(&[1], Refusal::NoLeader))]);
+}
+
+#[test]
 fn settled_slots_are_learned_from_whoever_knows_them() {
     let mut proposer = plain();
     let settled = ProposerMessage::Settled { ballot: b(1, 1), upto: s(4) };
@@ -292,4 +319,173 @@ fn reads_beyond_what_a_leader_can_hold_are_refused() {
         assert_eq!(read(&mut proposer, 3, batch), []);
     }
     assert_eq!(read(&mut proposer, 3, 1 << 16), [send(3, ExecutorMessage::ReadRefused { batch: 1 << 16 })]);
+}
+
+/// Nothing but answers from acceptors can end leading.
+fn patient() -> Settings {
+    Settings { election_ms: 1_000_000, disk_stall_ms: 4_000_000, ..Settings::default() }
+}
+
+#[test]
+fn an_unanswered_accept_is_repeated_less_and_less_often() {
+    let (mut proposer, _) = leader(patient(), vec![]);
+    submit(&mut proposer, &["x"]);
+    lot_end(&mut proposer);
+    let mut repeats = |time| !proposals(&effects(|fx| proposer.on_tick(time, 0, fx))).is_empty();
+    let times: Vec<u64> = (0..8000).step_by(10).filter(|time| repeats(*time)).collect();
+    assert_eq!(times, [150, 450, 1050, 2250, 4250, 6250], "twice as long each time, two seconds at most");
+}
+
+#[test]
+fn what_is_sent_again_at_once_is_about_one_message() {
+    let (mut proposer, _) = leader(Settings { batch: 1, ..patient() }, vec![]);
+    let name = "x".repeat(MAX_MESSAGE_BYTES / 4 - v("").as_bytes().len());
+    submit(&mut proposer, &[name.as_str(); 8]);
+    lot_end(&mut proposer);
+    let slots = |proposer: &mut Proposer, time| {
+        let told = effects(|fx| proposer.on_tick(time, 0, fx));
+        proposals(&told).into_iter().map(|(slot, _)| slot).collect::<Vec<_>>()
+    };
+    assert_eq!(slots(&mut proposer, 150), [1, 2, 3]);
+    assert_eq!(slots(&mut proposer, 160), [], "the lowest come first: nothing can be executed before them");
+    advanced(&mut proposer, 3, Some(b(1, 1)));
+    assert_eq!(slots(&mut proposer, 170), [4, 5, 6]);
+    advanced(&mut proposer, 6, Some(b(1, 1)));
+    assert_eq!(slots(&mut proposer, 180), [7, 8]);
+}
+
+#[test]
+fn a_leader_without_answers_stays_for_twice_the_election_time_and_a_heartbeat() {
+    let mut proposer = plain();
+    let mut leads = |time| {
+        proposer.on_tick(time, 0, &mut Effects::new());
+        proposer.leader().is_some()
+    };
+    let stays = (0..2000).step_by(10).take_while(|time| leads(*time)).last();
+    assert_eq!(stays, Some(640));
+}
+
+#[test]
+fn the_own_disk_is_asked_now_and_then_and_a_late_answer_stands_for_no_newer_question() {
+    let settings = Settings { election_ms: 1_000_000, ..Settings::default() };
+    let mut proposer = Proposer::new(n(1), three(), settings, 7, Slot::ZERO);
+    proposer.on_message(n(1), ProposerMessage::Standing { admitted: true }, &mut Effects::new());
+    proposer.on_tick(1000, 0, &mut Effects::new());
+    proposer.prepare(&mut Effects::new());
+    proposer.on_promise(n(1), promise(b(1, 1), 0, vec![]), &mut Effects::new());
+    proposer.on_promise(n(2), promise(b(1, 1), 0, vec![]), &mut Effects::new());
+    let fence = |proposer: &mut Proposer, time| {
+        let told = effects(|fx| proposer.on_tick(time, 0, fx));
+        told.into_iter().find(|effect| matches!(effect, Effect::Sync { .. }))
+    };
+    let asked = |number| Some(sync(vec![], vec![Then::Fence(number)]));
+    assert_eq!(fence(&mut proposer, 1499), None);
+    assert_eq!(fence(&mut proposer, 1500), asked(1));
+    assert_eq!(fence(&mut proposer, 2100), None, "one question at a time");
+    proposer.on_message(n(1), ProposerMessage::Fenced { number: 1 }, &mut Effects::new());
+    assert_eq!(fence(&mut proposer, 2110), asked(2));
+    proposer.on_message(n(1), ProposerMessage::Fenced { number: 1 }, &mut Effects::new());
+    fence(&mut proposer, 4109);
+    assert!(proposer.leader().is_some());
+    fence(&mut proposer, 4110);
+    assert_eq!(proposer.leader(), None, "the second question was never answered");
+}
+
+#[test]
+fn a_follower_renews_its_patience_follows_higher_ballots_and_ignores_lower_ones() {
+    let mut proposer = Proposer::new(n(1), three(), Settings::default(), 7, Slot::ZERO);
+    let hear = |proposer: &mut Proposer, time, ballot| {
+        proposer.now_ms = time;
+        let told = effects(|fx| proposer.on_message(n(1), ProposerMessage::Heard { ballot }, fx));
+        match proposer.phase() {
+            Phase::Following { leader: Some(leader), deadline_ms } => (*leader, *deadline_ms, told.len()),
+            other => panic!("it follows: {other:?}"),
+        }
+    };
+    let (followed, first, told) = hear(&mut proposer, 0, b(2, 2));
+    assert_eq!((followed, told), (b(2, 2), 2), "a note, and word to the executor");
+    let (_, second, told) = hear(&mut proposer, 1000, b(2, 2));
+    assert!((1300..1450).contains(&second) && first < 450 && told == 0);
+    assert_eq!(hear(&mut proposer, 2000, b(1, 3)), (b(2, 2), second, 0));
+    let (followed, _, told) = hear(&mut proposer, 3000, b(2, 3));
+    assert_eq!((followed, told), (b(2, 3), 2));
+}
+
+#[test]
+fn a_leader_goes_on_when_it_hears_of_lower_ballots_and_of_its_own() {
+    let mut proposer = plain();
+    for ballot in [b(0, 3), b(1, 1)] {
+        assert_eq!(effects(|fx| proposer.on_message(n(1), ProposerMessage::Heard { ballot }, fx)), []);
+        let nack = ProposerMessage::Nack { refused: b(1, 1), promised: ballot };
+        assert_eq!(effects(|fx| proposer.on_message(n(2), nack, fx)), []);
+    }
+    assert_eq!(proposer.leader(), Some(b(1, 1)));
+}
+
+#[test]
+fn settled_slots_matter_to_the_leader_of_that_ballot_and_only_if_it_does_not_know_them() {
+    let mut proposer = plain();
+    let settled = |proposer: &mut Proposer, ballot, upto| {
+        let settled = ProposerMessage::Settled { ballot, upto: s(upto) };
+        effects(|fx| proposer.on_message(n(3), settled, fx))
+    };
+    assert_eq!(settled(&mut proposer, b(0, 1), 4), [], "of an earlier ballot");
+    assert_eq!(settled(&mut proposer, b(1, 1), 0), [], "known");
+    let mut follower = Proposer::new(n(1), three(), Settings::default(), 7, Slot::ZERO);
+    assert_eq!(settled(&mut follower, b(1, 1), 4), []);
+}
+
+#[test]
+fn what_waits_and_what_is_in_flight_is_counted() {
+    let (mut proposer, _) = leader(Settings { window: 2, batch: 1, ..Settings::default() }, vec![]);
+    let counts = |proposer: &Proposer| match proposer.phase() {
+        Phase::Leading(leading) => (proposer.queued(), leading.in_flight()),
+        other => panic!("it leads: {other:?}"),
+    };
+    assert_eq!(counts(&proposer), (0, 0));
+    submit(&mut proposer, &["x", "y", "z", "again"]);
+    assert_eq!(counts(&proposer), (4, 0));
+    lot_end(&mut proposer);
+    assert_eq!(counts(&proposer), (2, 2));
+}
+
+#[test]
+fn a_slot_takes_commands_up_to_its_limit_in_bytes_and_makes_room_in_the_queue() {
+    let (mut proposer, _) = leader(Settings { window: 1, ..Settings::default() }, vec![]);
+    let large = |count| vec![sized(1, MAX_BATCH_BYTES / 2); count];
+    let full = MAX_QUEUE_BYTES / (MAX_BATCH_BYTES / 2);
+    assert_eq!(effects(|fx| proposer.on_submit(large(full), fx)), []);
+    let told = lot_end(&mut proposer);
+    let taken: Vec<usize> = proposals(&told).iter().map(|(_, operations)| operations.len()).collect();
+    assert_eq!((taken, proposer.queued()), (vec![2], full - 2));
+    assert_eq!(effects(|fx| proposer.on_submit(large(3), fx)), [send(1, refused(&[1], Refusal::Busy))]);
+}
+
+#[test]
+fn a_long_lot_is_forwarded_in_messages_of_bounded_size() {
+    let mut proposer = Proposer::new(n(1), three(), Settings::default(), 7, Slot::ZERO);
+    proposer.on_message(n(1), ProposerMessage::Heard { ballot: b(2, 2) }, &mut Effects::new());
+    let told = effects(|fx| proposer.on_submit(vec![sized(1, MAX_MESSAGE_BYTES / 4); 6], fx));
+    let lengths = told.iter().map(|effect| match effect {
+        Effect::Send { to: NodeId(2), message: Message::Proposer(ProposerMessage::Forward { commands }) } => {
+            commands.len()
+        }
+        other => panic!("not forwarded: {other:?}"),
+    });
+    assert_eq!(lengths.collect::<Vec<_>>(), [4, 2]);
+}
+
+#[test]
+fn many_slots_travel_in_messages_of_bounded_size() {
+    let (mut proposer, _) = leader(Settings { batch: 1, ..Settings::default() }, vec![]);
+    let name = "x".repeat(MAX_MESSAGE_BYTES / 4 - v("").as_bytes().len());
+    submit(&mut proposer, &[name.as_str(); 6]);
+    let told = lot_end(&mut proposer);
+    let slots = |effect: &Effect| match effect {
+        Effect::Send { to: NodeId(2), message: Message::Acceptor(AcceptorMessage::Accept { proposals, .. }) } => {
+            Some(proposals.len())
+        }
+        _ => None,
+    };
+    assert_eq!(told.iter().filter_map(slots).collect::<Vec<_>>(), [4, 2]);
 }

@@ -419,7 +419,7 @@ impl World {
         let mut fx = Effects::new();
         let upto = snapshot.upto;
         match saving {
-            Saving::Own(_) => self.post(id, id, effect::snapshot_saved(upto)),
+            Saving::Own(_) => self.post(id, id, ExecutorMessage::SnapshotSaved { upto }.into()),
             Saving::FromPeer(snapshot) => {
                 replica.executor.install(snapshot, &mut fx).expect("a peer's snapshot is well formed");
                 self.witness.on_executed(id, &replica.executor);
