@@ -89,3 +89,28 @@ impl Index {
 const CHOSEN: u32 = 1 << 31;
 
 const _: () = assert!(size_of::<Location>() <= 32);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::paxos::{Ballot, NodeId, Value};
+
+    #[test]
+    fn a_chosen_value_outranks_every_vote_and_a_later_vote_an_earlier_one() {
+        let place = |record: &Record, offset| Location::of(record, 1, 0, Span { offset, length: 40 }).expect("a slot");
+        let (slot, value) = (Slot(1), Value::no_op());
+        let vote = |round| Record::Vote { slot, ballot: Ballot::new(round, NodeId(1)), value: value.clone() };
+        let chosen = Record::Chosen { slot, ballot: Ballot::new(2, NodeId(1)), value: value.clone() };
+        let mut index = Index::default();
+        let mut best = |record: &Record, offset| {
+            let (slot, location) = place(record, offset);
+            index.note(slot, location);
+            let (_, known) = index.run(slot, slot).next().expect("noted");
+            (known.offset, known.length())
+        };
+        assert_eq!(best(&vote(3), 100), (100, 40));
+        assert_eq!(best(&vote(1), 200), (100, 40));
+        assert_eq!(best(&chosen, 300), (300, 40));
+        assert_eq!(best(&vote(4), 400), (300, 40));
+    }
+}
