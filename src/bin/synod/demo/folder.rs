@@ -276,16 +276,22 @@ mod tests {
         #[cfg(unix)]
         std::os::unix::fs::symlink(&named, at.path().join("synod-demo-5-e")).unwrap();
 
-        remove_orphans(at.path(), &alive);
-        assert!(!orphan.exists(), "nobody holds it");
+        // A child that another test has just forked shares our locks, let go or not, until it runs its own program.
+        let removed = |own: &Path, path: &Path| {
+            let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+            while path.exists() && std::time::Instant::now() < until {
+                remove_orphans(at.path(), own);
+            }
+            !path.exists()
+        };
+        assert!(removed(&alive, &orphan), "nobody holds it");
         assert!(alive.exists() && running.exists(), "a demo or a node lives there");
         assert!(unmarked.exists() && named.join(LOCK).exists(), "not a demo's");
         let (_own, own) = made("synod-demo-6-f");
         remove_orphans(at.path(), &own);
         assert!(alive.exists(), "a lock that another holds");
         drop(node);
-        remove_orphans(at.path(), &own);
-        assert!(!running.exists(), "its last node has ended");
+        assert!(removed(&own, &running), "its last node has ended");
     }
 
     #[test]

@@ -82,7 +82,7 @@ fn every_command_has_help_with_an_example() {
         assert!(help.contains("Example") && !help.starts_with("How to reach"), "{help}");
         assert!(help.contains(&format!("Usage: synod {}", command.get_name())), "{help}");
         let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-        for example in examples.lines().filter(|line| line.starts_with("  ")) {
+        for example in examples.lines().skip(1).take_while(|line| !line.is_empty()) {
             assert!(example.starts_with(&format!("  synod {}", command.get_name())), "{help}");
         }
     }
