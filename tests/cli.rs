@@ -52,11 +52,13 @@ fn what_makes_no_command_is_a_usage_error_that_names_the_mend() {
     usage(&["demo", "--nodes", "0"], "--nodes");
     usage(&["completions", "abacus"], "bash");
     usage(&["simulate", "--faults", "gremlins"], "--faults: `gremlins` is no fault: name some of loss, duplicate");
+    usage(&["simulate", "--faults", ""], "no fault is named: write `none`");
+    usage(&["simulate", "--faults", "none,loss"], "`none` stands alone");
     usage(&["simulate", "--nodes", "0"], "--nodes");
     usage(&["simulate", "--count", "0"], "--count");
     usage(&["simulate", "--trace"], "--seed");
     usage(&["simulate", "--seed", "1", "--from", "3"], "--trace");
-    usage(&["simulate", "--seed", "1", "--trace", "--from", "3", "--to", "2"], "--from 3 is behind --to 2");
+    usage(&["simulate", "--seed", "1", "--trace", "--from", "3", "--to", "2"], "--from 3 is after --to 2");
     usage(&["simulate", "--seed", "18446744073709551615", "--count", "2"], "there are not so many seeds");
 }
 

@@ -271,16 +271,15 @@ impl fmt::Display for Plan {
         )?;
         writeln!(
             f,
-            "clients: {} with {} under way, {} operations on {} keys, {} of 10 read, thinking up to {} us, deadline {} ms, \
-             values from {} bytes",
+            "clients: {} with {} under way, {} operations on {} keys, {} of 10 read, thinking up to {} ms, deadline {} ms{}",
             clients.count,
             clients.in_flight,
             clients.operations,
             clients.keys,
             clients.reads,
-            clients.think_us,
+            clients.think_us / 1000,
             clients.deadline_ms,
-            clients.value_bytes
+            if clients.value_bytes > 0 { ", long values" } else { "" }
         )?;
         write!(f, "faults within {} ms: {}", length_us / 1000, faults.len())?;
         faults.iter().try_for_each(|fault| write!(f, "\n{fault}"))?;
