@@ -31,7 +31,7 @@ use crate::output::{Printer, Style, Unshown};
         property breaks. Everything about a run follows from its seed.",
     after_help = "Examples:\n  synod simulate\n  synod simulate --count 100000 --nodes 5\n  \
         synod simulate --faults partition,power-loss\n  synod simulate --faults -damage --json\n  \
-        synod simulate --seed 17 --trace\n  synod simulate --seed 17 --trace --from 1200 --to 1500\n  synod simulate --lab\n\n\
+        synod simulate --seed 14 --trace\n  synod simulate --seed 14 --trace --from 1200 --to 1500\n  synod simulate --lab\n\n\
         Faults, by group:\n  \
         network     loss, duplicate, reorder, delay, clog\n  \
         partition   halves, isolated, one-way, bridge, ring, quorum-loss,\n              constrained, chained, flapping\n  \
