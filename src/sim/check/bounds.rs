@@ -1,37 +1,18 @@
 //! Memory and journals stay within bounds that follow from the settings, however long the run: whatever is open lies
-//! within a window of what is chosen, and what snapshots cover leaves the journal.
-
-use std::collections::BTreeMap;
+//! within a window of what is chosen, and what snapshots cover leaves the journal in the end.
 
 use super::{Broken, Held};
-use crate::paxos::{NodeId, Slot, Value};
+use crate::paxos::{NodeId, Slot};
 use crate::sim::node::Running;
 use crate::sim::plan::Plan;
-use crate::storage::{MemoryDisk, Snapshots};
 
 /// A moment of a node's life, when slots up to this one are chosen.
 pub fn check(node: NodeId, running: &Running, plan: &Plan, chosen_upto: Slot) -> Held {
     let replica = &running.replica;
     let last_vote = replica.acceptor.votes().last_key_value().map(|(slot, _)| *slot);
     let last_ahead = replica.learner.ahead().last_key_value().map(|(slot, _)| *slot);
-    within(node, last_vote, last_ahead, u64::from(plan.settings.window), chosen_upto)
-}
-
-/// A node that has executed everything, with nothing going on but what snapshots still give back.
-pub fn check_at_rest(
-    node: NodeId,
-    running: &Running,
-    disk: &MemoryDisk,
-    plan: &Plan,
-    chosen: &BTreeMap<Slot, Value>,
-) -> Held {
-    // The last snapshots may have been saved just now, and what they cover not be given back yet.
-    let lag = plan.settings.snapshot_slots.saturating_mul(2);
-    let covered = Snapshots::new(disk.clone()).safe_upto().unwrap_or_default().0.saturating_sub(lag);
-    // Values are voted for and chosen, some in several ballots; what snapshots cover is gone.
-    let values: usize = chosen.range(Slot(covered + 1)..).map(|(_, value)| value.as_bytes().len() + A_SLOT_BYTES).sum();
-    let most = least_journal_bytes(plan) + (values * TOLD_AT_MOST) as u64;
-    journal_fits(node, running.scribe.journal().size_bytes(), most)
+    within(node, last_vote, last_ahead, u64::from(plan.settings.window), chosen_upto)?;
+    journal_fits(node, running.scribe.journal().size_bytes(), most_journal_bytes(plan))
 }
 
 /// The last slot that a node voted in, and the last that it knows to be chosen above a hole.
@@ -54,18 +35,16 @@ fn journal_fits(node: NodeId, bytes: u64, most: u64) -> Held {
     Ok(())
 }
 
-/// A few segments are always there: the open one, those that are covered in part, and spares. A segment is as large as
-/// the lot that it was made for: at most everything that clients had under way.
-fn least_journal_bytes(plan: &Plan) -> u64 {
-    let clients = &plan.clients;
-    let lot = (clients.count * clients.in_flight) as usize * (clients.value_bytes + A_SLOT_BYTES);
-    (u64::from(plan.journal.segment_bytes) + lot as u64) * 6
+/// Without snapshots a journal holds everything that was ever said; with them, what two snapshots do not cover, and whole
+/// segments, each as large as the lot that it was made for.
+fn most_journal_bytes(plan: &Plan) -> u64 {
+    let everything = 4 << 20;
+    if plan.settings.snapshot_slots == u64::MAX {
+        return everything;
+    }
+    everything / 4 + u64::from(plan.journal.segment_bytes) * 6
 }
 
-/// What a slot takes in a journal besides its value.
-const A_SLOT_BYTES: usize = 512;
-/// How often a value is written: voted for in a few ballots, and chosen.
-const TOLD_AT_MOST: usize = 4;
 const NAME: &str = "bounds";
 
 #[cfg(test)]

@@ -19,8 +19,9 @@ pub struct Shown {
 
 #[derive(Debug, Default)]
 struct News {
+    /// The latest start heard of, and the highest batch of that.
     first_hand: BTreeMap<NodeId, (u64, BatchNumber)>,
-    waiting: bool,
+    passed_on: BTreeMap<NodeId, (u64, BatchNumber)>,
     passed_on_us: u64,
 }
 
@@ -42,10 +43,7 @@ impl Shown {
         if heard.0 != boot {
             *heard = (boot, BatchNumber(0));
         }
-        if durable > heard.1 {
-            heard.1 = durable;
-            news.waiting = true;
-        }
+        heard.1 = heard.1.max(durable);
     }
 
     /// A peer passes on what it has seen.
@@ -59,10 +57,13 @@ impl Shown {
     pub fn on_tick(&mut self, node: NodeId, now_us: u64, passes_on: bool) -> Held {
         let Some(news) = self.news.get_mut(&node) else { return Ok(()) };
         if passes_on {
-            (news.waiting, news.passed_on_us) = (false, now_us);
+            (news.passed_on, news.passed_on_us) = (news.first_hand.clone(), now_us);
             return Ok(());
         }
-        if news.waiting && now_us > news.passed_on_us + (HEARSAY_MS + SLACK_MS) * 1000 {
+        let is_new = |(peer, heard): (&NodeId, &(u64, BatchNumber))| {
+            heard.1 > BatchNumber(0) && news.passed_on.get(peer) != Some(heard)
+        };
+        if news.first_hand.iter().any(is_new) && now_us > news.passed_on_us + (HEARSAY_MS + SLACK_MS) * 1000 {
             return Err(Broken::new(NAME, format!("{node} keeps to itself what it has seen of others' journals")));
         }
         Ok(())

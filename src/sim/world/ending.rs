@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::World;
 use crate::paxos::proposer::Phase;
 use crate::paxos::{Bytes, Place};
-use crate::sim::check::{Broken, Held, bounds, linearizable, liveness};
+use crate::sim::check::{Broken, Held, linearizable, liveness};
 use crate::sim::faults::FaultKind;
 use crate::sim::history::{Call, Fate, Operation};
 use crate::sim::links::cuts_of;
@@ -221,12 +221,6 @@ impl World {
         self.counts.simulated_us = self.now_us;
         self.counts.excused = u64::from(self.excused);
         self.counts.chosen = self.checks.agreement.chosen().len() as u64;
-        if self.calm && !self.excused {
-            for node in self.nodes.iter().filter(|node| !node.spoiled) {
-                let Some(running) = node.running() else { continue };
-                bounds::check_at_rest(node.id, running, &node.disk, &self.plan, self.checks.agreement.chosen())?;
-            }
-        }
         self.checks.states.advance(self.checks.agreement.chosen())?;
         let places = self.checks.exactly_once.check(self.checks.agreement.chosen(), &self.checks.states)?;
         self.find_places(places);
