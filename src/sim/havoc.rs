@@ -1,5 +1,7 @@
 //! Faults of a schedule happen, and end.
 
+use std::collections::BTreeSet;
+
 use super::check::Held;
 use super::faults::{FaultKind, Planned, Target};
 use super::links::cuts_of;
@@ -65,6 +67,9 @@ impl World {
             | FaultKind::Chained => {
                 let cuts = cuts_of(kind, self.nodes.len(), node, leader.unwrap_or(0), chance);
                 hits = !cuts.is_empty();
+                if dice.below(2) == 0 {
+                    self.links.part(index, self.clients_beside(&cuts, &mut dice));
+                }
                 self.links.cut(index, cuts);
                 self.queue.plan(until_us, Happening::FaultEnds(index));
             }
@@ -81,14 +86,20 @@ impl World {
             }
             FaultKind::Kill => {
                 hits = !matches!(self.nodes[node].state, State::Down);
-                if hits && dice.below(2) == 0 {
-                    // Some step of the disk is the last.
-                    self.doomed.insert(node, for_us);
-                    self.nodes[node].disk.fail_after(dice.below(6));
-                    self.struck.insert(index, node);
-                    self.queue.plan(self.now_us + dice.below(20_000), Happening::FaultEnds(index));
-                } else {
-                    self.crash(node, false, for_us, "killed");
+                match dice.below(4) {
+                    0 | 1 if hits => {
+                        // Some step of the disk is the last.
+                        self.doomed.insert(node, for_us);
+                        self.nodes[node].disk.fail_after(dice.below(6));
+                        self.struck.insert(index, node);
+                        self.queue.plan(self.now_us + dice.below(20_000), Happening::FaultEnds(index));
+                    }
+                    2 => {
+                        let disk = self.nodes[node].disk.clone();
+                        self.nodes[node].running_mut().into_iter().for_each(|running| running.close(&disk));
+                        self.crash(node, false, for_us, "stopped in order");
+                    }
+                    _ => self.crash(node, false, for_us, "killed"),
                 }
             }
             FaultKind::PowerLoss => {
@@ -152,10 +163,12 @@ impl World {
                 self.queue.plan(until_us, Happening::FaultEnds(index));
             }
             FaultKind::ClockJump => {
-                let jump_ms = dice.below(20_000) as i64 - 10_000;
+                // Mostly seconds; now and then more than a day, after which sessions have expired.
+                let far = dice.below(8) == 0;
+                let jump_ms = if far { A_DAY_AND_MORE_MS } else { dice.below(20_000) as i64 - 10_000 };
                 self.nodes[node].wall_off_ms += jump_ms;
                 if let (Some(running), true) = (self.nodes[node].running_mut(), dice.below(2) == 0) {
-                    running.ahead_ms += jump_ms.unsigned_abs() / 4;
+                    running.ahead_ms += jump_ms.unsigned_abs().min(10_000) / 4;
                 }
             }
             FaultKind::ClientMoves => {
@@ -246,9 +259,23 @@ impl World {
                 }
             }
             FaultKind::Pause => (0..self.nodes.len()).for_each(|node| self.wake_roles(node)),
-            _ => self.links.mend(index),
+            _ => {
+                self.links.mend(index);
+                self.release();
+            }
         }
         Ok(())
+    }
+
+    /// Each client stands beside a node, and reaches those that the node reaches.
+    fn clients_beside(&self, cuts: &BTreeSet<(usize, usize)>, dice: &mut Dice) -> BTreeSet<(usize, usize)> {
+        let nodes = self.nodes.len();
+        let beside: Vec<usize> = self.clients.iter().map(|_| dice.below(nodes as u64) as usize).collect();
+        let apart = |(client, at): (usize, &usize)| {
+            let cut = |node: &usize| cuts.contains(&(*at, *node)) || cuts.contains(&(*node, *at));
+            (0..nodes).filter(cut).map(move |node| (client, node)).collect::<Vec<_>>()
+        };
+        beside.iter().enumerate().flat_map(apart).collect()
     }
 
     /// Whether a node's disk may do more than a disk should: no more than a minority of them ever, and none before all
@@ -323,3 +350,5 @@ fn flip(
 const HEADER_BYTES: u64 = 44;
 /// Where its batches begin.
 const BODY_FROM: usize = 4096;
+/// Sessions expire after a day by the log's time.
+const A_DAY_AND_MORE_MS: i64 = 25 * 60 * 60 * 1000;

@@ -16,6 +16,8 @@ pub struct Links {
     up: BTreeSet<(usize, usize)>,
     /// Client, node: nothing passes between them.
     apart: BTreeSet<(usize, usize)>,
+    /// The same, as long as a fault lasts.
+    parted: BTreeMap<usize, BTreeSet<(usize, usize)>>,
     /// From, to: when the last of what is on its way arrives, in microseconds.
     last_us: BTreeMap<(usize, usize), u64>,
 }
@@ -26,9 +28,15 @@ impl Links {
         self.cuts.insert(fault, cuts);
     }
 
+    /// A fault comes between these clients and nodes.
+    pub fn part(&mut self, fault: usize, apart: BTreeSet<(usize, usize)>) {
+        self.parted.insert(fault, apart);
+    }
+
     /// The fault ends.
     pub fn mend(&mut self, fault: usize) {
         self.cuts.remove(&fault);
+        self.parted.remove(&fault);
     }
 
     /// Whether the fault cuts something now.
@@ -41,6 +49,7 @@ impl Links {
         self.cuts.clear();
         self.clogged.clear();
         self.apart.clear();
+        self.parted.clear();
     }
 
     /// Whether something that one says can arrive at the other.
@@ -55,7 +64,8 @@ impl Links {
 
     /// Whether a client reaches a node.
     pub fn reaches(&self, client: usize, node: usize) -> bool {
-        !self.apart.contains(&(client, node))
+        let apart = |apart: &BTreeSet<(usize, usize)>| apart.contains(&(client, node));
+        !apart(&self.apart) && !self.parted.values().any(apart)
     }
 
     /// Nothing arrives before then.

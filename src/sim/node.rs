@@ -426,6 +426,14 @@ impl Running {
         turn
     }
 
+    /// The node stops in order: what waits for the disk is done, and the journal closed. What it would still say is lost.
+    pub fn close(&mut self, disk: &MemoryDisk) {
+        self.disk_turn(disk);
+        let mut ear = Ear { disk, durable: self.durable, commits: 0, commits_needed: 0, turn: DiskTurn::default() };
+        // A disk that does not do what it is asked is no reason to stay.
+        let _ = self.scribe.close(&mut ear);
+    }
+
     /// The keeper does one thing.
     ///
     /// # Errors

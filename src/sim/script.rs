@@ -184,7 +184,7 @@ impl World {
     }
 
     /// What was held arrives, or is held again.
-    fn release(&mut self) {
+    pub(super) fn release(&mut self) {
         for happening in std::mem::take(&mut self.script.held) {
             self.queue.plan(self.now_us, happening);
         }
