@@ -12,14 +12,26 @@ use crate::paxos::dice::Dice;
 use crate::paxos::{BatchNumber, Incarnation, NodeId};
 use crate::storage::{self, Disk, Held as HeldStorage, MemoryDisk};
 
+/// A fault as it strikes.
+struct Blow {
+    /// Where it stands in the plan.
+    index: usize,
+    kind: FaultKind,
+    node: usize,
+    leader: Option<usize>,
+    for_us: u64,
+    until_us: u64,
+    /// What its dice begin with.
+    chance: u64,
+}
+
 impl World {
     /// A fault of the plan happens.
     pub(super) fn fault(&mut self, index: usize) -> Held {
         if self.calm {
             return Ok(());
         }
-        let fault = self.plan.faults[index].clone();
-        let Planned { for_us, kind, target, chance, .. } = fault;
+        let Planned { for_us, kind, target, chance, .. } = self.plan.faults[index].clone();
         let leader = self.leader();
         let node = match target {
             Target::Node(node) => node as usize,
@@ -32,165 +44,211 @@ impl World {
             0 => format!("FAULT {kind}"),
             for_us => format!("FAULT {kind}, for {} ms", for_us / 1000),
         });
-        let mut dice = Dice::new(chance);
-        let until_us = self.now_us + for_us;
-        // Whether it hits anything: only then does it count.
-        let mut hits = true;
-        match kind {
-            FaultKind::Loss | FaultKind::Duplicate | FaultKind::Reorder | FaultKind::Delay => hits = false,
-            FaultKind::Clog => {
-                let nodes = self.nodes.len();
-                let other = (node + 1 + dice.below(nodes as u64 - 1) as usize) % nodes;
-                if dice.below(2) == 0 {
-                    self.links.clog(node, other, until_us);
-                } else {
-                    // What others say to it, and a little later what it says: answers from before a change of leader
-                    // arrive after it.
-                    (0..nodes).filter(|peer| *peer != node).for_each(|peer| self.links.clog(peer, node, until_us));
-                    self.struck.insert(index, node);
-                    self.queue.plan(self.now_us + 60_000.min(for_us), Happening::FaultEnds(index));
-                }
-            }
-            FaultKind::Chained if lures(chance) => {
-                // First the leader is alone, until there is another; then one node hears both.
-                let old = leader.unwrap_or(node);
-                let cuts = cuts_of(FaultKind::Isolated, self.nodes.len(), old, old, chance);
-                self.links.cut(index, cuts);
-                self.queue.plan(self.now_us + 460_000 + dice.below(160_000), Happening::FaultEnds(index));
-            }
+        let blow = Blow { index, kind, node, leader, for_us, until_us: self.now_us + for_us, chance };
+        let dice = &mut Dice::new(chance);
+        let hits = match kind {
+            // These befall each packet by its own dice.
+            FaultKind::Loss | FaultKind::Duplicate | FaultKind::Reorder | FaultKind::Delay => false,
+            FaultKind::Clog => self.clog(&blow, dice),
             FaultKind::Halves
             | FaultKind::Isolated
             | FaultKind::OneWay
             | FaultKind::Bridge
             | FaultKind::Ring
             | FaultKind::QuorumLoss
-            | FaultKind::Chained => {
-                let cuts = cuts_of(kind, self.nodes.len(), node, leader.unwrap_or(0), chance);
-                hits = !cuts.is_empty();
-                if dice.below(2) == 0 {
-                    self.links.part(index, self.clients_beside(&cuts, &mut dice));
-                }
-                self.links.cut(index, cuts);
-                self.queue.plan(until_us, Happening::FaultEnds(index));
-            }
-            FaultKind::Constrained => {
-                // First its log falls behind; then only it hears a majority.
-                let cuts = cuts_of(FaultKind::Isolated, self.nodes.len(), node, leader.unwrap_or(0), chance);
-                self.links.cut(index, cuts);
-                self.queue.plan(self.now_us + for_us / 2, Happening::FaultEnds(index));
-            }
-            FaultKind::Flapping => {
-                let cuts = cuts_of(kind, self.nodes.len(), node, leader.unwrap_or(0), chance);
-                self.links.cut(index, cuts);
-                self.queue.plan(self.now_us + for_us / 8 + 1, Happening::FaultEnds(index));
-            }
-            FaultKind::Kill => {
-                hits = !matches!(self.nodes[node].state, State::Down);
-                match dice.below(4) {
-                    0 | 1 if hits => {
-                        // Some step of the disk is the last.
-                        self.doomed.insert(node, for_us);
-                        self.nodes[node].disk.fail_after(dice.below(6));
-                        self.struck.insert(index, node);
-                        self.queue.plan(self.now_us + dice.below(20_000), Happening::FaultEnds(index));
-                    }
-                    2 => {
-                        let disk = self.nodes[node].disk.clone();
-                        self.nodes[node].running_mut().into_iter().for_each(|running| running.close(&disk));
-                        self.crash(node, false, for_us, "stopped in order");
-                    }
-                    _ => self.crash(node, false, for_us, "killed"),
-                }
-            }
-            FaultKind::PowerLoss => {
-                hits = !matches!(self.nodes[node].state, State::Down);
-                // Some step of the disk is the last; it comes by itself, or the power goes anyway.
-                self.nodes[node].disk.fail_after(dice.below(12));
-                self.struck.insert(index, node);
-                self.queue.plan(self.now_us + dice.below(20_000), Happening::FaultEnds(index));
-            }
-            FaultKind::Pause => {
-                hits = !matches!(self.nodes[node].state, State::Down);
-                let paused = &mut self.nodes[node].paused_until_us;
-                *paused = (*paused).max(until_us);
-                self.queue.plan(until_us, Happening::FaultEnds(index));
-            }
-            FaultKind::SlowDisk => {
-                self.nodes[node].slowness = 2 + dice.below(200);
-                self.struck.insert(index, node);
-                self.queue.plan(until_us, Happening::FaultEnds(index));
-            }
-            FaultKind::StalledDisk => {
-                let stalled = &mut self.nodes[node].stalled_until_us;
-                *stalled = (*stalled).max(until_us);
-            }
-            FaultKind::FullDisk => {
-                let disk = &self.nodes[node].disk;
-                disk.limit_bytes(held_bytes(disk) + dice.below(64 << 10));
-                self.struck.insert(index, node);
-                self.queue.plan(until_us, Happening::FaultEnds(index));
-            }
-            FaultKind::FailedSync => {
-                self.nodes[node].disk.fail_sync_after(dice.below(4));
-                self.struck.insert(index, node);
-                self.queue.plan(until_us, Happening::FaultEnds(index));
-            }
+            | FaultKind::Constrained
+            | FaultKind::Chained
+            | FaultKind::Flapping => self.part(&blow, dice),
+            FaultKind::Kill => self.kill(&blow, dice),
+            FaultKind::PowerLoss => self.cut_power(&blow, dice),
+            FaultKind::Pause => self.pause(&blow),
+            FaultKind::SlowDisk => self.slow_disk(&blow, dice),
+            FaultKind::StalledDisk => self.stall_disk(&blow),
+            FaultKind::FullDisk => self.fill_disk(&blow, dice),
+            FaultKind::FailedSync => self.fail_sync(&blow, dice),
             FaultKind::FlippedBody
             | FaultKind::FlippedTail
             | FaultKind::FlippedMetadata
-            | FaultKind::FlippedSnapshot => {
-                if matches!(self.nodes[node].state, State::Up(_)) && dice.below(2) == 0 {
-                    self.crash(node, dice.below(2) == 0, for_us, "stopped before a bit flips");
-                }
-                let (settings, own) = (self.plan.journal, self.nodes[node].id);
-                hits = flip(&self.nodes[node].disk, kind, &mut dice, |disk| tells(disk, settings, own));
-                if hits {
-                    self.nodes[node].spoil();
-                }
-            }
-            FaultKind::WipedDisk => {
-                self.crash(node, true, for_us, "its disk is wiped");
-                self.nodes[node].disk = MemoryDisk::new();
-                self.nodes[node].spoil();
-                self.nodes[node].incarnation = Incarnation(u128::from(chance) << 64 | 1);
-            }
-            FaultKind::OldDisk => {
-                // It counts when it is put back.
-                hits = false;
-                let copy = self.nodes[node].disk.fork();
-                copy.crash(|most| most);
-                self.copies.insert(index, (node, copy, self.nodes[node].incarnation));
-                self.queue.plan(until_us, Happening::FaultEnds(index));
-            }
-            FaultKind::ClockJump => {
-                // Mostly seconds; now and then more than a day, after which sessions have expired.
-                let far = dice.below(8) == 0;
-                let jump_ms = if far { A_DAY_AND_MORE_MS } else { dice.below(20_000) as i64 - 10_000 };
-                self.nodes[node].wall_off_ms += jump_ms;
-                if let (Some(running), true) = (self.nodes[node].running_mut(), dice.below(2) == 0) {
-                    running.ahead_ms += jump_ms.unsigned_abs().min(10_000) / 4;
-                }
-            }
-            FaultKind::ClientMoves => {
-                let client = dice.below(self.clients.len() as u64) as usize;
-                hits = self.clients[client].home().is_some();
-                let after = self.clients[client].home().map(|node| node.0);
-                if let Some(home) = self.clients[client].home() {
-                    self.clients[client].session.on_disconnected(home);
-                }
-                self.connect(client, after);
-            }
-            FaultKind::ClientReturns => {
-                let client = dice.below(self.clients.len() as u64) as usize;
-                self.begin_again(client);
-            }
-        }
+            | FaultKind::FlippedSnapshot => self.flip_a_bit(&blow, dice),
+            FaultKind::WipedDisk => self.wipe_disk(&blow),
+            // It counts when it is put back.
+            FaultKind::OldDisk => return self.copy_disk(&blow),
+            FaultKind::ClockJump => self.jump(&blow, dice),
+            FaultKind::ClientMoves => self.client_moves(dice),
+            FaultKind::ClientReturns => self.client_returns(dice),
+        };
         if hits {
             self.counts.fault(kind);
-        } else if kind != FaultKind::OldDisk {
+        } else {
             self.trace.note(self.now_us, Lanes::Outside, (kind, "nothing"), || format!("{kind} hits nothing"));
         }
         Ok(())
+    }
+
+    /// What one node says to another, or all that it hears and then says, waits.
+    fn clog(&mut self, blow: &Blow, dice: &mut Dice) -> bool {
+        let (nodes, node) = (self.nodes.len(), blow.node);
+        let other = (node + 1 + dice.below(nodes as u64 - 1) as usize) % nodes;
+        if dice.below(2) == 0 {
+            self.links.clog(node, other, blow.until_us);
+        } else {
+            // What others say to it, and a little later what it says: answers from before a change of leader arrive after
+            // it.
+            (0..nodes).filter(|peer| *peer != node).for_each(|peer| self.links.clog(peer, node, blow.until_us));
+            self.strike(blow, self.now_us + 60_000.min(blow.for_us));
+        }
+        true
+    }
+
+    fn part(&mut self, blow: &Blow, dice: &mut Dice) -> bool {
+        let Blow { index, kind, node, leader, for_us, chance, .. } = *blow;
+        let nodes = self.nodes.len();
+        let (shape, around, ends_us) = match kind {
+            // First the leader is alone, until there is another; then one node hears both.
+            FaultKind::Chained if lures(chance) => {
+                (FaultKind::Isolated, leader.unwrap_or(node), self.now_us + 460_000 + dice.below(160_000))
+            }
+            // First its log falls behind; then only it hears a majority.
+            FaultKind::Constrained => (FaultKind::Isolated, node, self.now_us + for_us / 2),
+            FaultKind::Flapping => (kind, node, self.now_us + for_us / 8 + 1),
+            _ => (kind, node, blow.until_us),
+        };
+        let cuts = cuts_of(shape, nodes, around, leader.unwrap_or(0), chance);
+        let hits = !cuts.is_empty();
+        if dice.below(2) == 0 {
+            self.links.part(index, self.clients_beside(&cuts, dice));
+        }
+        self.links.cut(index, cuts);
+        self.queue.plan(ends_us, Happening::FaultEnds(index));
+        hits
+    }
+
+    /// The process ends: at some step of the disk, in order, or at once.
+    fn kill(&mut self, blow: &Blow, dice: &mut Dice) -> bool {
+        let Blow { node, for_us, .. } = *blow;
+        let hits = self.is_up(node);
+        match dice.below(4) {
+            0 | 1 if hits => {
+                self.doomed.insert(node, for_us);
+                self.nodes[node].disk.fail_after(dice.below(6));
+                self.strike(blow, self.now_us + dice.below(20_000));
+            }
+            2 => {
+                let disk = self.nodes[node].disk.clone();
+                self.nodes[node].running_mut().into_iter().for_each(|running| running.close(&disk));
+                self.crash(node, false, for_us, "stopped in order");
+            }
+            _ => self.crash(node, false, for_us, "killed"),
+        }
+        hits
+    }
+
+    /// Some step of the disk is the last; it comes by itself, or the power goes anyway.
+    fn cut_power(&mut self, blow: &Blow, dice: &mut Dice) -> bool {
+        let hits = self.is_up(blow.node);
+        self.nodes[blow.node].disk.fail_after(dice.below(12));
+        self.strike(blow, self.now_us + dice.below(20_000));
+        hits
+    }
+
+    fn pause(&mut self, blow: &Blow) -> bool {
+        let hits = self.is_up(blow.node);
+        let paused = &mut self.nodes[blow.node].paused_until_us;
+        *paused = (*paused).max(blow.until_us);
+        self.queue.plan(blow.until_us, Happening::FaultEnds(blow.index));
+        hits
+    }
+
+    fn slow_disk(&mut self, blow: &Blow, dice: &mut Dice) -> bool {
+        self.nodes[blow.node].slowness = 2 + dice.below(200);
+        self.strike(blow, blow.until_us);
+        true
+    }
+
+    fn stall_disk(&mut self, blow: &Blow) -> bool {
+        let stalled = &mut self.nodes[blow.node].stalled_until_us;
+        *stalled = (*stalled).max(blow.until_us);
+        true
+    }
+
+    fn fill_disk(&mut self, blow: &Blow, dice: &mut Dice) -> bool {
+        let disk = &self.nodes[blow.node].disk;
+        disk.limit_bytes(held_bytes(disk) + dice.below(64 << 10));
+        self.strike(blow, blow.until_us);
+        true
+    }
+
+    fn fail_sync(&mut self, blow: &Blow, dice: &mut Dice) -> bool {
+        self.nodes[blow.node].disk.fail_sync_after(dice.below(4));
+        self.strike(blow, blow.until_us);
+        true
+    }
+
+    fn flip_a_bit(&mut self, blow: &Blow, dice: &mut Dice) -> bool {
+        let Blow { node, for_us, kind, .. } = *blow;
+        if matches!(self.nodes[node].state, State::Up(_)) && dice.below(2) == 0 {
+            self.crash(node, dice.below(2) == 0, for_us, "stopped before a bit flips");
+        }
+        let (settings, own) = (self.plan.journal, self.nodes[node].id);
+        let hits = flip(&self.nodes[node].disk, kind, dice, |disk| tells(disk, settings, own));
+        if hits {
+            self.nodes[node].spoil();
+        }
+        hits
+    }
+
+    fn wipe_disk(&mut self, blow: &Blow) -> bool {
+        let Blow { node, for_us, chance, .. } = *blow;
+        self.crash(node, true, for_us, "its disk is wiped");
+        self.nodes[node].disk = MemoryDisk::new();
+        self.nodes[node].spoil();
+        self.nodes[node].incarnation = Incarnation(u128::from(chance) << 64 | 1);
+        true
+    }
+
+    fn copy_disk(&mut self, blow: &Blow) -> Held {
+        let copy = self.nodes[blow.node].disk.fork();
+        copy.crash(|most| most);
+        self.copies.insert(blow.index, (blow.node, copy, self.nodes[blow.node].incarnation));
+        self.queue.plan(blow.until_us, Happening::FaultEnds(blow.index));
+        Ok(())
+    }
+
+    /// Mostly by seconds; now and then by more than a day, after which sessions have expired.
+    fn jump(&mut self, blow: &Blow, dice: &mut Dice) -> bool {
+        let far = dice.below(8) == 0;
+        let jump_ms = if far { A_DAY_AND_MORE_MS } else { dice.below(20_000) as i64 - 10_000 };
+        self.nodes[blow.node].wall_off_ms += jump_ms;
+        if let (Some(running), true) = (self.nodes[blow.node].running_mut(), dice.below(2) == 0) {
+            running.ahead_ms += jump_ms.unsigned_abs().min(10_000) / 4;
+        }
+        true
+    }
+
+    fn client_moves(&mut self, dice: &mut Dice) -> bool {
+        let client = dice.below(self.clients.len() as u64) as usize;
+        let home = self.clients[client].home();
+        if let Some(home) = home {
+            self.clients[client].session.on_disconnected(home);
+        }
+        self.connect(client, home.map(|node| node.0));
+        home.is_some()
+    }
+
+    fn client_returns(&mut self, dice: &mut Dice) -> bool {
+        let client = dice.below(self.clients.len() as u64) as usize;
+        self.begin_again(client);
+        true
+    }
+
+    fn is_up(&self, node: usize) -> bool {
+        !matches!(self.nodes[node].state, State::Down)
+    }
+
+    /// The fault stays on its node until then.
+    fn strike(&mut self, blow: &Blow, until_us: u64) {
+        self.struck.insert(blow.index, blow.node);
+        self.queue.plan(until_us, Happening::FaultEnds(blow.index));
     }
 
     /// A fault of the plan ends, or comes to its second half.

@@ -35,6 +35,8 @@ pub struct Counts {
     pub restarts: u64,
     /// Nodes that found out that their disks had lost something, or that could not read them.
     pub losses_found: u64,
+    /// Answers to clients that their session has expired.
+    pub expired: u64,
     /// Partitions that stayed while the cluster went on serving.
     pub endured: BTreeMap<FaultKind, u64>,
     /// Simulated time, in microseconds.
@@ -72,6 +74,7 @@ impl Counts {
         self.installed += other.installed;
         self.restarts += other.restarts;
         self.losses_found += other.losses_found;
+        self.expired += other.expired;
         self.simulated_us += other.simulated_us;
         self.slowest_heal_us = self.slowest_heal_us.max(other.slowest_heal_us);
         for (all, more) in [(&mut self.faults, &other.faults), (&mut self.endured, &other.endured)] {

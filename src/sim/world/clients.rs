@@ -1,7 +1,7 @@
 //! Clients ask, and are answered.
 
 use super::{Happening, World};
-use crate::client::outcome::Outcome;
+use crate::client::outcome::{Doubt, Outcome};
 use crate::client::session::{NodeIndex, Output, RequestKey, TICK_MS};
 use crate::net::wire::ClientFrame;
 use crate::paxos::{ClientId, Command, ExecutorMessage, Message, ProposerMessage, Reply};
@@ -98,7 +98,7 @@ impl World {
     }
 
     fn finished(&mut self, index: usize, key: RequestKey, outcome: &Outcome) -> Held {
-        let World { clients, history, checks, counts, now_us, trace, .. } = self;
+        let World { clients, history, checks, counts, now_us, trace, expired, .. } = self;
         let client = &mut clients[index];
         let Some((place, operation)) = client.pending.remove(&key) else {
             return Err(Broken::new("exactly_once", format!("client {index} hears twice of one request: {outcome:?}")));
@@ -124,6 +124,10 @@ impl World {
             }
             (Fate::Unknown, Outcome::ResultDropped { place: stands }) => {
                 checks.exactly_once.on_dropped(operation, *stands);
+                counts.unknown += 1;
+            }
+            (Fate::Unknown, Outcome::Unknown { reason: Doubt::SessionExpired }) => {
+                expired.insert(place);
                 counts.unknown += 1;
             }
             (Fate::Unknown, _) => counts.unknown += 1,
@@ -244,6 +248,8 @@ impl World {
             self.script.held.push(Happening::ToClient { client: index, connection: number, replies });
             return Ok(());
         }
+        let is_expiry = |reply: &&Reply| matches!(reply, Reply::SessionExpired { .. });
+        self.counts.expired += replies.iter().filter(is_expiry).count() as u64;
         client.session.on_replies(home, replies, now_ms);
         self.drain(index)
     }

@@ -103,26 +103,38 @@ impl World {
         self.clients.iter().all(|client| client.pending.is_empty())
     }
 
-    /// Every client, with nothing under way, asks something new, a write first; it is done in time.
+    /// Every client, with nothing under way, asks something new, a write first; it is done in time. Who hears that its
+    /// session expired, and does not know what became of the write, asks again.
     fn serve(&mut self, what: &str) -> Held {
-        let before = self.history.len();
-        let deadline_ms = self.now_us / 1000 + PROBE_DEADLINE_MS;
+        let mut places: Vec<usize> = Vec::new();
+        let until_us = self.now_us + self.patience_us();
         for index in 0..self.clients.len() {
             let key = self.clients[index].dice.below(u64::from(self.plan.clients.keys)) as u32;
-            let word = Bytes::from(format!("{index} after {before} "));
-            self.ask(index, key, Call::Append(word), deadline_ms);
-            self.ask(index, key, Call::Get, deadline_ms);
-            self.wake(index, self.now_us + 1);
+            places.extend([self.ask_late(index, key, false), self.ask_late(index, key, true)]);
         }
-        let served = self.run_until(self.now_us + self.patience_us(), World::all_answered)?;
+        let mut served = self.run_until(until_us, World::all_answered)?;
+        while let Some(index) = places.iter().position(|place| self.expired.remove(place)) {
+            let Operation { client, key, .. } = self.history[places.remove(index)];
+            places.push(self.ask_late(client as usize, key, false));
+            served = self.run_until(until_us, World::all_answered)?;
+        }
         let done = |operation: &Operation| matches!(operation.fate, Fate::Done(..));
-        let all_done = self.excused || self.history[before..].iter().all(done);
-        liveness::check(what, served && all_done, || {
-            let open = self.history[before..].iter().filter(|operation| !done(operation));
+        places.retain(|place| !done(&self.history[*place]));
+        liveness::check(what, served && (self.excused || places.is_empty()), || {
+            let open = places.iter().map(|place| &self.history[*place]);
             let open: Vec<String> =
                 open.map(|operation| format!("client {}'s {:?}", operation.client, operation.call)).collect();
             format!("{} not done; {}", open.join(", "), self.standing())
         })
+    }
+
+    /// A client asks for something after the faults, at once. Where the operation stands in the history.
+    fn ask_late(&mut self, index: usize, key: u32, read: bool) -> usize {
+        let place = self.history.len();
+        let call = if read { Call::Get } else { Call::Append(Bytes::from(format!("{index} late {place} "))) };
+        self.ask(index, key, call, self.now_us / 1000 + PROBE_DEADLINE_MS);
+        self.wake(index, self.now_us + 1);
+        place
     }
 
     /// A partition comes and stays. As long as some node is connected to a quorum, one that is leads, and the cluster

@@ -60,6 +60,8 @@ pub struct World {
     pub(super) doomed: BTreeMap<usize, u64>,
     /// Chains that are in their second half.
     pub(super) lured: BTreeSet<usize>,
+    /// Operations of which nobody knows what became of them, because their sessions expired.
+    pub(super) expired: BTreeSet<usize>,
     founded: Founded,
     connections: BTreeMap<u64, usize>,
     next_connection: u64,
@@ -139,6 +141,7 @@ impl World {
             struck: BTreeMap::new(),
             doomed: BTreeMap::new(),
             lured: BTreeSet::new(),
+            expired: BTreeSet::new(),
             founded,
             connections: BTreeMap::new(),
             next_connection: 1,

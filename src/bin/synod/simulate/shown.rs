@@ -100,6 +100,7 @@ impl Tried<'_> {
             ("losses found out", grouped(counts.losses_found), "by nodes, of their own disks".into()),
             ("batches synced", grouped(counts.batches), String::new()),
             ("snapshots installed", grouped(counts.installed), String::new()),
+            ("sessions expired", grouped(counts.expired), "as clients were told".into()),
             (
                 "partitions endured",
                 grouped(counts.endured.values().sum()),
@@ -160,6 +161,7 @@ impl Tried<'_> {
             "losses_found_out": counts.losses_found,
             "batches": counts.batches,
             "snapshots_installed": counts.installed,
+            "sessions_expired": counts.expired,
             "partitions_endured": endured.collect::<serde_json::Map<_, _>>(),
             "simulated_us": counts.simulated_us,
             "slowest_heal_us": counts.slowest_heal_us,
