@@ -47,6 +47,7 @@ pub mod lab;
 pub mod local;
 pub mod model;
 pub mod notes;
+mod parts;
 pub mod search;
 pub mod setup;
 

@@ -14,9 +14,10 @@ use crate::paxos::{ClientId, Command, Message, NodeId, ProposerMessage, Reply, S
 
 use super::book::Book;
 use super::check::{self, Chosen, Witness};
-use super::fingerprint::{self, BuildItself, BuildWide, Wide};
-use super::local::{Cluster, Input, Local, Outcome, is_canvass};
+use super::fingerprint::{self, BuildItself};
+use super::local::{Cluster, Input, Local, Outcome};
 use super::notes::Wish;
+use super::parts::{Packet, Parts, Route};
 use super::setup::{Network, Setup, Stage};
 
 /// A state: nodes, book, what is left of the bounds, and the packets under way, ascending.
@@ -63,20 +64,6 @@ pub enum Step {
     },
 }
 
-/// Something on its way.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Packet {
-    Peer { from: NodeId, to: NodeId, message: Message },
-    Answer { client: u8, number: u8, result: Vec<u8> },
-}
-
-/// What of a packet most steps need to know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Route {
-    Peer { from: u32, to: u32, once: bool, canvass: bool },
-    Answer { client: u8, number: u8 },
-}
-
 /// Why a node moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {
@@ -96,23 +83,12 @@ struct Move {
     refused: bool,
 }
 
-/// An instance, and every part of a state seen so far.
+/// An instance, and what was worked out about it so far.
 #[derive(Debug)]
 pub struct Model {
     setup: Setup,
     cluster: Cluster,
-    locals: Vec<Local>,
-    local_ids: HashMap<u128, u32, BuildItself>,
-    /// Of each local, what the checks look at; and what is wrong with it alone.
-    witness_of: Vec<u32>,
-    broken: HashMap<u32, String>,
-    witnesses: Vec<Witness>,
-    witness_ids: HashMap<u128, u32, BuildItself>,
-    packets: Vec<Packet>,
-    routes: Vec<Route>,
-    packet_ids: HashMap<Packet, u32, BuildWide>,
-    books: Vec<Book>,
-    book_ids: HashMap<Book, u32, BuildWide>,
+    parts: Parts,
     moves: HashMap<u128, Rc<Move>, BuildItself>,
     /// Witnesses and books that were found to be right together.
     checked: HashSet<u128, BuildItself>,
@@ -132,17 +108,7 @@ impl Model {
         };
         let mut model = Model {
             cluster,
-            locals: Vec::new(),
-            local_ids: HashMap::default(),
-            witness_of: Vec::new(),
-            broken: HashMap::default(),
-            witnesses: Vec::new(),
-            witness_ids: HashMap::default(),
-            packets: Vec::new(),
-            routes: Vec::new(),
-            packet_ids: HashMap::default(),
-            books: Vec::new(),
-            book_ids: HashMap::default(),
+            parts: Parts::default(),
             moves: HashMap::default(),
             checked: HashSet::default(),
             setup,
@@ -150,9 +116,9 @@ impl Model {
         let mut words = Vec::new();
         for id in 1..=model.setup.nodes {
             let (local, _) = Local::new(NodeId(id), &model.cluster);
-            words.push(model.intern_local(local));
+            words.push(model.parts.intern_local(local, &model.cluster));
         }
-        words.push(model.intern_book(Book::new(model.setup.clients.len())));
+        words.push(model.parts.intern_book(Book::new(model.setup.clients.len())));
         words.push(0);
         let mut state = State(words.into());
         if let Some(leader) = model.setup.leader {
@@ -196,19 +162,14 @@ impl Model {
         &self.setup
     }
 
-    /// How many different nodes were seen, and packets.
-    pub fn parts(&self) -> (usize, usize) {
-        (self.locals.len(), self.packets.len())
-    }
-
     /// A node of a state, numbered from 1.
     pub fn node(&self, state: &State, node: u32) -> &Local {
-        &self.locals[state.0[node as usize - 1] as usize]
+        &self.parts.locals[state.0[node as usize - 1] as usize]
     }
 
     /// The clients of a state.
     pub fn book(&self, state: &State) -> &Book {
-        &self.books[state.0[self.nodes()] as usize]
+        &self.parts.books[state.0[self.nodes()] as usize]
     }
 
     /// What is chosen in a state that was checked.
@@ -217,7 +178,7 @@ impl Model {
     }
 
     fn witnesses(&self, state: &State) -> Vec<&Witness> {
-        let of = |local: &u32| &self.witnesses[self.witness_of[*local as usize] as usize];
+        let of = |local: &u32| &self.parts.witnesses[self.parts.witness_of[*local as usize] as usize];
         state.0[..self.nodes()].iter().map(of).collect()
     }
 
@@ -248,7 +209,7 @@ impl Model {
         let most_cut = if stage.timers && crashes > 0 { MOST_SYNCS } else { 0 };
         let cuts = || std::iter::once(None).chain((0..most_cut).map(Some));
         for packet in state.0[nodes + 2..].iter().copied() {
-            match self.routes[packet as usize] {
+            match self.parts.routes[packet as usize] {
                 Route::Peer { from, to, .. } if stage.nodes.contains(&from) && stage.nodes.contains(&to) => {
                     steps.extend(cuts().map(|cut| Step::Deliver { packet, cut }));
                 }
@@ -312,7 +273,7 @@ impl Model {
         let mut next = Draft { words: state.0[..nodes + 2].to_vec(), net: Vec::with_capacity(state.0.len() + 8) };
         next.net.extend_from_slice(&state.0[nodes + 2..]);
         match step {
-            Step::Deliver { packet, cut } => match self.routes[packet as usize] {
+            Step::Deliver { packet, cut } => match self.parts.routes[packet as usize] {
                 Route::Answer { .. } => self.hear(&mut next, packet),
                 Route::Peer { to, once, .. } => {
                     let made = self.moved(next.words[to as usize - 1], Cause::Deliver(packet), None)?;
@@ -330,7 +291,7 @@ impl Model {
                 }
             },
             Step::Submit { client, node, cut } => {
-                let mut book = self.books[next.words[nodes] as usize].clone();
+                let mut book = self.parts.books[next.words[nodes] as usize].clone();
                 let number = book.done(usize::from(client) - 1) as u8 + 1;
                 let cause = Cause::Submit(client, number);
                 if let Some(cut) = cut
@@ -343,7 +304,7 @@ impl Model {
                     return Ok(None);
                 }
                 book.send(usize::from(client) - 1);
-                next.words[nodes] = self.intern_book(book);
+                next.words[nodes] = self.parts.intern_book(book);
             }
             Step::Campaign { node, peers, cut } => {
                 next.words[nodes + 1] -= 1;
@@ -383,18 +344,18 @@ impl Model {
     }
 
     fn is_answer(&self, packet: u32) -> bool {
-        matches!(self.routes[packet as usize], Route::Answer { .. })
+        matches!(self.parts.routes[packet as usize], Route::Answer { .. })
     }
 
     /// A client hears an answer; others to the same wish are not waited for.
     fn hear(&mut self, next: &mut Draft, packet: u32) {
-        let Packet::Answer { client, result, .. } = &self.packets[packet as usize] else { return };
+        let Packet::Answer { client, result, .. } = &self.parts.packets[packet as usize] else { return };
         let book_at = self.nodes();
-        let mut book = self.books[next.words[book_at] as usize].clone();
+        let mut book = self.parts.books[next.words[book_at] as usize].clone();
         book.hear(usize::from(*client) - 1, result.clone());
-        let route = self.routes[packet as usize];
-        next.net.retain(|packet| self.routes[*packet as usize] != route);
-        next.words[book_at] = self.intern_book(book);
+        let route = self.parts.routes[packet as usize];
+        next.net.retain(|packet| self.parts.routes[*packet as usize] != route);
+        next.words[book_at] = self.parts.intern_book(book);
     }
 
     /// A node gives up whatever it was doing and canvasses; those peers answer at once; it prepares. False if it comes
@@ -419,7 +380,7 @@ impl Model {
             self.put(next, &made.sent);
         }
         for packet in canvass {
-            let Route::Peer { to, canvass, .. } = self.routes[packet as usize] else { continue };
+            let Route::Peer { to, canvass, .. } = self.parts.routes[packet as usize] else { continue };
             if !canvass {
                 self.put(next, &[packet]);
             } else if peers & 1 << (to - 1) != 0 && !was_cut {
@@ -438,11 +399,11 @@ impl Model {
     }
 
     fn is_of_canvass(&self, packet: u32) -> bool {
-        matches!(self.routes[packet as usize], Route::Peer { canvass: true, .. })
+        matches!(self.parts.routes[packet as usize], Route::Peer { canvass: true, .. })
     }
 
     fn phase(&self, local: u32) -> &Phase {
-        self.locals[local as usize].replica.proposer.phase()
+        self.parts.locals[local as usize].replica.proposer.phase()
     }
 
     /// A node moves, and what it says is under way.
@@ -456,10 +417,10 @@ impl Model {
     /// Puts packets under way, but nothing that nobody will look at.
     fn put(&self, next: &mut Draft, sent: &[u32]) {
         for packet in sent {
-            let is_wanted = match self.routes[*packet as usize] {
+            let is_wanted = match self.parts.routes[*packet as usize] {
                 Route::Peer { canvass, .. } => !canvass,
                 Route::Answer { client, number } => {
-                    let book = &self.books[next.words[self.nodes()] as usize];
+                    let book = &self.parts.books[next.words[self.nodes()] as usize];
                     book.done(usize::from(client) - 1) + 1 == usize::from(number)
                 }
             };
@@ -475,9 +436,9 @@ impl Model {
         if let Some(made) = self.moves.get(&key) {
             return Ok(Rc::clone(made));
         }
-        let mut node = self.locals[local as usize].clone();
+        let mut node = self.parts.locals[local as usize].clone();
         let input = match cause {
-            Cause::Deliver(packet) => match self.packets[packet as usize].clone() {
+            Cause::Deliver(packet) => match self.parts.packets[packet as usize].clone() {
                 Packet::Peer { from, message, .. } => Some(Input::Message(from, message)),
                 Packet::Answer { .. } => unreachable!("answers are for clients"),
             },
@@ -495,7 +456,7 @@ impl Model {
         let Outcome { sent, replies, syncs } = done.map_err(|panic| {
             let said = panic.downcast_ref::<String>().cloned();
             let said = said.or_else(|| panic.downcast_ref::<&str>().map(|said| (*said).to_owned()));
-            format!("n{} panics: {}", self.locals[local as usize].id, said.unwrap_or_default())
+            format!("n{} panics: {}", self.parts.locals[local as usize].id, said.unwrap_or_default())
         })?;
         let from = node.id;
         let mut packets = Vec::new();
@@ -507,7 +468,7 @@ impl Model {
                     | Message::Proposer(ProposerMessage::HeartbeatAck { .. })
             );
             if !is_heartbeat || self.setup.heartbeats {
-                packets.push(self.intern_packet(Packet::Peer { from, to, message }));
+                packets.push(self.parts.intern_packet(Packet::Peer { from, to, message }));
             }
         }
         let mut refused = false;
@@ -522,9 +483,9 @@ impl Model {
                 _ => continue,
             };
             let answer = Packet::Answer { client: client as u8, number: number as u8, result: result.to_vec() };
-            packets.push(self.intern_packet(answer));
+            packets.push(self.parts.intern_packet(answer));
         }
-        let to = self.intern_local(node);
+        let to = self.parts.intern_local(node, &self.cluster);
         assert!(syncs <= u32::from(MOST_SYNCS), "a step has {syncs} syncs: MOST_SYNCS is too low");
         let syncs = syncs as u8;
         let made = Rc::new(Move { to, sent: packets, syncs, refused: refused && cut.is_none() });
@@ -549,11 +510,11 @@ impl Model {
     /// What does not.
     pub fn check(&mut self, state: &State) -> Result<(), String> {
         let nodes = self.nodes();
-        if let Some((local, broken)) = state.0[..nodes].iter().find_map(|local| Some((*local, self.broken.get(local)?)))
+        if let Some((local, broken)) = state.0[..nodes].iter().find_map(|local| Some((*local, self.parts.broken.get(local)?)))
         {
-            return Err(format!("n{}: {broken}", self.locals[local as usize].id));
+            return Err(format!("n{}: {broken}", self.parts.locals[local as usize].id));
         }
-        let mut key: Vec<u32> = state.0[..nodes].iter().map(|local| self.witness_of[*local as usize]).collect();
+        let mut key: Vec<u32> = state.0[..nodes].iter().map(|local| self.parts.witness_of[*local as usize]).collect();
         key.push(state.0[nodes]);
         let key = fingerprint::of_words(&key);
         if self.checked.contains(&key) {
@@ -586,7 +547,7 @@ impl Model {
             cut.map_or(String::new(), |cut| format!(", whose power fails before its sync {}", cut + 1))
         };
         match step {
-            Step::Deliver { packet, cut: at } => match &self.packets[packet as usize] {
+            Step::Deliver { packet, cut: at } => match &self.parts.packets[packet as usize] {
                 Packet::Peer { from, to, message } => format!("n{from} -> n{to}{}: {message:?}", cut(at)),
                 Packet::Answer { client, number, result } => {
                     format!("client {client} hears of its command {number}: \"{}\"", result.escape_ascii())
@@ -607,58 +568,6 @@ impl Model {
             Step::Remind { node } => format!("n{node} asks again"),
             Step::Crash { node } => format!("n{node} crashes and comes back"),
         }
-    }
-
-    fn intern_local(&mut self, local: Local) -> u32 {
-        let mut wide = Wide::default();
-        local.hash_with(&self.cluster, &mut wide);
-        let key = wide.both();
-        if let Some(id) = self.local_ids.get(&key) {
-            return *id;
-        }
-        let id = self.locals.len() as u32;
-        if let Err(broken) = local.check() {
-            self.broken.insert(id, broken);
-        }
-        let witness = Witness::of(&local);
-        let fingerprint = fingerprint::of(&witness);
-        let fresh = self.witnesses.len() as u32;
-        let witness_id = *self.witness_ids.entry(fingerprint).or_insert(fresh);
-        if witness_id == fresh {
-            self.witnesses.push(witness);
-        }
-        self.witness_of.push(witness_id);
-        self.locals.push(local);
-        self.local_ids.insert(key, id);
-        id
-    }
-
-    fn intern_packet(&mut self, packet: Packet) -> u32 {
-        let fresh = self.packets.len() as u32;
-        let id = *self.packet_ids.entry(packet.clone()).or_insert(fresh);
-        if id == fresh {
-            self.routes.push(match &packet {
-                Packet::Peer { from, to, message } => {
-                    let once = matches!(
-                        message,
-                        Message::Proposer(ProposerMessage::Forward { .. } | ProposerMessage::ReadIndex { .. })
-                    );
-                    Route::Peer { from: from.0, to: to.0, once, canvass: is_canvass(message) }
-                }
-                Packet::Answer { client, number, .. } => Route::Answer { client: *client, number: *number },
-            });
-            self.packets.push(packet);
-        }
-        id
-    }
-
-    fn intern_book(&mut self, book: Book) -> u32 {
-        let fresh = self.books.len() as u32;
-        let id = *self.book_ids.entry(book.clone()).or_insert(fresh);
-        if id == fresh {
-            self.books.push(book);
-        }
-        id
     }
 }
 
