@@ -81,6 +81,7 @@ pub mod client;
 pub mod codec;
 pub mod machine;
 pub mod net;
+mod panics;
 pub mod paxos;
 pub mod sim;
 pub mod storage;

@@ -14,6 +14,7 @@ use actix::prelude::*;
 
 use super::guard::Guard;
 use super::outlet::Outlet;
+use crate::panics;
 use crate::paxos::{
     Acceptor, AcceptorMessage, Effects, Executor, ExecutorMessage, Learner, LearnerMessage, NodeId, Proposer,
     ProposerMessage, StateMachine,
@@ -97,9 +98,7 @@ impl<R: Role> RoleActor<R> {
         }
         let RoleActor { role, effects, .. } = self;
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| step(role, effects))) {
-            let said = panic.downcast_ref::<String>().map(String::as_str);
-            let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words");
-            self.outlet.fail(format!("{} broke an invariant: {said}", R::NAME));
+            self.outlet.fail(format!("{} broke an invariant: {}", R::NAME, panics::said(&*panic)));
         }
     }
 

@@ -8,6 +8,7 @@ use super::check::Broken;
 use super::plan::Plan;
 use super::report::Counts;
 use super::world::World;
+use crate::panics;
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,12 +63,8 @@ fn lived(plan: &Plan, lines: bool, within_us: &RangeInclusive<u64>) -> (Outcome,
 }
 
 /// A role that breaks an invariant of its own panics: that is a failure like any other.
-fn caught<T>(work: impl FnOnce() -> Result<T, Broken>) -> Result<T, Broken> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let said = panic.downcast_ref::<String>().cloned();
-        let said = said.or_else(|| panic.downcast_ref::<&str>().map(|said| (*said).to_owned()));
-        Err(Broken::new("panic", said.unwrap_or_else(|| "without words".into())))
-    })
+pub(super) fn caught<T>(work: impl FnOnce() -> Result<T, Broken>) -> Result<T, Broken> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(Broken::new("panic", panics::said(&*panic))))
 }
 
 /// The smallest plan found, within so many runs, that breaks the same property.

@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
+use crate::panics;
 use crate::paxos::message::AcceptorMessage;
 use crate::paxos::proposer::Phase;
 use crate::paxos::{ClientId, Command, Message, NodeId, ProposerMessage, Reply, Sequence, SessionId, Slot};
@@ -106,13 +107,8 @@ impl Model {
             crashes: setup.crashes > 0,
             flaw: setup.flaw,
         };
-        let mut model = Model {
-            cluster,
-            parts: Parts::default(),
-            moves: HashMap::default(),
-            checked: HashSet::default(),
-            setup,
-        };
+        let mut model =
+            Model { cluster, parts: Parts::default(), moves: HashMap::default(), checked: HashSet::default(), setup };
         let mut words = Vec::new();
         for id in 1..=model.setup.nodes {
             let (local, _) = Local::new(NodeId(id), &model.cluster);
@@ -453,11 +449,8 @@ impl Model {
             Some(input) => node.step(input, cut.map(u32::from), cluster),
             None => node.crash(cluster),
         }));
-        let Outcome { sent, replies, syncs } = done.map_err(|panic| {
-            let said = panic.downcast_ref::<String>().cloned();
-            let said = said.or_else(|| panic.downcast_ref::<&str>().map(|said| (*said).to_owned()));
-            format!("n{} panics: {}", self.parts.locals[local as usize].id, said.unwrap_or_default())
-        })?;
+        let Outcome { sent, replies, syncs } = done
+            .map_err(|panic| format!("n{} panics: {}", self.parts.locals[local as usize].id, panics::said(&*panic)))?;
         let from = node.id;
         let mut packets = Vec::new();
         for (to, message) in sent {
@@ -510,7 +503,8 @@ impl Model {
     /// What does not.
     pub fn check(&mut self, state: &State) -> Result<(), String> {
         let nodes = self.nodes();
-        if let Some((local, broken)) = state.0[..nodes].iter().find_map(|local| Some((*local, self.parts.broken.get(local)?)))
+        if let Some((local, broken)) =
+            state.0[..nodes].iter().find_map(|local| Some((*local, self.parts.broken.get(local)?)))
         {
             return Err(format!("n{}: {broken}", self.parts.locals[local as usize].id));
         }

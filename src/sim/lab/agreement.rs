@@ -214,11 +214,7 @@ fn endless_partition(stage: &mut Stage) -> Held {
         results_ok(own, &expected)?;
     }
     logs_consistent(&stage.logs())?;
-    let longest_ms = stage.longest_wait_us() / 1000;
-    if longest_ms < LONGEST_WAIT_MS {
-        return Ok(());
-    }
-    Err(Broken::new("longest_wait", format!("a client waited {longest_ms} ms, not less than {LONGEST_WAIT_MS}")))
+    stage.nobody_waited(LONGEST_WAIT_MS)
 }
 
 fn singleton(stage: &mut Stage) -> Held {

@@ -25,9 +25,8 @@
 //! | `once` | rows 201 to 305 |
 //! | `workload` | what clients ask, and what they must be told |
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use super::check::{Broken, Held};
+use super::run::caught;
 use stage::Stage;
 
 mod agreement;
@@ -113,13 +112,7 @@ impl Scenario {
             Ok(stage) => stage,
             Err(broken) => return (Err(broken), String::new()),
         };
-        // A role that breaks an invariant of its own panics: that is a failure like any other.
-        let played = catch_unwind(AssertUnwindSafe(|| (self.script)(&mut stage).and_then(|()| stage.finish())));
-        let played = played.unwrap_or_else(|panic| {
-            let said = panic.downcast_ref::<String>().cloned();
-            let said = said.or_else(|| panic.downcast_ref::<&str>().map(|said| (*said).to_owned()));
-            Err(Broken::new("panic", said.unwrap_or_else(|| "without words".into())))
-        });
+        let played = caught(|| (self.script)(&mut stage).and_then(|()| stage.finish()));
         (played, if lines { stage.diagram() } else { String::new() })
     }
 }

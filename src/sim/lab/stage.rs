@@ -164,6 +164,18 @@ impl Stage {
         waits.max().unwrap_or(0)
     }
 
+    /// No client waited so long for something that was done.
+    ///
+    /// # Errors
+    /// One did.
+    pub fn nobody_waited(&self, limit_ms: u64) -> Held {
+        let longest_ms = self.longest_wait_us() / 1000;
+        if longest_ms < limit_ms {
+            return Ok(());
+        }
+        Err(Broken::new("longest_wait", format!("a client waited {longest_ms} ms, not less than {limit_ms}")))
+    }
+
     /// How the nodes show their logs.
     pub fn logs(&self) -> Vec<Log> {
         self.world.logs()
