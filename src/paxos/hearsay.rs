@@ -65,6 +65,10 @@ impl Hearsay {
 
     /// A frame from this peer, in this start of its, says how far its journal is durable; the message to the own acceptor,
     /// if that is news.
+    ///
+    /// A frame of an earlier start may arrive late, after one of a newer start. What it says is kept, but for that moment
+    /// it stands in the way of the newer start's news, which the next frame brings again. That is heard within a heartbeat,
+    /// and starts carry no order by which one could tell.
     pub fn hear(&mut self, peer: NodeId, boot: u64, durable: BatchNumber) -> Option<AcceptorMessage> {
         let heard = self.heard.entry(peer).or_default();
         if heard.0 != boot {
