@@ -144,5 +144,6 @@ impl Client {
 }
 
 fn token(index: u32, life: u64) -> Token {
-    Token(u128::from(index) << 64 | u128::from(life))
+    // A session that expires takes the next token, so that lives lie far apart.
+    Token(u128::from(index) << 64 | u128::from(life) << 32)
 }

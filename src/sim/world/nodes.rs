@@ -363,6 +363,9 @@ impl World {
         events.iter().try_for_each(|event| self.on_event(node, event))?;
         if events.contains(&Event::Admitted {}) {
             self.judge_admission(node)?;
+            if self.excused {
+                return Ok(()); // what it says in this very lot already follows from the loss
+            }
         }
         mail.acceptor.iter().try_for_each(|(_, message)| self.proposes(message))?;
         self.script.on_mail(node, &mail);
