@@ -294,19 +294,19 @@ impl Learner {
     /// The executor took a snapshot in place of the log up to `upto`.
     pub fn on_installed(&mut self, upto: Slot, fx: &mut Effects) {
         self.trimmed_upto = self.trimmed_upto.max(upto);
-        if upto <= self.chosen_upto {
-            return;
-        }
-        self.chosen_upto = upto;
-        self.votes = self.votes.split_off(&upto.next());
-        self.ahead = self.ahead.split_off(&upto.next());
-        self.tallies = self.tallies.split_off(&upto.next());
-        fx.note(Event::Installed { upto });
-        fx.send(self.own, AcceptorMessage::Learned { chosen_upto: upto });
-        fx.send(self.own, ProposerMessage::Advanced { chosen_upto: upto, ballot: None });
-        // Whoever supplied it knows what follows; any other may lag as this node did, and would not answer.
         let supplier = self.catch_up.asked.take();
-        self.advance(fx);
+        // The log may have overtaken it while it was being installed.
+        if upto > self.chosen_upto {
+            self.chosen_upto = upto;
+            self.votes = self.votes.split_off(&upto.next());
+            self.ahead = self.ahead.split_off(&upto.next());
+            self.tallies = self.tallies.split_off(&upto.next());
+            fx.note(Event::Installed { upto });
+            fx.send(self.own, AcceptorMessage::Learned { chosen_upto: upto });
+            fx.send(self.own, ProposerMessage::Advanced { chosen_upto: upto, ballot: None });
+            self.advance(fx);
+        }
+        // Whoever supplied it knows what follows; any other may lag as this node did, and would not answer.
         match supplier {
             Some((supplier, _)) => self.ask(supplier, fx),
             None => self.ask_anybody(fx),

@@ -206,6 +206,21 @@ fn behind_an_installed_snapshot_its_supplier_is_asked_on() {
     }
 }
 
+/// While n1 installs a snapshot up to 9 it learns slots 1 to 10 from its own votes; then it hears of slot 12. It would wait
+/// for half a minute for what it need not wait for. (Found by the simulator, seed 212167 over five nodes.)
+#[test]
+fn a_snapshot_that_the_log_overtook_while_it_was_installed_is_not_waited_for() {
+    let mut learner = learner();
+    learner.on_behind(s(9), n(2), &mut Effects::new());
+    learner.on_message(n(2), part(9, 3, 0, "abc"), &mut Effects::new());
+    for slot in 1..=10 {
+        voting(&mut learner, b(1, 3), slot, "x");
+    }
+    learner.on_announced(b(1, 3), s(12), &mut Effects::new());
+    assert_eq!(learner.chosen_upto(), s(10));
+    assert_eq!(effects(|fx| learner.on_installed(s(9), fx)), [ask(2, 11)]);
+}
+
 #[test]
 fn an_installed_snapshot_takes_the_place_of_every_slot_that_it_covers() {
     let mut learner = learner();
