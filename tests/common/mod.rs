@@ -198,7 +198,8 @@ impl Theatre {
         until("all nodes have executed the same", async || {
             let mut seen = Vec::new();
             for client in &clients {
-                let status = client.status().await.ok()?;
+                // Before the founding there is nothing to compare.
+                let status = client.status().await.ok().filter(|status| status.node.is_some())?;
                 seen.push((status.executed_upto, status.chosen_upto, status.digest));
             }
             let same = seen.windows(2).all(|pair| pair[0].0 == pair[1].0);
