@@ -23,6 +23,7 @@ const ONCE_FAILED: &[(u64, Option<u32>, &str)] = &[
     (124_017, Some(3), "all"), // an excused loss, and what its node said in the very lot that let it vote
     (206_139, Some(5), "all"), // a client's second life had the token of its first life's second session
     (212_167, Some(5), "all"), // a snapshot that the log overtook while it was installed was waited for
+    (223_427, Some(5), "all"), // a client came back to the silent node that it had left, three times
 ];
 
 /// The fixed set: which seeds, with how many nodes.

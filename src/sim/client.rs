@@ -26,6 +26,8 @@ pub struct Client {
     pub thinks_until_us: u64,
     /// A wake-up is on its way, for this time.
     pub wakes_us: Option<u64>,
+    /// The node that it tried last.
+    tried: Option<usize>,
     /// How many sessions it has had.
     lives: u64,
     /// The last value that it saw of each key, for swaps that have a chance.
@@ -60,6 +62,7 @@ impl Client {
             pending: BTreeMap::new(),
             thinks_until_us: 0,
             wakes_us: None,
+            tried: None,
             lives: 1,
             seen: BTreeMap::new(),
             count: 0,
@@ -74,6 +77,7 @@ impl Client {
     /// It forgets everything, and begins a new session. Gives where the operations stand that nobody will hear of.
     pub fn begin_again(&mut self) -> Vec<usize> {
         self.lives += 1;
+        self.tried = None;
         self.session = Session::new(self.token(), self.dice.roll());
         std::mem::take(&mut self.pending).into_values().map(|(index, _)| index).collect()
     }
@@ -129,12 +133,14 @@ impl Client {
         Ok(Fate::Done(now_us, told))
     }
 
-    /// The node to try after this one.
-    pub fn next_node(&mut self, after: Option<usize>, nodes: usize) -> usize {
-        match after {
+    /// The node to try after the one that it leaves, or that it tried last; at first any.
+    pub fn next_node(&mut self, left: Option<usize>, nodes: usize) -> usize {
+        let next = match left.or(self.tried) {
             Some(node) => (node + 1) % nodes,
             None => self.dice.below(nodes as u64) as usize,
-        }
+        };
+        self.tried = Some(next);
+        next
     }
 
     /// The node that it is connected to, as the session knows it.
