@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::time::Duration;
 
 use super::disk::DiskCommand;
 use super::executor::AskExecutor;
@@ -77,8 +78,21 @@ fn of(about: &About) -> Status {
         cluster: about.cluster.clone(),
         address: about.address.clone(),
         process_id: std::process::id(),
+        cpu_us: processor_time().as_micros() as u64,
         ..Status::default()
     }
+}
+
+/// The time that this process has had on a processor; zero where the system does not tell.
+pub fn processor_time() -> Duration {
+    #[cfg(unix)]
+    let spent = {
+        let spent = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        Duration::new(spent.tv_sec.max(0) as u64, spent.tv_nsec.clamp(0, 999_999_999) as u32)
+    };
+    #[cfg(not(unix))]
+    let spent = Duration::ZERO;
+    spent
 }
 
 fn not_serving(stage: &Stage, about: &About) -> Status {

@@ -79,6 +79,8 @@ pub struct Status {
     pub batches: u64,
     /// Commands executed since it started.
     pub commands: u64,
+    /// Time that its process has had on a processor, in microseconds; 0 where the system does not tell.
+    pub cpu_us: u64,
     /// Digest of the machine and the session table, in hexadecimal; equal on nodes with the same `executed_upto`.
     pub digest: String,
     /// The other nodes it knows.

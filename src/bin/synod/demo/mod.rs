@@ -9,7 +9,7 @@ mod leash;
 mod nodes;
 mod signals;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -56,9 +56,20 @@ pub struct DemoArgs {
     pub json: bool,
 }
 
-/// Starts the nodes, runs what there is to run, stops the nodes.
-pub fn run(args: &DemoArgs) -> Result<u8, Failure> {
-    let folder = Folder::open(args.data.as_deref(), args.nodes)?;
+/// Nodes on this machine that have a leader. They end when this goes: the connection first, the folder last.
+pub struct Running {
+    backend: Box<dyn Backend>,
+    leader: Leader,
+    /// How to come in.
+    pub connect: ConnectArgs,
+    nodes: Nodes,
+    signals: Signals,
+    _folder: Folder,
+}
+
+/// Starts the nodes, and waits until one leads.
+pub fn launch(data: Option<&Path>, nodes: Option<u16>, deadline: Duration, json: bool) -> Result<Running, Failure> {
+    let folder = Folder::open(data, nodes)?;
     let leashes = Leashes::default();
     let signals = Signals::watch(leashes.clone(), folder.if_temporary());
     let mut nodes = Nodes::start(&folder, launch::by_this_program(&folder)?, leashes, READY_WITHIN)?;
@@ -67,13 +78,21 @@ pub fn run(args: &DemoArgs) -> Result<u8, Failure> {
         connect: nodes.addresses().into_iter().map(|(_, address)| address).collect(),
         cluster: DEFAULT_CLUSTER.to_owned(),
         cookie_file: Some(folder.cookie()),
-        deadline: args.deadline,
-        json: args.json,
+        deadline,
+        json,
     };
     let cookie = cookie::read(connect.cookie_file.as_deref())?;
     let mut backend = backend::connect(&connect, &cookie)?;
     introduce(&mut nodes, backend.as_mut())?;
     let leader = wait_for_leader(backend.as_mut(), &mut nodes)?;
+    Ok(Running { backend, leader, connect, nodes, signals, _folder: folder })
+}
+
+/// Starts the nodes, runs what there is to run, stops the nodes.
+pub fn run(args: &DemoArgs) -> Result<u8, Failure> {
+    let running = launch(args.data.as_deref(), args.nodes, args.deadline, args.json)?;
+    // What is bound first goes last.
+    let Running { _folder, signals, mut nodes, connect, leader, backend } = running;
     let mut printer = Printer::standard(args.json);
     if args.script.is_interactive() {
         // If nobody reads this, nobody reads what follows: the shell will notice.

@@ -16,11 +16,11 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, FromArgMatches, Parser, Subcommand};
 
-pub use arguments::{Address, NodeName, PeerAddress, SlotOrPlace, deadline};
+pub use arguments::{Address, NodeName, PeerAddress, SlotOrPlace, deadline, dialled};
 pub use command::{Command, LEADER, StageCommand};
 
 use crate::answer::Failure;
-use crate::{completions, demo, repl, simulate, start, words};
+use crate::{bench, completions, demo, repl, simulate, start, words};
 
 /// How to reach a cluster.
 #[derive(Args, Clone, Debug, PartialEq)]
@@ -65,6 +65,8 @@ pub enum Program {
     Demo(demo::DemoArgs),
     /// Runs of the deterministic world.
     Simulate(simulate::SimulateArgs),
+    /// A load, and what it came to.
+    Bench(Box<bench::BenchArgs>),
     /// A script for the shell.
     Completions(completions::CompletionsArgs),
     /// One command, and out.
@@ -102,6 +104,7 @@ pub fn parse_arguments(arguments: impl IntoIterator<Item = OsString>) -> Result<
         Ok(OwnCommand::Repl(args)) => Ok(Program::Repl(args)),
         Ok(OwnCommand::Demo(args)) => Ok(Program::Demo(args)),
         Ok(OwnCommand::Simulate(args)) => Ok(Program::Simulate(args)),
+        Ok(OwnCommand::Bench(args)) => Ok(Program::Bench(args)),
         Ok(OwnCommand::Completions(args)) => Ok(Program::Completions(args)),
         Err(error) if error.kind() == ErrorKind::InvalidSubcommand => {
             log::debug!("{name} is a command of the REPL");
@@ -197,6 +200,8 @@ enum OwnCommand {
     Demo(demo::DemoArgs),
     /// Run the protocol in a world where everything goes wrong, and check it.
     Simulate(simulate::SimulateArgs),
+    /// Put a load on a cluster, and measure.
+    Bench(Box<bench::BenchArgs>),
     /// Print the completion script of a shell.
     Completions(completions::CompletionsArgs),
 }

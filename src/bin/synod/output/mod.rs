@@ -124,6 +124,19 @@ impl Printer {
     }
 }
 
+/// With a comma at every thousand.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
 /// Whether the slot holds the command that does nothing.
 fn is_no_op(report: &SlotReport) -> bool {
     report.entries.is_empty() && !matches!(report.state, SlotState::Empty | SlotState::Cleared)

@@ -217,3 +217,9 @@ fn a_node_that_answers_but_cannot_say_is_not_called_down() {
         assert!(!shown.contains("n2 is down") && shown.contains("n3 is down"), "{shown}");
     }
 }
+
+#[test]
+fn numbers_are_grouped_by_thousands() {
+    let shown: Vec<String> = [0, 12, 999, 1_000, 1_234_567].into_iter().map(grouped).collect();
+    assert_eq!(shown, ["0", "12", "999", "1,000", "1,234,567"]);
+}

@@ -1,0 +1,203 @@
+//! What the load came to: as text and as one JSON object.
+
+use std::time::Duration;
+
+use comfy_table::CellAlignment;
+use serde_json::{Value, json};
+
+use super::BenchArgs;
+use super::measured::{Kind, Recorder};
+use super::nodes::Spent;
+use crate::output::{Style, finished, grouped, table};
+
+/// What the load came to.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// What was wanted.
+    pub args: BenchArgs,
+    /// The nodes were the bench's own.
+    pub own_nodes: bool,
+    /// What became of operations.
+    pub recorder: Recorder,
+    /// Operations of an open loop that nobody was free to begin.
+    pub never_begun: u64,
+    /// What processes spent.
+    pub spent: Spent,
+}
+
+impl Report {
+    /// Whether the outcome of every operation is known.
+    pub fn is_certain(&self) -> bool {
+        self.recorder.writes.unknown == 0 && self.recorder.reads.unknown == 0
+    }
+
+    fn kinds(&self) -> impl Iterator<Item = (&'static str, &Kind)> {
+        let kinds = [("write", &self.recorder.writes), ("read", &self.recorder.reads)];
+        kinds.into_iter().filter(|(_, kind)| kind.ended() > 0)
+    }
+
+    fn done(&self) -> u64 {
+        self.recorder.writes.done + self.recorder.reads.done
+    }
+
+    fn a_second(&self, count: u64) -> f64 {
+        count as f64 / self.args.duration.as_secs_f64()
+    }
+
+    /// Time on a processor for a million operations, in seconds.
+    fn cpu_per_million(&self, cpu: Duration) -> f64 {
+        cpu.as_secs_f64() * 1e6 / (self.done().max(1) as f64)
+    }
+
+    /// For people.
+    pub fn text(&self, style: Style) -> String {
+        let mut parts = vec![self.headline(), self.operations(style), self.processes(style)];
+        if self.never_begun > 0 {
+            parts.push(format!(
+                "{} operations of the schedule were never begun: all workers were busy. Give more --clients or \
+                 --in-flight, or a lower --rate.",
+                grouped(self.never_begun)
+            ));
+        }
+        if let Some(trouble) = &self.recorder.trouble {
+            parts.push(format!("The first trouble: {trouble}"));
+        }
+        parts.join("\n\n")
+    }
+
+    fn headline(&self) -> String {
+        let BenchArgs { mode, clients, in_flight, value_size, keys, duration, warmup, rate, .. } = &self.args;
+        let loops = rate.map_or_else(|| "closed loop".to_owned(), |rate| format!("open loop of {rate} a second"));
+        let nodes = if self.own_nodes { "nodes of its own" } else { "nodes" };
+        format!(
+            "{}: {clients} clients, {in_flight} in flight each, values of {value_size} bytes, {keys} keys, {loops}, \
+             {:.1} s after {:.1} s of warming up, {} {nodes}",
+            mode.name(),
+            duration.as_secs_f64(),
+            warmup.as_secs_f64(),
+            self.spent.nodes.len(),
+        )
+    }
+
+    fn operations(&self, style: Style) -> String {
+        let header = ["OPERATION", "DONE", "A SECOND", "p50 ms", "p90", "p99", "p99.9", "MAX", "NOT DONE", "UNKNOWN"];
+        let mut shown = table(header, style);
+        for (name, kind) in self.kinds() {
+            let quantiles = QUANTILES.map(|(_, of_1000)| ms(kind.quantile(of_1000)));
+            let [p50, p90, p99, p999] = quantiles;
+            shown.add_row([
+                name.to_owned(),
+                grouped(kind.done),
+                grouped(self.a_second(kind.done) as u64),
+                p50,
+                p90,
+                p99,
+                p999,
+                ms(kind.longest()),
+                grouped(kind.not_done),
+                grouped(kind.unknown),
+            ]);
+        }
+        to_the_right(&mut shown);
+        finished(&shown)
+    }
+
+    fn processes(&self, style: Style) -> String {
+        let header = ["PROCESS", "CPU s", "PER MILLION", "SYNCS", "COMMANDS A SYNC", "COMMANDS A SLOT", ""];
+        let mut shown = table(header, style);
+        for node in &self.spent.nodes {
+            shown.add_row([
+                node.name.clone(),
+                format!("{:.2}", node.cpu.as_secs_f64()),
+                format!("{:.1}", self.cpu_per_million(node.cpu)),
+                grouped(node.syncs),
+                ratio(node.commands, node.syncs),
+                ratio(node.commands, node.slots),
+                node.phase.clone(),
+            ]);
+        }
+        let cpu = self.spent.clients_cpu;
+        let own = [format!("{:.2}", cpu.as_secs_f64()), format!("{:.1}", self.cpu_per_million(cpu))];
+        let [seconds, per_million] = own;
+        shown.add_row(["clients".to_owned(), seconds, per_million, String::new(), String::new(), String::new()]);
+        to_the_right(&mut shown);
+        finished(&shown)
+    }
+
+    /// For programs.
+    pub fn json(&self) -> Value {
+        let args = &self.args;
+        let kinds = self.kinds().map(|(name, kind)| {
+            let mut latency: serde_json::Map<String, Value> =
+                QUANTILES.iter().map(|(name, of_1000)| ((*name).to_owned(), us(kind.quantile(*of_1000)))).collect();
+            latency.insert("mean".to_owned(), us(kind.mean()));
+            latency.insert("max".to_owned(), us(kind.longest()));
+            let kind = json!({
+                "done": kind.done,
+                "not_done": kind.not_done,
+                "unknown": kind.unknown,
+                "per_second": self.a_second(kind.done),
+                "latency_us": latency,
+            });
+            (name.to_owned(), kind)
+        });
+        let processes = self.spent.nodes.iter().map(|node| {
+            json!({
+                "node": node.name,
+                "state": node.phase,
+                "cpu_seconds": node.cpu.as_secs_f64(),
+                "cpu_seconds_per_million": self.cpu_per_million(node.cpu),
+                "syncs": node.syncs,
+                "commands": node.commands,
+                "slots": node.slots,
+                "commands_per_sync": quotient(node.commands, node.syncs),
+                "commands_per_slot": quotient(node.commands, node.slots),
+            })
+        });
+        json!({
+            "mode": args.mode.name(),
+            "clients": args.clients,
+            "in_flight": args.in_flight,
+            "value_size": args.value_size,
+            "keys": args.keys,
+            "rate": args.rate,
+            "duration_seconds": args.duration.as_secs_f64(),
+            "warmup_seconds": args.warmup.as_secs_f64(),
+            "throughput_per_second": self.a_second(self.done()),
+            "operations": kinds.collect::<serde_json::Map<_, _>>(),
+            "never_begun": self.never_begun,
+            "nodes": processes.collect::<Vec<_>>(),
+            "clients_cpu_seconds": self.spent.clients_cpu.as_secs_f64(),
+            "clients_cpu_seconds_per_million": self.cpu_per_million(self.spent.clients_cpu),
+            "trouble": self.recorder.trouble,
+        })
+    }
+}
+
+fn to_the_right(shown: &mut comfy_table::Table) {
+    let last = shown.column_count();
+    for place in 1..last {
+        if let Some(column) = shown.column_mut(place) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+}
+
+fn ms(time: Duration) -> String {
+    format!("{:.3}", time.as_secs_f64() * 1e3)
+}
+
+fn us(time: Duration) -> Value {
+    json!((time.as_nanos() / 100) as f64 / 10.0)
+}
+
+fn quotient(one: u64, other: u64) -> Option<f64> {
+    (other > 0).then(|| one as f64 / other as f64)
+}
+
+fn ratio(one: u64, other: u64) -> String {
+    quotient(one, other).map_or_else(String::new, |quotient| format!("{quotient:.1}"))
+}
+
+/// Names of quantiles, and how many of 1000 operations stay below.
+const QUANTILES: [(&str, f64); 4] = [("p50", 500.0), ("p90", 900.0), ("p99", 990.0), ("p99_9", 999.0)];
