@@ -51,6 +51,8 @@ fn what_makes_no_command_is_a_usage_error_that_names_the_mend() {
     usage(&["fail", "n1"], "there is no command 'fail'");
     usage(&["demo", "--nodes", "0"], "--nodes");
     usage(&["completions", "abacus"], "bash");
+    usage(&["bench", "--clients", "0"], "--clients");
+    usage(&["bench", "--connect", "h:0"], "cannot be dialled");
     usage(&["simulate", "--faults", "gremlins"], "--faults: `gremlins` is no fault: name some of loss, duplicate");
     usage(&["simulate", "--faults", ""], "no fault is named: write `none`");
     usage(&["simulate", "--faults", "none,loss"], "`none` stands alone");

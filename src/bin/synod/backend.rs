@@ -3,10 +3,9 @@
 //! Every call blocks, for the command's deadline at most: the prompt has nothing else to do, and whoever implements this
 //! keeps the client's tasks running on a thread of its own meanwhile.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use std::time::Instant;
-
+pub use remote::unreachable;
 use synod::net::cookie::Cookie;
 use synod::net::report::{Inspection, Report};
 use synod::paxos::{Ballot, Bytes, Place};

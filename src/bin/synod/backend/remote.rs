@@ -243,7 +243,7 @@ fn meets_the_others(status: &Status) -> bool {
 }
 
 /// Why there is no cluster to talk to. If nobody listens, what helps is to start a node or to name another.
-fn unreachable(error: ClientError) -> Failure {
+pub fn unreachable(error: ClientError) -> Failure {
     let failure = failure(error);
     let said = failure.to_string();
     if said.split("; ").all(|reason| reason.ends_with("Connection refused")) {

@@ -98,3 +98,57 @@ const LEAST_NS: u64 = 1_000;
 /// Ten minutes.
 const MOST_NS: u64 = 600_000_000_000;
 const DIGITS: u8 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn near(time: Duration, expected: Duration) -> bool {
+        time.abs_diff(expected) <= expected / 500
+    }
+
+    #[test]
+    fn quantiles_are_those_of_what_was_recorded() {
+        let mut recorder = Recorder::new();
+        for number in 1..=1000 {
+            recorder.record(false, &Fate::Done, number * MS, true, true);
+        }
+        let writes = &recorder.writes;
+        for (of_1000, expected) in [(500.0, 500), (900.0, 900), (990.0, 990), (999.0, 999)] {
+            assert!(near(writes.quantile(of_1000), expected * MS), "{:?}", writes.quantile(of_1000));
+        }
+        assert!(near(writes.longest(), 1000 * MS) && near(writes.mean(), 500 * MS + MS / 2), "{writes:?}");
+        assert_eq!((writes.done, recorder.reads.ended()), (1000, 0));
+    }
+
+    #[test]
+    fn what_is_done_within_the_time_counts_and_what_began_within_it_has_a_latency() {
+        let mut recorder = Recorder::new();
+        recorder.record(true, &Fate::Done, 9 * MS, false, true);
+        recorder.record(true, &Fate::Done, 5 * MS, true, true);
+        recorder.record(true, &Fate::Done, 7 * MS, true, false);
+        assert_eq!((recorder.reads.done, recorder.done_so_far), (2, 3));
+        assert!(near(recorder.reads.longest(), 7 * MS) && near(recorder.reads.mean(), 6 * MS), "{recorder:?}");
+    }
+
+    #[test]
+    fn of_what_failed_only_the_first_reason_is_kept() {
+        let mut recorder = Recorder::new();
+        recorder.record(false, &Fate::Unknown("no answer".into()), MS, true, true);
+        recorder.record(false, &Fate::NotDone("no leader".into()), MS, true, true);
+        let Kind { done, not_done, unknown, .. } = recorder.writes;
+        assert_eq!((done, not_done, unknown, recorder.trouble.as_deref()), (0, 1, 1, Some("no answer")));
+        assert_eq!(recorder.writes.longest(), Duration::ZERO);
+        assert_eq!(recorder.writes.quantile(500.0), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_latency_beyond_all_bounds_counts_as_the_greatest() {
+        let mut recorder = Recorder::new();
+        recorder.record(false, &Fate::Done, Duration::ZERO, true, true);
+        recorder.record(false, &Fate::Done, Duration::from_secs(86_400), true, true);
+        assert!(recorder.writes.longest() >= Duration::from_secs(600), "{:?}", recorder.writes.longest());
+    }
+}

@@ -16,93 +16,113 @@ mod nodes;
 mod pace;
 mod shown;
 
-use std::num::{NonZeroU16, NonZeroU32};
+use std::io::Write;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use synod::client::session::WINDOW;
 use synod::machine::kv::MAX_VALUE_BYTES;
 
 use history::History;
-use load::Load;
+use load::{Ended, Load};
 
-use crate::answer::{Failure, UNKNOWN};
+use crate::answer::Failure;
 use crate::cookie;
-use crate::demo::{self, Running};
-use crate::grammar::{Address, DEFAULT_CLUSTER, DEFAULT_DEADLINE, dialled, deadline};
+use crate::demo::{self, Running, Signals, Wanted};
+use crate::grammar::{Address, DEFAULT_CLUSTER, deadline, dialled};
 use crate::output::{Printer, Style, Unshown};
 
 /// What to measure, and on what.
 #[derive(Args, Clone, Debug, PartialEq)]
-#[command(after_help = "Examples:\n  synod bench\n  synod bench --mode read --clients 256\n  \
-    synod bench --rate 20000 --duration 60\n  synod bench --connect 127.0.0.1:7101 --history history.jsonl --json")]
+#[command(
+    long_about = "Put a load on a cluster, and measure: on nodes of its own, started on this machine for the purpose; or, \
+        with --connect, on a cluster that runs.",
+    after_help = "Examples:\n  synod bench\n  synod bench --mode read --clients 256\n  \
+        synod bench --clients 64 --in-flight 16 --value-size 1024\n  synod bench --window 1 --batch 1\n  \
+        synod bench --rate 5000 --duration 60\n  \
+        synod bench --connect 127.0.0.1:7101,127.0.0.1:7102 --mode mixed --json\n  \
+        synod bench --mode mixed --keys 50 --history history.jsonl\n\n\
+        ctrl-C ends it early, with the report of what was measured until then; a second\none ends it at once.\n\n\
+        Exit codes: 0 every operation was done, 1 some were not, or it could not be\nmeasured, 2 usage, 3 the outcome \
+        of some is unknown, 130 interrupted."
+)]
 pub struct BenchArgs {
     /// What the clients do; `mixed` is half writes, half reads.
     #[arg(long, value_enum, default_value_t = Mode::Write)]
     pub mode: Mode,
 
-    /// How many clients, each with a connection of its own.
-    #[arg(long, value_name = "N", default_value = "64")]
-    pub clients: NonZeroU16,
+    /// How many clients, each with a connection and a session of its own; they are shared out among the nodes.
+    #[arg(long, value_name = "N", default_value = "64", value_parser = clap::value_parser!(u16).range(1..))]
+    pub clients: u16,
 
-    /// How many operations each has under way.
-    #[arg(long, value_name = "N", default_value = "1")]
-    pub in_flight: NonZeroU16,
+    /// How many operations each client has under way.
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=WINDOW as i64))]
+    pub in_flight: u16,
 
     /// How many bytes a value has.
-    #[arg(long, value_name = "BYTES", default_value = "256", value_parser = clap::value_parser!(u32).range(32..=MAX_VALUE_BYTES as i64))]
+    #[arg(long, value_name = "BYTES", default_value = "256", value_parser = clap::value_parser!(u32).range(0..=MAX_VALUE_BYTES as i64))]
     pub value_size: u32,
 
-    /// How many keys there are.
-    #[arg(long, value_name = "N", default_value = "1000")]
-    pub keys: NonZeroU32,
+    /// How many keys there are; each operation takes one of them, by chance.
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = clap::value_parser!(u32).range(1..=MOST_KEYS))]
+    pub keys: u32,
 
     /// For how long to measure.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = deadline)]
     pub duration: Duration,
 
     /// For how long to run before that.
-    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = deadline)]
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = warmup)]
     pub warmup: Duration,
 
-    /// Begin so many operations a second, whether or not the ones before are done: latency counts from then. Without it
-    /// a client begins the next operation when one is done.
-    #[arg(long, value_name = "A_SECOND")]
+    /// Begin so many operations a second, whether or not those before are done, and count latency from when each should
+    /// have begun [default: a client begins the next when one is done].
+    #[arg(long, value_name = "PER_SECOND")]
     pub rate: Option<NonZeroU32>,
-
-    /// Write every operation to this file, one JSON object a line, for a checker of linearizability.
-    #[arg(long, value_name = "FILE")]
-    pub history: Option<PathBuf>,
-
-    /// How many nodes of its own to start [default: 3].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=9), conflicts_with = "connect")]
-    pub nodes: Option<u16>,
-
-    /// Keep its own nodes in this folder; if they are there already, continue them.
-    #[arg(long, value_name = "DIR", conflicts_with = "connect")]
-    pub data: Option<PathBuf>,
-
-    /// Put the load on the cluster of these nodes; it is real, and the keys `bench-…` stay there.
-    #[arg(long, value_name = "HOST:PORT[,…]", value_delimiter = ',', value_parser = dialled)]
-    pub connect: Vec<Address>,
-
-    /// The name of that cluster.
-    #[arg(long, value_name = "NAME", default_value = DEFAULT_CLUSTER, value_parser = NonEmptyStringValueParser::new())]
-    pub cluster: String,
-
-    /// The secret of that cluster [default: a file of the user's].
-    #[arg(long, value_name = "FILE")]
-    pub cookie_file: Option<PathBuf>,
 
     /// How long one operation may take.
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = deadline)]
     pub deadline: Duration,
 
+    /// Write every operation to this file, a JSON object a line, for a checker of linearizability.
+    #[arg(long, value_name = "FILE")]
+    pub history: Option<PathBuf>,
+
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
+
+    /// How many nodes of its own to start [default: 3, or as many as the folder has].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=9), conflicts_with = "connect", help_heading = OWN)]
+    pub nodes: Option<u16>,
+
+    /// Keep them in this folder; if they are there already, continue them [default: a temporary folder].
+    #[arg(long, value_name = "DIR", conflicts_with = "connect", help_heading = OWN)]
+    pub data: Option<PathBuf>,
+
+    /// How many slots the leader drives at once; 1 is one entry at a time.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536), conflicts_with = "connect", help_heading = OWN)]
+    pub window: Option<u32>,
+
+    /// How many commands travel in one slot at most.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536), conflicts_with = "connect", help_heading = OWN)]
+    pub batch: Option<u32>,
+
+    /// Its nodes; any of them will do. The keys `bench-…` are written, and stay.
+    #[arg(long, value_name = "HOST:PORT[,…]", value_delimiter = ',', value_parser = dialled, help_heading = RUNNING)]
+    pub connect: Vec<Address>,
+
+    /// Its name [default: synod].
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new(), requires = "connect", help_heading = RUNNING)]
+    pub cluster: Option<String>,
+
+    /// Its secret [default: a file of the user's].
+    #[arg(long, value_name = "FILE", requires = "connect", help_heading = RUNNING)]
+    pub cookie_file: Option<PathBuf>,
 }
 
 /// What the clients do.
@@ -132,34 +152,70 @@ impl Mode {
 
 /// Puts the load on, and prints what it came to.
 pub fn run(args: &BenchArgs) -> Result<u8, Failure> {
+    if args.history.is_some() && args.value_size < LONGEST_WORD {
+        let size = args.value_size;
+        return Err(Failure::usage(format!(
+            "--value-size {size} is too small for a history, in which no two writes write the same: give at least \
+             {LONGEST_WORD}, or leave out --history"
+        )));
+    }
     let history = args.history.as_deref().map(History::create).transpose()?;
     // Its nodes end when this goes.
-    let own: Option<Running> = match args.connect.is_empty() {
-        true => Some(demo::launch(args.data.as_deref(), args.nodes, DEFAULT_DEADLINE, false)?),
-        false => None,
-    };
-    let (addresses, cookie_file) = match &own {
-        Some(own) => (own.connect.connect.clone(), own.connect.cookie_file.clone()),
-        None => (args.connect.clone(), args.cookie_file.clone()),
-    };
-    let load = Load {
-        addresses: addresses.iter().map(Address::to_string).collect(),
-        cluster: args.cluster.clone(),
-        cookie: cookie::read(cookie_file.as_deref())?,
-        args: args.clone(),
-    };
+    let own = if args.connect.is_empty() { Some(launch(args)?) } else { None };
+    let alone = own.is_none().then(Signals::alone);
+    let interrupted = own.as_ref().map(Running::signals).or(alone.as_ref()).map(Signals::told_first);
+    let load = load(args, own.as_ref())?;
     // One thread: the nodes are to have the others.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::not_done(format!("no runtime for the clients: {error}")))?;
     let bar = progress();
-    let came_to = runtime.block_on(load.run(history, |so_far| bar.set_message(so_far)));
+    let interrupted = async {
+        if let Some(told) = interrupted
+            && let Ok(code) = told.await
+        {
+            return code;
+        }
+        std::future::pending().await
+    };
+    let ended = runtime.block_on(load.run(history, interrupted, |so_far| bar.set_message(so_far)));
     bar.finish_and_clear();
-    let report = came_to?;
-    let style = Style::of_stdout(args.json);
-    let shown = if args.json { report.json().to_string() } else { report.text(style) };
-    let printed = Printer::standard(args.json).line(&shown);
-    let code = if report.is_certain() { 0 } else { UNKNOWN };
-    Ok(printed.map_or_else(Unshown::exit_code, |()| code))
+    let (report, history) = match ended? {
+        Ended::Measured(report, history) => (report, history),
+        Ended::TooEarly(code) => {
+            // If nobody reads it, the exit code still tells.
+            let _ = writeln!(std::io::stderr(), "interrupted before anything was measured");
+            return Ok(code);
+        }
+    };
+    let mut printer = Printer::standard(args.json);
+    let shown = if args.json { report.json().to_string() } else { report.text(Style::of_stdout(false)) };
+    let code = printer.line(&shown).map_or_else(Unshown::exit_code, |()| report.exit_code());
+    history.map(|()| code)
+}
+
+fn launch(args: &BenchArgs) -> Result<Running, Failure> {
+    demo::launch(&Wanted {
+        data: args.data.as_deref(),
+        nodes: args.nodes,
+        window: args.window,
+        batch: args.batch,
+        deadline: args.deadline,
+        json: args.json,
+    })
+}
+
+/// On the nodes of its own, if there are any.
+fn load(args: &BenchArgs, own: Option<&Running>) -> Result<Load, Failure> {
+    let (addresses, cookie_file) = match own {
+        Some(own) => (&own.connect.connect, own.connect.cookie_file.as_deref()),
+        None => (&args.connect, args.cookie_file.as_deref()),
+    };
+    Ok(Load {
+        addresses: addresses.iter().map(Address::to_string).collect(),
+        cluster: args.cluster.clone().unwrap_or_else(|| DEFAULT_CLUSTER.to_owned()),
+        cookie: cookie::read(cookie_file)?,
+        args: args.clone(),
+    })
 }
 
 /// A line that says how it goes; drawn on a terminal only, on standard error.
@@ -168,3 +224,15 @@ fn progress() -> ProgressBar {
     bar.set_style(ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
     bar
 }
+
+/// A time in seconds, or none.
+fn warmup(word: &str) -> Result<Duration, String> {
+    if word == "0" { Ok(Duration::ZERO) } else { deadline(word) }
+}
+
+/// All keys are held, ready to be sent.
+const MOST_KEYS: i64 = 1_000_000;
+/// A history's values begin with a word, which no other write has, and a space.
+const LONGEST_WORD: u32 = 24;
+const OWN: &str = "Nodes of its own";
+const RUNNING: &str = "A cluster that runs";

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::BenchArgs;
 use super::measured::{Kind, Recorder};
 use super::nodes::Spent;
+use crate::answer::{DONE, NOT_DONE, UNKNOWN};
 use crate::output::{Style, finished, grouped, table};
 
 /// What the load came to.
@@ -21,14 +22,24 @@ pub struct Report {
     pub recorder: Recorder,
     /// Operations of an open loop that nobody was free to begin.
     pub never_begun: u64,
+    /// For how long that was measured.
+    pub measured: Duration,
     /// What processes spent.
     pub spent: Spent,
+    /// The exit code of the signal that ended it early.
+    pub ended_by: Option<u8>,
 }
 
 impl Report {
-    /// Whether the outcome of every operation is known.
-    pub fn is_certain(&self) -> bool {
-        self.recorder.writes.unknown == 0 && self.recorder.reads.unknown == 0
+    /// That of the signal that ended it; else the worst of any operation.
+    pub fn exit_code(&self) -> u8 {
+        let Recorder { writes, reads, .. } = &self.recorder;
+        match self.ended_by {
+            Some(code) => code,
+            None if writes.unknown + reads.unknown > 0 => UNKNOWN,
+            None if writes.not_done + reads.not_done > 0 => NOT_DONE,
+            None => DONE,
+        }
     }
 
     fn kinds(&self) -> impl Iterator<Item = (&'static str, &Kind)> {
@@ -41,7 +52,7 @@ impl Report {
     }
 
     fn a_second(&self, count: u64) -> f64 {
-        count as f64 / self.args.duration.as_secs_f64()
+        count as f64 / self.measured.as_secs_f64().max(0.001)
     }
 
     /// Time on a processor for a million operations, in seconds.
@@ -53,11 +64,18 @@ impl Report {
     pub fn text(&self, style: Style) -> String {
         let mut parts = vec![self.headline(), self.operations(style), self.processes(style)];
         if self.never_begun > 0 {
+            let (never, given) = (grouped(self.never_begun), self.args.rate.map_or(0, std::num::NonZero::get));
             parts.push(format!(
-                "{} operations of the schedule were never begun: all workers were busy. Give more --clients or \
-                 --in-flight, or a lower --rate.",
-                grouped(self.never_begun)
+                "{never} operations of the schedule were never begun: nobody was free for them, and the latencies do not \
+                 count them.\nThe cluster does less than {} a second with so many under way: give a lower --rate, more \
+                 --clients, or more --in-flight.",
+                grouped(u64::from(given))
             ));
+        }
+        if !self.spent.absent.is_empty() {
+            let absent = self.spent.absent.join(", ");
+            parts
+                .push(format!("Not listed, because they did not tell what they spent, or were started anew: {absent}"));
         }
         if let Some(trouble) = &self.recorder.trouble {
             parts.push(format!("The first trouble: {trouble}"));
@@ -67,15 +85,21 @@ impl Report {
 
     fn headline(&self) -> String {
         let BenchArgs { mode, clients, in_flight, value_size, keys, duration, warmup, rate, .. } = &self.args;
-        let loops = rate.map_or_else(|| "closed loop".to_owned(), |rate| format!("open loop of {rate} a second"));
-        let nodes = if self.own_nodes { "nodes of its own" } else { "nodes" };
+        let rate = rate.map_or_else(String::new, |rate| format!(", {} begun a second", grouped(rate.get().into())));
+        let of = match self.ended_by {
+            Some(_) => format!(" of {} s, then interrupted", duration.as_secs_f64()),
+            None => String::new(),
+        };
         format!(
-            "{}: {clients} clients, {in_flight} in flight each, values of {value_size} bytes, {keys} keys, {loops}, \
-             {:.1} s after {:.1} s of warming up, {} {nodes}",
+            "{}: {} x {in_flight} under way, values of {value_size} bytes, {}{rate}; {:.1} s{of}, after {} s to warm up; \
+             {}{}",
             mode.name(),
-            duration.as_secs_f64(),
+            counted(u64::from(*clients), "client"),
+            counted(u64::from(*keys), "key"),
+            self.measured.as_secs_f64(),
             warmup.as_secs_f64(),
-            self.spent.nodes.len(),
+            counted((self.spent.nodes.len() + self.spent.absent.len()) as u64, "node"),
+            if self.own_nodes { " of its own" } else { "" },
         )
     }
 
@@ -161,15 +185,18 @@ impl Report {
             "value_size": args.value_size,
             "keys": args.keys,
             "rate": args.rate,
-            "duration_seconds": args.duration.as_secs_f64(),
+            "interrupted": self.ended_by.is_some(),
+            "duration_seconds": self.measured.as_secs_f64(),
             "warmup_seconds": args.warmup.as_secs_f64(),
             "throughput_per_second": self.a_second(self.done()),
             "operations": kinds.collect::<serde_json::Map<_, _>>(),
             "never_begun": self.never_begun,
             "nodes": processes.collect::<Vec<_>>(),
+            "nodes_absent": self.spent.absent,
             "clients_cpu_seconds": self.spent.clients_cpu.as_secs_f64(),
             "clients_cpu_seconds_per_million": self.cpu_per_million(self.spent.clients_cpu),
             "trouble": self.recorder.trouble,
+            "exit": self.exit_code(),
         })
     }
 }
@@ -181,6 +208,10 @@ fn to_the_right(shown: &mut comfy_table::Table) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
+}
+
+fn counted(count: u64, what: &str) -> String {
+    format!("{} {what}{}", grouped(count), if count == 1 { "" } else { "s" })
 }
 
 fn ms(time: Duration) -> String {

@@ -10,8 +10,8 @@ use crate::grammar::NodeName;
 /// What starts a node on a port; the tests start something else.
 pub type Launch = Box<dyn Fn(&NodeName, u16) -> Command>;
 
-/// Starts nodes by this program.
-pub fn by_this_program(folder: &Folder) -> Result<Launch, Failure> {
+/// Starts nodes by this program, with these limits if told.
+pub fn by_this_program(folder: &Folder, window: Option<u32>, batch: Option<u32>) -> Result<Launch, Failure> {
     let program = std::env::current_exe()
         .map_err(|error| Failure::not_done(format!("cannot find this program to start nodes with: {error}")))?;
     let voters: Vec<String> = folder.nodes().iter().map(|(name, _)| name.0.clone()).collect();
@@ -25,6 +25,9 @@ pub fn by_this_program(folder: &Folder) -> Result<Launch, Failure> {
         command.arg("--cookie-file").arg(&cookie);
         if let Some((_, data)) = folders.iter().find(|(of, _)| of == name) {
             command.arg("--data").arg(data);
+        }
+        for (option, limit) in [("--window", window), ("--batch", batch)] {
+            command.args(limit.into_iter().flat_map(|limit| [option.to_owned(), limit.to_string()]));
         }
         command
     }))

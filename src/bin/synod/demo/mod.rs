@@ -18,7 +18,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use folder::Folder;
 use leash::Leashes;
 use nodes::Nodes;
-use signals::Signals;
+pub use signals::Signals;
 
 use crate::answer::{Answer, Failure, Leader};
 use crate::backend::{self, Backend};
@@ -67,12 +67,37 @@ pub struct Running {
     _folder: Folder,
 }
 
+/// Which nodes.
+#[derive(Clone, Debug)]
+pub struct Wanted<'a> {
+    /// Where to keep them; none: in a temporary folder.
+    pub data: Option<&'a Path>,
+    /// How many, if told.
+    pub nodes: Option<u16>,
+    /// Slots that a leader drives at once, if told.
+    pub window: Option<u32>,
+    /// Commands in a slot at most, if told.
+    pub batch: Option<u32>,
+    /// How long a command may take.
+    pub deadline: Duration,
+    /// JSON instead of text.
+    pub json: bool,
+}
+
+impl Running {
+    /// The watch for signals.
+    pub fn signals(&self) -> &Signals {
+        &self.signals
+    }
+}
+
 /// Starts the nodes, and waits until one leads.
-pub fn launch(data: Option<&Path>, nodes: Option<u16>, deadline: Duration, json: bool) -> Result<Running, Failure> {
+pub fn launch(wanted: &Wanted<'_>) -> Result<Running, Failure> {
+    let Wanted { data, nodes, window, batch, deadline, json } = *wanted;
     let folder = Folder::open(data, nodes)?;
     let leashes = Leashes::default();
     let signals = Signals::watch(leashes.clone(), folder.if_temporary());
-    let mut nodes = Nodes::start(&folder, launch::by_this_program(&folder)?, leashes, READY_WITHIN)?;
+    let mut nodes = Nodes::start(&folder, launch::by_this_program(&folder, window, batch)?, leashes, READY_WITHIN)?;
     folder.remember(&nodes.addresses())?;
     let connect = ConnectArgs {
         connect: nodes.addresses().into_iter().map(|(_, address)| address).collect(),
@@ -90,7 +115,14 @@ pub fn launch(data: Option<&Path>, nodes: Option<u16>, deadline: Duration, json:
 
 /// Starts the nodes, runs what there is to run, stops the nodes.
 pub fn run(args: &DemoArgs) -> Result<u8, Failure> {
-    let running = launch(args.data.as_deref(), args.nodes, args.deadline, args.json)?;
+    let running = launch(&Wanted {
+        data: args.data.as_deref(),
+        nodes: args.nodes,
+        window: None,
+        batch: None,
+        deadline: args.deadline,
+        json: args.json,
+    })?;
     // What is bound first goes last.
     let Running { _folder, signals, mut nodes, connect, leader, backend } = running;
     let mut printer = Printer::standard(args.json);

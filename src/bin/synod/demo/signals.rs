@@ -1,27 +1,37 @@
 //! What a signal does to a demo: it ends the nodes in order, removes a temporary folder, and leaves.
 //!
 //! Only ctrl-C at the prompt is no reason to leave: whoever grows tired of a command that waits for a dead majority
-//! must not lose the cluster by it. (While a line is edited, the terminal sends no signal at all.)
+//! must not lose the cluster by it. (While a line is edited, the terminal sends no signal at all.) And whoever asked to be
+//! told first ends by itself; the next signal does not wait for that.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use super::leash::Leashes;
+use crate::answer::INTERRUPTED;
 
 /// The watch for signals.
-pub struct Signals {
-    at_prompt: Arc<AtomicBool>,
+pub struct Signals(Arc<Heed>);
+
+/// What is to be heeded when a signal comes.
+#[derive(Default)]
+struct Heed {
+    at_prompt: AtomicBool,
+    /// Who is told of the next one, once.
+    told_first: Mutex<Option<oneshot::Sender<u8>>>,
 }
 
 impl Signals {
     /// Watches from now on, on a thread of its own. `temporary` is removed when a signal ends the demo.
     pub fn watch(leashes: Leashes, temporary: Option<PathBuf>) -> Signals {
-        let at_prompt = Arc::new(AtomicBool::new(false));
-        let prompted = Arc::clone(&at_prompt);
-        let watch = move || match wait(&prompted) {
+        let heed = Arc::new(Heed::default());
+        let heeded = Arc::clone(&heed);
+        let watch = move || match wait(&heeded) {
             Ok(code) => {
                 leashes.let_go();
                 leashes.wait_for_ends(END_WITHIN);
@@ -29,37 +39,61 @@ impl Signals {
                     // The main thread may be about to do the same.
                     let _ = std::fs::remove_dir_all(folder);
                 }
-                std::process::exit(code);
+                std::process::exit(i32::from(code));
             }
             Err(error) => log::warn!("a signal will end the demo without order: {error}"),
         };
         if let Err(error) = thread::Builder::new().name("signals".to_owned()).spawn(watch) {
             log::warn!("a signal will end the demo without order: {error}");
         }
-        Signals { at_prompt }
+        Signals(heed)
+    }
+
+    /// Watches for a program that has no nodes.
+    pub fn alone() -> Signals {
+        Signals::watch(Leashes::default(), None)
+    }
+
+    /// The next signal is told there, by the exit code that it stands for; the one after that ends the program.
+    pub fn told_first(&self) -> oneshot::Receiver<u8> {
+        let (sender, told) = oneshot::channel();
+        *self.0.told_first.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+        told
     }
 
     /// There is a prompt now: ctrl-C is no reason to leave any more.
     pub fn prompt_begins(&self) {
-        self.at_prompt.store(true, Ordering::Relaxed);
+        self.0.at_prompt.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Heed {
+    /// Whether somebody was told who will end the program.
+    fn tells(&self, code: u8) -> bool {
+        let first = self.told_first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        first.is_some_and(|first| first.send(code).is_ok())
     }
 }
 
 /// Waits for a signal that ends the demo. Gives the exit code, as a shell would.
-fn wait(at_prompt: &AtomicBool) -> std::io::Result<i32> {
+fn wait(heed: &Heed) -> std::io::Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut others = Others::new()?;
         loop {
-            tokio::select! {
+            let code = tokio::select! {
                 interrupted = tokio::signal::ctrl_c() => {
                     interrupted?;
-                    if !at_prompt.load(Ordering::Relaxed) {
-                        return Ok(130);
+                    if heed.at_prompt.load(Ordering::Relaxed) {
+                        eprintln!("a command ends by its deadline; ctrl-D at the prompt ends the demo");
+                        continue;
                     }
-                    eprintln!("a command ends by its deadline; ctrl-D at the prompt ends the demo");
+                    INTERRUPTED
                 }
-                code = others.next() => return Ok(code),
+                code = others.next() => code,
+            };
+            if !heed.tells(code) {
+                return Ok(code);
             }
         }
     })
@@ -79,7 +113,7 @@ impl Others {
         Ok(Others { terminate: signal(SignalKind::terminate())?, hang_up: signal(SignalKind::hangup())? })
     }
 
-    async fn next(&mut self) -> i32 {
+    async fn next(&mut self) -> u8 {
         tokio::select! {
             _ = self.terminate.recv() => 143,
             _ = self.hang_up.recv() => 129,
@@ -96,7 +130,7 @@ impl Others {
         Ok(Others)
     }
 
-    async fn next(&mut self) -> i32 {
+    async fn next(&mut self) -> u8 {
         std::future::pending().await
     }
 }
