@@ -15,7 +15,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use super::history::{History, Line, Op};
-use super::measured::{Fate, Recorder};
+use super::measured::{Fate, Recorder, When};
 use super::nodes::{self, Spent};
 use super::pace::{Pace, Turn};
 use super::shown::Report;
@@ -236,9 +236,12 @@ impl Shared {
     fn record(&self, done: &Operation<'_>) {
         let Operation { op, turn, returned, fate, .. } = done;
         let took = returned.saturating_duration_since(turn.intended);
-        let began_within = turn.intended >= self.begin;
-        let ended_within = *returned >= self.begin && *returned <= self.pace.ended();
-        lock(&self.recorder).record(op.is_read(), fate, took, began_within, ended_within);
+        let ended = match *returned {
+            returned if returned < self.begin => When::WarmingUp,
+            returned if returned <= self.pace.ended() => When::Within,
+            _ => When::Behind,
+        };
+        lock(&self.recorder).record(op.is_read(), fate, took, ended);
         if self.has_history
             && let Some(history) = lock(&self.history).as_mut()
         {

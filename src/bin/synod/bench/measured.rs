@@ -15,6 +15,17 @@ pub enum Fate {
     Unknown(String),
 }
 
+/// When something happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// Before the measured time.
+    WarmingUp,
+    /// In it.
+    Within,
+    /// After it.
+    Behind,
+}
+
 /// Operations of one kind, within the measured time.
 #[derive(Clone, Debug)]
 pub struct Kind {
@@ -24,7 +35,7 @@ pub struct Kind {
     pub not_done: u64,
     /// Nobody knows.
     pub unknown: u64,
-    /// Of those that were to begin within the time and were done, in nanoseconds.
+    /// Of those that were done within the time or behind it, in nanoseconds.
     latencies: Histogram<u64>,
 }
 
@@ -34,19 +45,23 @@ impl Kind {
         Kind { done: 0, not_done: 0, unknown: 0, latencies }
     }
 
-    /// The latency that so many of 1000 operations stay below.
-    pub fn quantile(&self, of_1000: f64) -> Duration {
-        Duration::from_nanos(self.latencies.value_at_quantile(of_1000 / 1000.0))
+    /// The latency that so many of 1000 operations stay below; as the others, none if nothing was done.
+    pub fn quantile(&self, of_1000: f64) -> Option<Duration> {
+        self.told(self.latencies.value_at_quantile(of_1000 / 1000.0))
     }
 
     /// The longest.
-    pub fn longest(&self) -> Duration {
-        Duration::from_nanos(if self.latencies.is_empty() { 0 } else { self.latencies.max() })
+    pub fn longest(&self) -> Option<Duration> {
+        self.told(self.latencies.max())
     }
 
     /// The mean.
-    pub fn mean(&self) -> Duration {
-        Duration::from_nanos(self.latencies.mean() as u64)
+    pub fn mean(&self) -> Option<Duration> {
+        self.told(self.latencies.mean() as u64)
+    }
+
+    fn told(&self, nanoseconds: u64) -> Option<Duration> {
+        (!self.latencies.is_empty()).then(|| Duration::from_nanos(nanoseconds))
     }
 
     /// Operations that ended, however.
@@ -74,14 +89,16 @@ impl Recorder {
         Recorder { writes: Kind::new(), reads: Kind::new(), done_so_far: 0, trouble: None }
     }
 
-    /// An operation ended. `began_within` and `ended_within` say whether that was in the measured time.
-    pub fn record(&mut self, is_read: bool, fate: &Fate, took: Duration, began_within: bool, ended_within: bool) {
+    /// An operation ended. It counts if that was within the measured time. It has a latency also if it was behind it, or
+    /// else a stall at the end would not be seen; and whenever it should have begun, or else what waits ever longer for a
+    /// cluster that cannot keep up would not.
+    pub fn record(&mut self, is_read: bool, fate: &Fate, took: Duration, ended: When) {
         let kind = if is_read { &mut self.reads } else { &mut self.writes };
         match fate {
             Fate::Done => {
                 self.done_so_far += 1;
-                kind.done += u64::from(ended_within);
-                if began_within {
+                kind.done += u64::from(ended == When::Within);
+                if ended != When::WarmingUp {
                     kind.latencies.saturating_record(took.as_nanos() as u64);
                 }
             }
@@ -105,15 +122,15 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    fn near(time: Duration, expected: Duration) -> bool {
-        time.abs_diff(expected) <= expected / 500
+    fn near(time: Option<Duration>, expected: Duration) -> bool {
+        time.is_some_and(|time| time.abs_diff(expected) <= expected / 500)
     }
 
     #[test]
     fn quantiles_are_those_of_what_was_recorded() {
         let mut recorder = Recorder::new();
         for number in 1..=1000 {
-            recorder.record(false, &Fate::Done, number * MS, true, true);
+            recorder.record(false, &Fate::Done, number * MS, When::Within);
         }
         let writes = &recorder.writes;
         for (of_1000, expected) in [(500.0, 500), (900.0, 900), (990.0, 990), (999.0, 999)] {
@@ -124,31 +141,30 @@ mod tests {
     }
 
     #[test]
-    fn what_is_done_within_the_time_counts_and_what_began_within_it_has_a_latency() {
+    fn what_ends_behind_the_measured_time_has_a_latency_and_does_not_count() {
         let mut recorder = Recorder::new();
-        recorder.record(true, &Fate::Done, 9 * MS, false, true);
-        recorder.record(true, &Fate::Done, 5 * MS, true, true);
-        recorder.record(true, &Fate::Done, 7 * MS, true, false);
-        assert_eq!((recorder.reads.done, recorder.done_so_far), (2, 3));
+        recorder.record(true, &Fate::Done, 9 * MS, When::WarmingUp);
+        recorder.record(true, &Fate::Done, 5 * MS, When::Within);
+        recorder.record(true, &Fate::Done, 7 * MS, When::Behind);
+        assert_eq!((recorder.reads.done, recorder.done_so_far), (1, 3));
         assert!(near(recorder.reads.longest(), 7 * MS) && near(recorder.reads.mean(), 6 * MS), "{recorder:?}");
     }
 
     #[test]
     fn of_what_failed_only_the_first_reason_is_kept() {
         let mut recorder = Recorder::new();
-        recorder.record(false, &Fate::Unknown("no answer".into()), MS, true, true);
-        recorder.record(false, &Fate::NotDone("no leader".into()), MS, true, true);
+        recorder.record(false, &Fate::Unknown("no answer".into()), MS, When::Within);
+        recorder.record(false, &Fate::NotDone("no leader".into()), MS, When::Within);
         let Kind { done, not_done, unknown, .. } = recorder.writes;
         assert_eq!((done, not_done, unknown, recorder.trouble.as_deref()), (0, 1, 1, Some("no answer")));
-        assert_eq!(recorder.writes.longest(), Duration::ZERO);
-        assert_eq!(recorder.writes.quantile(500.0), Duration::ZERO);
+        assert_eq!((recorder.writes.longest(), recorder.writes.quantile(500.0)), (None, None));
     }
 
     #[test]
     fn a_latency_beyond_all_bounds_counts_as_the_greatest() {
         let mut recorder = Recorder::new();
-        recorder.record(false, &Fate::Done, Duration::ZERO, true, true);
-        recorder.record(false, &Fate::Done, Duration::from_secs(86_400), true, true);
-        assert!(recorder.writes.longest() >= Duration::from_secs(600), "{:?}", recorder.writes.longest());
+        recorder.record(false, &Fate::Done, Duration::ZERO, When::Within);
+        recorder.record(false, &Fate::Done, Duration::from_secs(86_400), When::Within);
+        assert!(recorder.writes.longest() >= Some(Duration::from_secs(600)), "{:?}", recorder.writes.longest());
     }
 }

@@ -38,21 +38,18 @@ use crate::output::{Printer, Style, Unshown};
 
 /// What to measure, and on what.
 #[derive(Args, Clone, Debug, PartialEq)]
-#[command(
-    long_about = "Put a load on a cluster, and measure: on nodes of its own, started on this machine for the purpose; or, \
-        with --connect, on a cluster that runs.",
-    after_help = "Examples:\n  synod bench\n  synod bench --mode read --clients 256\n  \
+#[command(after_help = "Examples:\n  synod bench\n  synod bench --mode read --clients 256\n  \
         synod bench --clients 64 --in-flight 16 --value-size 1024\n  synod bench --window 1 --batch 1\n  \
         synod bench --rate 5000 --duration 60\n  \
         synod bench --connect 127.0.0.1:7101,127.0.0.1:7102 --mode mixed --json\n  \
         synod bench --mode mixed --keys 50 --history history.jsonl\n\n\
         ctrl-C ends it early, with the report of what was measured until then; a second\none ends it at once.\n\n\
         Exit codes: 0 every operation was done, 1 some were not, or it could not be\nmeasured, 2 usage, 3 the outcome \
-        of some is unknown, 130 interrupted."
-)]
+        of some is unknown, 130 interrupted, 143\nterminated.")]
 pub struct BenchArgs {
-    /// What the clients do; `mixed` is half writes, half reads.
-    #[arg(long, value_enum, default_value_t = Mode::Write)]
+    /// What the clients do: `write`, `read` (linearizably), `local-read` (what the connected node has executed, however
+    /// old), or `mixed`: half writes, half reads.
+    #[arg(long, value_enum, default_value_t = Mode::Write, hide_possible_values = true)]
     pub mode: Mode,
 
     /// How many clients, each with a connection and a session of its own; they are shared out among the nodes.

@@ -66,8 +66,8 @@ impl Report {
         if self.never_begun > 0 {
             let (never, given) = (grouped(self.never_begun), self.args.rate.map_or(0, std::num::NonZero::get));
             parts.push(format!(
-                "{never} operations of the schedule were never begun: nobody was free for them, and the latencies do not \
-                 count them.\nThe cluster does less than {} a second with so many under way: give a lower --rate, more \
+                "{never} operations of the schedule were never begun: nobody was free for them, and they have no \
+                 latency.\nThe cluster does less than {} a second with so many under way: give a lower --rate, more \
                  --clients, or more --in-flight.",
                 grouped(u64::from(given))
             ));
@@ -214,12 +214,12 @@ fn counted(count: u64, what: &str) -> String {
     format!("{} {what}{}", grouped(count), if count == 1 { "" } else { "s" })
 }
 
-fn ms(time: Duration) -> String {
-    format!("{:.3}", time.as_secs_f64() * 1e3)
+fn ms(time: Option<Duration>) -> String {
+    time.map_or_else(|| "-".to_owned(), |time| format!("{:.3}", time.as_secs_f64() * 1e3))
 }
 
-fn us(time: Duration) -> Value {
-    json!((time.as_nanos() / 100) as f64 / 10.0)
+fn us(time: Option<Duration>) -> Value {
+    json!(time.map(|time| (time.as_nanos() / 100) as f64 / 10.0))
 }
 
 fn quotient(one: u64, other: u64) -> Option<f64> {

@@ -200,7 +200,7 @@ enum OwnCommand {
     Demo(demo::DemoArgs),
     /// Run the protocol in a world where everything goes wrong, and check it.
     Simulate(simulate::SimulateArgs),
-    /// Put a load on a cluster, and measure.
+    /// Put a load on a cluster, one of its own or one that runs, and measure.
     Bench(Box<bench::BenchArgs>),
     /// Print the completion script of a shell.
     Completions(completions::CompletionsArgs),
