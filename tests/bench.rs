@@ -135,7 +135,9 @@ fn limits_are_passed_on_to_nodes_of_its_own_and_their_folder_is_kept() {
     let home = Home::new();
     let limits = ["--nodes", "1", "--data", "kept", "--window", "1", "--batch", "1"];
     let alone = object(&home, &limits);
-    assert_eq!(alone["nodes"][0]["commands_per_slot"], 1.0, "{alone}");
+    let counted = |field: &str| alone["nodes"][0][field].as_u64().unwrap_or_else(|| panic!("{field}: {alone}"));
+    // A slot may be executed, and counted, between two looks that count it as chosen.
+    assert!((2..=counted("slots") + 1).contains(&counted("commands")), "{alone}");
     assert!(alone["nodes"].as_array().is_some_and(|nodes| nodes.len() == 1), "{alone}");
     let again = home.run(&["demo", "--data", "kept", "-e", "scan bench-"]).done();
     assert!(again.lines().any(|line| line.starts_with("bench-")), "{again}");
