@@ -27,7 +27,10 @@ impl Home {
     /// The program.
     pub fn synod(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_synod"));
-        for variable in ["SYNOD_CONNECT", "RUST_LOG", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "NO_COLOR"] {
+        let ours =
+            std::env::vars_os().map(|(name, _)| name).filter(|name| name.to_string_lossy().starts_with("SYNOD_"));
+        let others = ["RUST_LOG", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "NO_COLOR"].map(Into::into);
+        for variable in ours.chain(others) {
             command.env_remove(variable);
         }
         command.env("HOME", self.0.path()).current_dir(self.0.path()).stdin(Stdio::null()).args(words);

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::folder::Folder;
 use crate::answer::Failure;
-use crate::grammar::NodeName;
+use crate::grammar::{NodeName, VARIABLES};
 
 /// What starts a node on a port; the tests start something else.
 pub type Launch = Box<dyn Fn(&NodeName, u16) -> Command>;
@@ -20,6 +20,10 @@ pub fn by_this_program(folder: &Folder, window: Option<u32>, batch: Option<u32>)
     let folders: Vec<_> = folder.nodes().iter().map(|(name, _)| (name.clone(), folder.data_of(name))).collect();
     Ok(Box::new(move |name, port| {
         let mut command = Command::new(&program);
+        // What the demo was told by the environment is not meant for each of its nodes.
+        for (variable, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with(VARIABLES)) {
+            command.env_remove(variable);
+        }
         command.args(["start", "--name", &name.0, "--listen", &format!("127.0.0.1:{port}"), "--or-free-port"]);
         command.args(["--until-stdin-closes", "--ready-json", "--voters", &voters]);
         command.arg("--cookie-file").arg(&cookie);

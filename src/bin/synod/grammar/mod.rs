@@ -9,15 +9,17 @@
 
 mod arguments;
 mod command;
+mod settings;
 
 use std::ffi::OsString;
 
-use clap::builder::NonEmptyStringValueParser;
+use clap::builder::{NonEmptyStringValueParser, Resettable};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, FromArgMatches, Parser, Subcommand};
 
 pub use arguments::{Address, NodeName, PeerAddress, SlotOrPlace, deadline, dialled};
 pub use command::{Command, LEADER, StageCommand};
+pub use settings::PREFIX as VARIABLES;
 
 use crate::answer::Failure;
 use crate::{bench, completions, demo, repl, simulate, start, words};
@@ -31,7 +33,6 @@ pub struct ConnectArgs {
         long,
         value_name = "HOST:PORT[,…]",
         value_delimiter = ',',
-        env = "SYNOD_CONNECT",
         default_value = "127.0.0.1:7101",
         value_parser = arguments::dialled
     )]
@@ -97,7 +98,15 @@ pub enum Stop {
 
 /// Reads the command line, the binary's name included.
 pub fn parse_arguments(arguments: impl IntoIterator<Item = OsString>) -> Result<Program, Stop> {
-    let matches = command_line().try_get_matches_from(arguments).map_err(stop)?;
+    let grammar = command_line();
+    let (words, file) = settings::with_file(&grammar, arguments.into_iter().collect()).map_err(Stop::Usage)?;
+    let stop = |error| match (stop(error), &file) {
+        (Stop::Usage(failure), Some(file)) => {
+            Stop::Usage(Failure::usage(format!("{failure} (with the options in {})", file.display())))
+        }
+        (stop, _) => stop,
+    };
+    let matches = grammar.try_get_matches_from(words).map_err(stop)?;
     let (name, given) = matches.subcommand().ok_or_else(|| Stop::Usage(Failure::usage("which command?")))?;
     match OwnCommand::from_arg_matches(&matches) {
         Ok(OwnCommand::Start(args)) => Ok(Program::Start(args)),
@@ -141,7 +150,14 @@ pub fn command_line() -> clap::Command {
     let commands = Command::augment_subcommands(clap::Command::new("synod"));
     let connected = (OWN_COMMANDS_FIRST..).zip(commands.get_subcommands().cloned()).map(|(order, command)| {
         let about = command.get_about().cloned().unwrap_or_default();
-        from_a_shell(ConnectArgs::augment_args(command).about(about).display_order(order))
+        from_a_shell(settings::configurable(ConnectArgs::augment_args(command)).about(about).display_order(order))
+    });
+    let own = own.mut_subcommands(|command| match command.get_name() {
+        // These two depend on what is typed alone.
+        "completions" | "simulate" => command,
+        // Its load is real: it goes nowhere but where it is sent.
+        "bench" => settings::configurable(command).mut_arg("connect", |arg| arg.env(Resettable::Reset)),
+        _ => settings::configurable(command),
     });
     own.subcommands(connected)
 }
@@ -186,6 +202,8 @@ pub fn line_grammar(staged: bool) -> clap::Command {
     subcommand_required = true,
     after_help = "Try it: `synod demo` starts three nodes and a prompt.\n\n\
         Exit codes: 0 done, 1 refused or not done, 2 usage, 3 outcome unknown, 70 internal error.\n\
+        Options of a command may also stand in a file (--config FILE) or in the environment (SYNOD_CONNECT for\n\
+        --connect, and so on). What is typed wins over the environment, and that over the file.\n\
         RUST_LOG=info (or debug) shows what happens inside."
 )]
 struct Cli {}

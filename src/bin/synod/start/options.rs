@@ -15,7 +15,8 @@ use crate::grammar::{Address, DEFAULT_CLUSTER, LEADER, NodeName, PeerAddress};
 #[command(
     after_help = "Examples:\n  synod start --name n1 --listen 127.0.0.1:7101 --peer n2=127.0.0.1:7102 --peer n3=127.0.0.1:7103\n  \
     synod start --name n1 --voters n1,n2,n3      and later: connect n2@127.0.0.1:7102\n  \
-    synod start --name n1 --alone                a group of one\n\n\
+    synod start --name n1 --alone                a group of one\n  \
+    synod start --config n1.toml                 name = \"n1\", listen = \"0.0.0.0:7101\", peer = [\"n2=…\", …]\n\n\
     Who the voters are is settled when the group is founded; afterwards the folder knows."
 )]
 pub struct StartArgs {
@@ -32,7 +33,7 @@ pub struct StartArgs {
     pub advertise: Option<Address>,
 
     /// Another voter and its address; may be repeated.
-    #[arg(long, value_name = "NAME=HOST:PORT")]
+    #[arg(long, value_name = "NAME=HOST:PORT,…", value_delimiter = ',')]
     pub peer: Vec<PeerAddress>,
 
     /// All founders by name, this node too; addresses may come later.
