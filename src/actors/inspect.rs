@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::disk::DiskCommand;
 use super::executor::AskExecutor;
 use super::role::Look;
@@ -67,9 +69,20 @@ async fn status(serving: &Serving, about: &About) -> Result<Status, String> {
             write!(text, "{byte:02x}").expect("writing to a string does not fail");
             text
         }),
-        peers: peers(about, |name| serving.configuration.named(name).is_some()),
+        peers: peers_of(serving, about),
         ..of(about)
     })
+}
+
+fn peers_of(serving: &Serving, about: &About) -> Vec<PeerStatus> {
+    let (round_trips, now) = (serving.round_trips.borrow(), Instant::now());
+    let mut peers = peers(about, |name| serving.configuration.named(name).is_some());
+    for peer in &mut peers {
+        let member = serving.configuration.named(&peer.name);
+        let round_trip = member.and_then(|member| round_trips.of(member.id, now));
+        peer.round_trip_us = round_trip.map(|took| took.as_micros() as u64);
+    }
+    peers
 }
 
 fn of(about: &About) -> Status {
@@ -142,6 +155,7 @@ fn peers(about: &About, is_voter: impl Fn(&str) -> bool) -> Vec<PeerStatus> {
         address: book.address_of(name).unwrap_or_default().to_owned(),
         voter: is_voter(name),
         link: links.get(name).cloned().unwrap_or_else(|| "down".into()),
+        round_trip_us: None,
     };
     names.into_iter().filter(|name| **name != about.name).map(status).collect()
 }

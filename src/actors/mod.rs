@@ -21,6 +21,7 @@
 //! | [`executor`], [`keeper`] | snapshots: beside the executor's role, and on their thread |
 //! | [`disk`] | the journal's only writer |
 //! | [`router`], [`peer`] | to and from other nodes |
+//! | [`round_trips`] | how long those take to answer |
 //! | [`door`], [`doors`] | clients |
 //! | [`guard`] | a panic anywhere stops the node |
 //! | [`registry`] | what handshakes decide by |
@@ -43,6 +44,7 @@ pub mod outlet;
 pub mod peer;
 pub mod registry;
 pub mod role;
+pub mod round_trips;
 pub mod router;
 pub mod stage;
 pub mod start;

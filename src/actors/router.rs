@@ -3,20 +3,22 @@
 //! A message for this node goes to a role's mailbox, one for another node to that peer's actor, which owns the link.
 //! What arrives from a link comes through here too, already checked to be from whom it says.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::prelude::*;
+use tokio::time::Instant;
 
 use super::guard::Guard;
 use super::outlet::Mailboxes;
 use super::peer::{InboundLot, Outbound, Peer};
 use super::registry::Registry;
 use super::role::Tick;
+use super::round_trips::RoundTrips;
 use crate::paxos::dispatch::Mail;
-use crate::paxos::{AcceptorMessage, Envelope, GroupId, Message, NodeId};
+use crate::paxos::{AcceptorMessage, Envelope, GroupId, Message, NodeId, ProposerMessage};
 
 /// Messages from this node, each with its receiver.
 #[derive(Debug, actix::Message)]
@@ -39,13 +41,19 @@ pub struct Router {
     mailboxes: Rc<OnceCell<Mailboxes>>,
     peers: BTreeMap<NodeId, Addr<Peer>>,
     registry: Arc<Registry>,
+    round_trips: Rc<RefCell<RoundTrips>>,
     _guard: Guard,
 }
 
 impl Router {
     /// A router of the node `own` that knows no peer yet.
     pub fn new(own: NodeId, mailboxes: Rc<OnceCell<Mailboxes>>, registry: Arc<Registry>, guard: Guard) -> Router {
-        Router { own, mailboxes, peers: BTreeMap::new(), registry, _guard: guard }
+        Router { own, mailboxes, peers: BTreeMap::new(), registry, round_trips: Rc::default(), _guard: guard }
+    }
+
+    /// What it measures on the way, to be read by whoever runs on the same thread.
+    pub fn round_trips(&self) -> Rc<RefCell<RoundTrips>> {
+        self.round_trips.clone()
     }
 
     fn mailboxes(&self) -> &Mailboxes {
@@ -88,6 +96,9 @@ impl Handler<Outgoing> for Router {
             if to == self.own {
                 local.push(self.own, message);
             } else {
+                if let Message::Acceptor(AcceptorMessage::Heartbeat { ballot, round, .. }) = &message {
+                    self.round_trips.borrow_mut().sent(to, *ballot, *round, Instant::now());
+                }
                 let envelope = Envelope { group: GroupId(0), from: self.own, to, message };
                 remote.entry(to).or_default().push(envelope);
             }
@@ -112,8 +123,14 @@ impl Handler<InboundLot> for Router {
             local.push(self.own, witnessed.into());
         }
         for mut envelope in envelopes.into_iter().filter(|envelope| envelope.to == self.own) {
-            if let Message::Acceptor(AcceptorMessage::Hearsay { batches }) = &mut envelope.message {
-                self.registry.hearsay().heed(self.own, batches);
+            match &mut envelope.message {
+                Message::Acceptor(AcceptorMessage::Hearsay { batches }) => {
+                    self.registry.hearsay().heed(self.own, batches);
+                }
+                Message::Proposer(ProposerMessage::HeartbeatAck { ballot, round, .. }) => {
+                    self.round_trips.borrow_mut().answered(from, *ballot, *round, Instant::now());
+                }
+                _ => {}
             }
             local.push(from, envelope.message);
         }

@@ -13,6 +13,7 @@ use super::events::Events;
 use super::executor::AskExecutor;
 use super::outlet::Mailboxes;
 use super::role::RoleActor;
+use super::round_trips::RoundTrips;
 use crate::net::addresses::AddressBook;
 use crate::paxos::{Acceptor, Configuration, Learner, NodeId, Proposer};
 
@@ -56,6 +57,8 @@ pub struct Serving {
     pub executor: Recipient<AskExecutor>,
     /// Its journal.
     pub disk: DiskHandle,
+    /// How long its peers take to answer.
+    pub round_trips: Rc<RefCell<RoundTrips>>,
     /// What happened.
     pub events: Events,
 }

@@ -93,7 +93,9 @@ pub fn start<M: StateMachine + Unpin>(
     if replica.acceptor.admission().amnesiac() {
         events.remember_loss();
     }
-    let router = Router::new(own, mailboxes.clone(), setup.registry.clone(), guard.clone()).start();
+    let router = Router::new(own, mailboxes.clone(), setup.registry.clone(), guard.clone());
+    let round_trips = router.round_trips();
+    let router = router.start();
     let (keeping, keeper) = KeeperThread::new(setup.store.clone());
     let (disk, disk_thread) = disk::start(
         name,
@@ -154,6 +156,7 @@ pub fn start<M: StateMachine + Unpin>(
         learner,
         executor: executor.recipient(),
         disk,
+        round_trips,
         events,
     };
     guard.spawn("the ticker", tick(ticks));

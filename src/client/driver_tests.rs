@@ -82,6 +82,7 @@ impl Cluster {
             address: other.clone(),
             voter: true,
             link: "up".into(),
+            round_trip_us: None,
         });
         Status { name: name_of(address), address: address.into(), peers: others.collect(), ..Status::default() }
     }

@@ -129,6 +129,7 @@ mod tests {
             address: address.to_string(),
             voter: true,
             link: "up".into(),
+            round_trip_us: None,
         });
         Status { name: name.into(), peers: peers.collect(), ..Status::default() }
     }

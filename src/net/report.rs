@@ -98,6 +98,8 @@ pub struct PeerStatus {
     pub voter: bool,
     /// `up`, `down`, or a sentence that says why the link was refused.
     pub link: String,
+    /// How long it takes to answer this node, smoothed, in microseconds; only a leader measures it.
+    pub round_trip_us: Option<u64>,
 }
 
 /// A range of slots on one node.

@@ -176,6 +176,16 @@ fn is_answered<T>(nodes: &[PerNode<T>]) -> bool {
     nodes.iter().any(|node| node.part.is_ok())
 }
 
+/// The highest slot that any node tells to be chosen.
+pub fn highest_chosen(nodes: &[PerNode<Box<Status>>]) -> Slot {
+    nodes.iter().filter_map(|node| node.part.as_ref().ok()).map(|status| status.chosen_upto).max().unwrap_or(Slot::ZERO)
+}
+
+/// How many slots a node has not executed yet of those up to `highest`.
+pub fn lag(status: &Status, highest: Slot) -> u64 {
+    highest.0.saturating_sub(status.executed_upto.0)
+}
+
 /// Who leads.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Leader {
@@ -196,6 +206,8 @@ pub struct NodeRow {
     pub voter: Option<bool>,
     /// Its process, if it answers.
     pub process_id: Option<u32>,
+    /// How long it takes to answer the leader, in microseconds, if that tells.
+    pub round_trip_us: Option<u64>,
     /// Its phase; or a sentence that says why it is not known.
     pub state: Result<String, String>,
 }

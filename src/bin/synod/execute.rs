@@ -104,7 +104,11 @@ pub enum Leading {
 
 /// Who leads at this moment.
 pub fn leader_now(backend: &mut dyn Backend) -> Result<Leading, Failure> {
-    let nodes = statuses(None, backend)?;
+    leading(&statuses(None, backend)?)
+}
+
+/// Who leads, by what all nodes said at one time. Fails if none said anything.
+pub fn leading(nodes: &[PerNode<Box<Status>>]) -> Result<Leading, Failure> {
     let followed = nodes.iter().filter_map(|node| node.part.as_ref().ok()).filter_map(|status| {
         let of_its_own = status.phase == LEADING;
         let name = if of_its_own { Some(&status.name) } else { status.leader.as_ref() };
@@ -112,7 +116,7 @@ pub fn leader_now(backend: &mut dyn Backend) -> Result<Leading, Failure> {
     });
     match followed.max() {
         Some((ballot, true, name)) => Ok(Leading::Known(Leader { name: name.clone(), ballot })),
-        _ => leaderless(&nodes),
+        _ => leaderless(nodes),
     }
 }
 
@@ -275,7 +279,7 @@ fn slots(node: Option<&NodeName>, slot: Slot, backend: &mut dyn Backend) -> Resu
 }
 
 /// One row for every node that anybody knows, also those that do not answer.
-fn node_rows(statuses: Vec<PerNode<Box<Status>>>) -> Vec<NodeRow> {
+pub fn node_rows(statuses: Vec<PerNode<Box<Status>>>) -> Vec<NodeRow> {
     let mut rows = BTreeMap::new();
     for status in statuses.iter().filter_map(|node| node.part.as_ref().ok()) {
         for peer in &status.peers {
@@ -284,11 +288,14 @@ fn node_rows(statuses: Vec<PerNode<Box<Status>>>) -> Vec<NodeRow> {
                 address: String::new(),
                 voter: Some(peer.voter),
                 process_id: None,
+                round_trip_us: None,
                 state: Err("nobody knows its address yet: `connect NAME@HOST:PORT` tells it".to_owned()),
             });
             if row.address.is_empty() {
                 row.address.clone_from(&peer.address);
             }
+            // Only who leads measures.
+            row.round_trip_us = row.round_trip_us.or(peer.round_trip_us);
         }
     }
     for PerNode { node, part } in statuses {
@@ -297,6 +304,7 @@ fn node_rows(statuses: Vec<PerNode<Box<Status>>>) -> Vec<NodeRow> {
             address: String::new(),
             voter: None,
             process_id: None,
+            round_trip_us: None,
             state: Err("no answer".to_owned()),
         });
         match part {

@@ -67,6 +67,7 @@ impl Fake {
             address: Address::loopback(port).to_string(),
             voter: true,
             link: link.to_owned(),
+            round_trip_us: (first && link == "up").then_some(310),
         };
         let (name, id, other) = if first { ("n1", 1, ("n2", 7102)) } else { ("n2", 2, ("n1", 7101)) };
         Status {

@@ -255,7 +255,7 @@ pub fn unreachable(error: ClientError) -> Failure {
 }
 
 /// Why one node of several says nothing.
-fn absence(error: ClientError) -> Absence {
+pub fn absence(error: ClientError) -> Absence {
     match error {
         ClientError::Connection { reason } => Absence::Down(reason),
         ClientError::Refused { reason } => Absence::Unable(reason),
@@ -295,6 +295,7 @@ mod tests {
                     address: (*address).into(),
                     voter: true,
                     link: (*link).into(),
+                    round_trip_us: None,
                 })
                 .collect(),
             ..Status::default()

@@ -87,7 +87,7 @@ fn a_minority_says_at_once_that_nobody_can_lead() {
 }
 
 fn voter(name: &str) -> PeerStatus {
-    PeerStatus { name: name.into(), address: String::new(), voter: true, link: "down".into() }
+    PeerStatus { name: name.into(), address: String::new(), voter: true, link: "down".into(), round_trip_us: None }
 }
 
 #[test]

@@ -6,12 +6,12 @@
 
 use serde_json::{Value, json};
 
-use synod::net::report::{EntryReport, LogReport, SlotReport, Status, ViewChange};
+use synod::net::report::{EntryReport, LogReport, PeerStatus, SlotReport, Status, ViewChange};
 use synod::paxos::{Ballot, Slot};
 
 use super::is_no_op;
 use super::operation::{self, Operation, Part};
-use crate::answer::{Answer, Failure, Leader, NodeRow, Pairs, PerNode};
+use crate::answer::{Answer, Failure, Leader, NodeRow, Pairs, PerNode, highest_chosen, lag};
 
 /// An answer as one object.
 pub fn answer(answer: &Answer) -> Value {
@@ -33,7 +33,14 @@ pub fn answer(answer: &Answer) -> Value {
         Answer::Connected { name, address } => json!({"connected": name, "address": address.to_string()}),
         Answer::Leader(Leader { name, ballot }) => json!({"leader": {"name": name, "ballot": text(*ballot)}}),
         Answer::Leaderless { why } => json!({"leader": null, "why": why}),
-        Answer::Status(nodes) => per_node(nodes, |status| status_report(status)),
+        Answer::Status(nodes) => {
+            let highest = highest_chosen(nodes);
+            per_node(nodes, |status| {
+                let mut object = status_report(status);
+                object["lag"] = json!(lag(status, highest));
+                object
+            })
+        }
         Answer::Log(nodes) => per_node(nodes, log_report),
         Answer::Slot { slot, index, nodes } => {
             let mut object = per_node(nodes, |report| slot_report(report, *index));
@@ -78,7 +85,15 @@ fn per_node<T>(nodes: &[PerNode<T>], part: impl Fn(&T) -> Value) -> Value {
 }
 
 fn status_report(status: &Status) -> Value {
-    let peer = |peer: &synod::net::report::PeerStatus| json!({"name": peer.name, "address": peer.address, "voter": peer.voter, "link": peer.link});
+    let peer = |peer: &PeerStatus| {
+        json!({
+            "name": peer.name,
+            "address": peer.address,
+            "voter": peer.voter,
+            "link": peer.link,
+            "round_trip_us": peer.round_trip_us,
+        })
+    };
     json!({
         "node_id": status.node.map(|node| node.0),
         "cluster": status.cluster,
@@ -99,6 +114,7 @@ fn status_report(status: &Status) -> Value {
         "journal_bytes": status.journal_bytes,
         "batches": status.batches,
         "commands": status.commands,
+        "cpu_us": status.cpu_us,
         "digest": status.digest,
         "peers": status.peers.iter().map(peer).collect::<Vec<_>>(),
     })
@@ -173,6 +189,7 @@ fn node_row(row: &NodeRow) -> Value {
         "address": (!row.address.is_empty()).then_some(&row.address),
         "voter": row.voter,
         "process_id": row.process_id,
+        "round_trip_us": row.round_trip_us,
         "state": row.state.as_ref().ok(),
         "error": row.state.as_ref().err(),
     })

@@ -10,7 +10,8 @@ mod operation;
 mod text;
 mod time;
 
-pub use text::{finished, table};
+pub use text::{finished, table, to_the_right};
+pub use time::utc;
 
 use std::io::{IsTerminal, Write};
 
@@ -135,6 +136,11 @@ pub fn grouped(number: u64) -> String {
         grouped.push(digit);
     }
     grouped
+}
+
+/// A short time, for people.
+pub fn milliseconds(us: u64) -> String {
+    format!("{:.2} ms", us as f64 / 1e3)
 }
 
 /// Whether the slot holds the command that does nothing.

@@ -74,15 +74,16 @@ fn nodes_and_leader() {
     assert_eq!(
         lines(&text("nodes")),
         [
-            "NODE  ADDRESS         PROCESS  VOTER  STATE",
-            "n1    127.0.0.1:7101  101      yes    leading",
-            "n2    127.0.0.1:7102  102      yes    following",
-            "n3    127.0.0.1:7103  -        yes    down: connection refused",
+            "NODE  ADDRESS         PROCESS  VOTER  ROUND TRIP  STATE",
+            "n1    127.0.0.1:7101  101      yes    -           leading",
+            "n2    127.0.0.1:7102  102      yes    0.31 ms     following",
+            "n3    127.0.0.1:7103  -        yes    -           down: connection refused",
         ]
     );
     assert_eq!(text("leader"), "n1 leads in ballot 3.1");
     assert_eq!(json("leader"), serde_json::json!({"leader": {"name": "n1", "ballot": "3.1"}}));
     assert_eq!(json("nodes")["nodes"][2]["error"], "connection refused");
+    assert_eq!(json("nodes")["nodes"][1]["round_trip_us"], 310);
     assert_eq!(text("connect n4@h:7104"), "connected to n4 at h:7104");
 }
 
@@ -95,7 +96,11 @@ fn status_has_the_nodes_side_by_side() {
     assert!(shown.contains(&"digest         dddddddddddd    dddddddddddd    -".to_owned()), "{shown:#?}");
     assert!(shown.contains(&"n3 is down: connection refused".to_owned()), "{shown:#?}");
     assert!(shown.contains(&"n1 has no link to n3: down".to_owned()), "{shown:#?}");
+    assert!(shown.contains(&"lag            0               0               -".to_owned()), "{shown:#?}");
+    assert!(shown.contains(&"round trips    n2 0.31 ms      -               -".to_owned()), "{shown:#?}");
     let nodes = json("status");
+    assert_eq!(nodes["nodes"][0]["peers"][0]["round_trip_us"], 310);
+    assert_eq!(nodes["nodes"][1]["lag"], 0);
     assert_eq!(nodes["nodes"][0]["node"], "n1");
     assert_eq!(nodes["nodes"][0]["chosen_upto"], 4);
     assert_eq!(nodes["nodes"][0]["digest"].as_str().unwrap().len(), 64);

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
+use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table};
 use synod::net::report::{LogReport, SlotReport, SlotState, Status, ViewChange};
 use synod::paxos::{Ballot, Bytes, Slot};
 
-use super::Style;
 use super::operation::{brief, entry, printable, shortened};
 use super::time::utc;
-use crate::answer::{Answer, Leader, NodeRow, Pairs, PerNode};
+use super::{Style, milliseconds};
+use crate::answer::{Answer, Leader, NodeRow, Pairs, PerNode, highest_chosen, lag};
 
 /// An answer, without the last newline. On a terminal, no wider than that.
 pub fn answer(answer: &Answer, style: Style) -> String {
@@ -67,6 +67,15 @@ pub fn table<'a>(header: impl IntoIterator<Item = &'a str>, style: Style) -> Tab
     table
 }
 
+/// Has these columns of a table stand to the right, as numbers do.
+pub fn to_the_right(table: &mut Table, columns: impl IntoIterator<Item = usize>) {
+    for column in columns {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+}
+
 /// A table as text.
 pub fn finished(table: &Table) -> String {
     table.trim_fmt()
@@ -103,7 +112,7 @@ fn scan(pairs: &Pairs, more: bool, style: Style) -> String {
 }
 
 fn nodes(rows: &[NodeRow], style: Style) -> String {
-    let mut table = table(["NODE", "ADDRESS", "PROCESS", "VOTER", "STATE"], style);
+    let mut table = table(["NODE", "ADDRESS", "PROCESS", "VOTER", "ROUND TRIP", "STATE"], style);
     for row in rows {
         let state = match &row.state {
             Ok(phase) if phase == "leading" => Cell::new(phase).fg(Color::Green),
@@ -119,6 +128,7 @@ fn nodes(rows: &[NodeRow], style: Style) -> String {
                 Some(false) => "no",
                 None => ABSENT,
             }),
+            Cell::new(row.round_trip_us.map_or_else(|| ABSENT.to_owned(), milliseconds)),
             state,
         ]);
     }
@@ -141,6 +151,8 @@ fn status(nodes: &[PerNode<Box<Status>>], style: Style) -> String {
         ("commands", |status| status.commands.to_string()),
         ("batches", |status| status.batches.to_string()),
         ("journal_bytes", |status| status.journal_bytes.to_string()),
+        ("cpu", |status| format!("{:.2} s", status.cpu_us as f64 / 1e6)),
+        ("round trips", round_trips),
         ("address", |status| status.address.clone()),
         ("process", |status| status.process_id.to_string()),
         ("node id", |status| status.node.map_or_else(|| ABSENT.to_owned(), |node| node.to_string())),
@@ -152,10 +164,17 @@ fn status(nodes: &[PerNode<Box<Status>>], style: Style) -> String {
         .iter()
         .map(|node| node.part.as_ref().map_or_else(|absence| absence.word(), |status| &status.phase).to_owned());
     table.add_row(std::iter::once("phase".to_owned()).chain(phases));
-    for (name, field) in fields {
+    let mut row = |name: &str, field: &dyn Fn(&Status) -> String| {
         let cells =
             nodes.iter().map(|node| node.part.as_ref().map_or_else(|_| ABSENT.to_owned(), |found| field(found)));
-        table.add_row(std::iter::once((*name).to_owned()).chain(cells));
+        table.add_row(std::iter::once(name.to_owned()).chain(cells));
+    };
+    let highest = highest_chosen(nodes);
+    for (name, field) in fields {
+        row(name, field);
+        if *name == "executed_upto" {
+            row("lag", &|status| lag(status, highest).to_string());
+        }
     }
     let answered = nodes.iter().filter_map(|node| node.part.as_ref().ok().map(|status| (&node.node, status)));
     let mut notes = Vec::new();
@@ -165,6 +184,13 @@ fn status(nodes: &[PerNode<Box<Status>>], style: Style) -> String {
         notes.extend(bad.map(|peer| format!("{name} has no link to {}: {}", peer.name, peer.link)));
     }
     with_notes(&table, nodes, notes)
+}
+
+/// To those peers that the node measures.
+fn round_trips(status: &Status) -> String {
+    let measured = status.peers.iter().filter_map(|peer| Some((&peer.name, peer.round_trip_us?)));
+    let shown: Vec<String> = measured.map(|(name, took)| format!("{name} {}", milliseconds(took))).collect();
+    if shown.is_empty() { ABSENT.to_owned() } else { shown.join(", ") }
 }
 
 fn log(nodes: &[PerNode<LogReport>], style: Style) -> String {
