@@ -77,7 +77,7 @@ async fn status(serving: &Serving, about: &About) -> Result<Status, String> {
 fn peers_of(serving: &Serving, about: &About) -> Vec<PeerStatus> {
     let (round_trips, now) = (serving.round_trips.borrow(), Instant::now());
     let mut peers = peers(about, |name| serving.configuration.named(name).is_some());
-    for peer in &mut peers {
+    for peer in peers.iter_mut().filter(|peer| peer.link == "up") {
         let member = serving.configuration.named(&peer.name);
         let round_trip = member.and_then(|member| round_trips.of(member.id, now));
         peer.round_trip_us = round_trip.map(|took| took.as_micros() as u64);

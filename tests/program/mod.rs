@@ -173,8 +173,13 @@ impl Conversation {
     /// Says a line, hears the answer.
     pub fn ask(&mut self, line: &str) -> Value {
         writeln!(self.stdin, "{line}").expect("it listens");
-        let answer = self.lines.recv_timeout(SOON).unwrap_or_else(|_| panic!("no answer to `{line}`"));
-        serde_json::from_str(&answer).expect(&answer)
+        self.hear()
+    }
+
+    /// Hears what it says next.
+    pub fn hear(&mut self) -> Value {
+        let said = self.lines.recv_timeout(SOON).expect("it says something");
+        serde_json::from_str(&said).expect(&said)
     }
 
     /// Closes its standard input, and waits for its end.

@@ -284,7 +284,7 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {}
 
 /// Without the numbers that systems give their errors.
-fn plain(reason: &str) -> String {
+pub fn plain(reason: &str) -> String {
     let mut plain = String::new();
     let mut rest = reason;
     while let Some((before, behind)) = rest.split_once(OS_ERROR) {

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-pub use remote::unreachable;
+pub use remote::{absence, unreachable};
 use synod::net::cookie::Cookie;
 use synod::net::report::{Inspection, Report};
 use synod::paxos::{Ballot, Bytes, Place};

@@ -7,7 +7,7 @@ use synod::machine::kv::{KvError, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use synod::net::report::{Inspection, LogReport, Report, SlotReport, SlotState, Status};
 use synod::paxos::{Bytes, Slot};
 
-use crate::answer::{Absence, Answer, Failure, Leader, NodeRow, PerNode};
+use crate::answer::{Absence, Answer, Failure, Leader, NodeRow, PerNode, plain};
 use crate::backend::{Asked, Backend};
 use crate::grammar::{Command, NodeName, SlotOrPlace};
 
@@ -317,7 +317,7 @@ pub fn node_rows(statuses: Vec<PerNode<Box<Status>>>) -> Vec<NodeRow> {
                     None => Ok(status.phase),
                 };
             }
-            Err(absence) => row.state = Err(absence.why().to_owned()),
+            Err(absence) => row.state = Err(plain(absence.why())),
         }
     }
     rows.into_values().collect()

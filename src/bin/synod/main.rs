@@ -3,7 +3,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `grammar` | what a user may type, on the command line and at the prompt |
-//! | `start`, `repl`, `demo`, `simulate`, `bench`, `completions`, `single` | the subcommands; `single` is every command of the REPL |
+//! | `start`, `repl`, `demo`, `simulate`, `bench`, `top`, `completions`, `single` | the subcommands; `single` is every command of the REPL |
 //! | `shell` | runs commands one after the other and keeps the worst exit code |
 //! | `execute`, `backend` | one command, against a cluster |
 //! | `answer`, `output` | what it came to, and how that is shown |
@@ -27,6 +27,7 @@ mod shell;
 mod simulate;
 mod single;
 mod start;
+mod top;
 mod words;
 
 use std::ffi::OsString;
@@ -56,6 +57,7 @@ fn run(program: &Program) -> Result<u8, Failure> {
         Program::Demo(args) => demo::run(args),
         Program::Simulate(args) => simulate::run(args),
         Program::Bench(args) => bench::run(args),
+        Program::Top(args) => top::run(args),
         Program::Completions(args) => completions::run(args),
         Program::Single(connect, command) => single::run(connect, command),
     }
@@ -78,6 +80,7 @@ fn wants_json(program: &Program) -> bool {
         Program::Demo(args) => args.json,
         Program::Simulate(args) => args.json,
         Program::Bench(args) => args.json,
+        Program::Top(args) => args.connect.json,
         Program::Single(connect, _) => connect.json,
         Program::Start(_) | Program::Completions(_) => false,
     }

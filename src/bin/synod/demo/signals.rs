@@ -24,6 +24,8 @@ struct Heed {
     at_prompt: AtomicBool,
     /// Who is told of the next one, once.
     told_first: Mutex<Option<oneshot::Sender<u8>>>,
+    /// What else is done before a signal ends the program.
+    last: Mutex<Option<fn()>>,
 }
 
 impl Signals {
@@ -33,6 +35,8 @@ impl Signals {
         let heeded = Arc::clone(&heed);
         let watch = move || match wait(&heeded) {
             Ok(code) => {
+                let last = heeded.last.lock().unwrap_or_else(PoisonError::into_inner).take();
+                last.into_iter().for_each(|last| last());
                 leashes.let_go();
                 leashes.wait_for_ends(END_WITHIN);
                 if let Some(folder) = temporary {
@@ -59,6 +63,11 @@ impl Signals {
         let (sender, told) = oneshot::channel();
         *self.0.told_first.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
         told
+    }
+
+    /// Whatever signal ends the program, this is done before.
+    pub fn before_the_end(&self, last: fn()) {
+        *self.0.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
     }
 
     /// There is a prompt now: ctrl-C is no reason to leave any more.

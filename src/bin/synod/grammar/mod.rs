@@ -22,7 +22,7 @@ pub use command::{Command, LEADER, StageCommand};
 pub use settings::PREFIX as VARIABLES;
 
 use crate::answer::Failure;
-use crate::{bench, completions, demo, repl, simulate, start, words};
+use crate::{bench, completions, demo, repl, simulate, start, top, words};
 
 /// How to reach a cluster.
 #[derive(Args, Clone, Debug, PartialEq)]
@@ -68,6 +68,8 @@ pub enum Program {
     Simulate(simulate::SimulateArgs),
     /// A load, and what it came to.
     Bench(Box<bench::BenchArgs>),
+    /// A live view of a cluster.
+    Top(top::TopArgs),
     /// A script for the shell.
     Completions(completions::CompletionsArgs),
     /// One command, and out.
@@ -114,6 +116,7 @@ pub fn parse_arguments(arguments: impl IntoIterator<Item = OsString>) -> Result<
         Ok(OwnCommand::Demo(args)) => Ok(Program::Demo(args)),
         Ok(OwnCommand::Simulate(args)) => Ok(Program::Simulate(args)),
         Ok(OwnCommand::Bench(args)) => Ok(Program::Bench(args)),
+        Ok(OwnCommand::Top(args)) => Ok(Program::Top(args)),
         Ok(OwnCommand::Completions(args)) => Ok(Program::Completions(args)),
         Err(error) if error.kind() == ErrorKind::InvalidSubcommand => {
             log::debug!("{name} is a command of the REPL");
@@ -163,8 +166,9 @@ pub fn command_line() -> clap::Command {
 }
 
 /// Usage and examples of a command of the REPL, as they are typed in a shell.
-fn from_a_shell(mut command: clap::Command) -> clap::Command {
-    let usage = command.render_usage().to_string();
+fn from_a_shell(command: clap::Command) -> clap::Command {
+    // Rendering completes a command, and what is added afterwards is never completed: so a copy is rendered.
+    let usage = command.clone().render_usage().to_string();
     let usage: Vec<&str> = usage.trim_start_matches("Usage:").lines().map(str::trim).collect();
     let usage = usage.iter().map(|line| format!("synod {line} [OPTIONS]")).collect::<Vec<_>>().join("\n       ");
     let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
@@ -220,6 +224,8 @@ enum OwnCommand {
     Simulate(simulate::SimulateArgs),
     /// Put a load on a cluster, one of its own or one that runs, and measure.
     Bench(Box<bench::BenchArgs>),
+    /// Watch a cluster: who leads, how far the nodes are, how fast it all goes.
+    Top(top::TopArgs),
     /// Print the completion script of a shell.
     Completions(completions::CompletionsArgs),
 }

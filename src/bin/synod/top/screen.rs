@@ -1,0 +1,172 @@
+//! The terminal: taken over as a whole, and given back however the program ends.
+//!
+//! This thread waits for keys; answers and signals are looked for several times a second.
+
+use std::io::{self, Stdout, stdout};
+use std::panic;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use ratatui::Terminal;
+use ratatui::backend::CrosstermBackend;
+use ratatui::crossterm::cursor::{Hide, Show};
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::crossterm::execute;
+use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
+
+use super::asking::{Asker, Pace};
+use super::drawn::Shown;
+use super::{LONGEST, SHORTEST, TopArgs};
+use crate::answer::{DONE, Failure};
+use crate::demo::Signals;
+use crate::news::AtPrompt;
+use crate::output::Style;
+
+/// Draws until a person leaves, a signal comes, or there were as many looks as were asked for.
+pub fn run(args: &TopArgs, asker: Asker, signals: &Signals, style: Style) -> Result<u8, Failure> {
+    let cannot = |error: io::Error| Failure::not_done(format!("cannot use the terminal: {error}"));
+    signals.before_the_end(give_back);
+    let mut told = signals.told_first();
+    let mut shown = Shown::new(args.interval, style.colours);
+    let mut screen = Screen::take().map_err(cannot)?;
+    let mut looks = 0;
+    loop {
+        screen.terminal.draw(|frame| shown.draw(frame)).map_err(cannot)?;
+        let mut is_new = false;
+        while !is_new {
+            if event::poll(GLANCE).map_err(cannot)? {
+                is_new = true;
+                let Event::Key(key) = event::read().map_err(cannot)? else { continue };
+                match pressed(key, shown.pace) {
+                    Pressed::Leave => return Ok(DONE),
+                    Pressed::Pace(pace) => {
+                        shown.pace = pace;
+                        asker.set_pace(pace);
+                    }
+                    Pressed::Nothing => {}
+                }
+            }
+            if let Ok(code) = told.try_recv() {
+                return Ok(code);
+            }
+            while let Some(sample) = asker.try_next()? {
+                shown.take(sample);
+                is_new = true;
+                // The first look has no rates yet.
+                if args.count.is_some_and(|count| looks >= count) {
+                    return Ok(DONE);
+                }
+                looks += 1;
+            }
+        }
+    }
+}
+
+/// What a key asks for.
+#[derive(Debug, PartialEq)]
+enum Pressed {
+    Leave,
+    Pace(Pace),
+    Nothing,
+}
+
+fn pressed(key: KeyEvent, pace: Pace) -> Pressed {
+    let interval = |interval: Duration| Pressed::Pace(Pace { interval: interval.clamp(SHORTEST, LONGEST), ..pace });
+    match key.code {
+        _ if key.kind == KeyEventKind::Release => Pressed::Nothing,
+        KeyCode::Char('q' | 'Q') | KeyCode::Esc => Pressed::Leave,
+        KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => Pressed::Leave,
+        KeyCode::Char(' ') => Pressed::Pace(Pace { paused: !pace.paused, ..pace }),
+        KeyCode::Char('+' | '=') => interval(pace.interval * 2),
+        KeyCode::Char('-') => interval(pace.interval / 2),
+        _ => Pressed::Nothing,
+    }
+}
+
+/// The whole terminal, for as long as this lives.
+struct Screen {
+    terminal: Terminal<CrosstermBackend<Stdout>>,
+    /// Log lines meanwhile; they are printed afterwards.
+    lines: Arc<Mutex<Vec<String>>>,
+    at_prompt: Option<AtPrompt>,
+}
+
+impl Screen {
+    fn take() -> io::Result<Screen> {
+        // Whichever thread panics, and whether that unwinds or ends the process: what it says must be readable.
+        let report = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| {
+            give_back();
+            report(panic);
+        }));
+        let lines: Arc<Mutex<Vec<String>>> = Arc::default();
+        let at_prompt = AtPrompt::begin(Kept(lines.clone())).ok();
+        enable_raw_mode()?;
+        TAKEN.store(true, Ordering::SeqCst);
+        let terminal = execute!(stdout(), EnterAlternateScreen, Hide)
+            .and_then(|()| Terminal::new(CrosstermBackend::new(stdout())))
+            .inspect_err(|_| give_back())?;
+        Ok(Screen { terminal, lines, at_prompt })
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        give_back();
+        self.at_prompt = None;
+        for line in self.lines.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            eprint!("{line}");
+        }
+    }
+}
+
+/// Gives the terminal back, once, if it was taken.
+fn give_back() {
+    if TAKEN.swap(false, Ordering::SeqCst) {
+        // There is nobody to tell if it is gone.
+        let _ = execute!(stdout(), LeaveAlternateScreen, Show);
+        let _ = disable_raw_mode();
+    }
+}
+
+/// Keeps log lines.
+struct Kept(Arc<Mutex<Vec<String>>>);
+
+impl rustyline::ExternalPrinter for Kept {
+    fn print(&mut self, line: String) -> rustyline::Result<()> {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() < MOST_KEPT {
+            lines.push(line);
+        }
+        Ok(())
+    }
+}
+
+static TAKEN: AtomicBool = AtomicBool::new(false);
+/// How long keys are waited for between two looks at what else is new.
+const GLANCE: Duration = Duration::from_millis(50);
+/// Log lines.
+const MOST_KEPT: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys() {
+        let pace = Pace { interval: Duration::from_secs(1), paused: false };
+        let press = |code, modifiers| pressed(KeyEvent::new(code, modifiers), pace);
+        let plain = |code| press(code, KeyModifiers::NONE);
+        assert_eq!(plain(KeyCode::Char('q')), Pressed::Leave);
+        assert_eq!(plain(KeyCode::Esc), Pressed::Leave);
+        assert_eq!(press(KeyCode::Char('c'), KeyModifiers::CONTROL), Pressed::Leave);
+        assert_eq!(plain(KeyCode::Char('c')), Pressed::Nothing);
+        assert_eq!(plain(KeyCode::Char(' ')), Pressed::Pace(Pace { paused: true, ..pace }));
+        assert_eq!(plain(KeyCode::Char('+')), Pressed::Pace(Pace { interval: Duration::from_secs(2), ..pace }));
+        assert_eq!(plain(KeyCode::Char('-')), Pressed::Pace(Pace { interval: Duration::from_millis(500), ..pace }));
+        let shortest = Pace { interval: SHORTEST, ..pace };
+        let minus = KeyEvent::new(KeyCode::Char('-'), KeyModifiers::NONE);
+        assert_eq!(pressed(minus, shortest), Pressed::Pace(shortest));
+    }
+}
