@@ -76,6 +76,29 @@ impl Three {
     }
 }
 
+/// The processes that watch these nodes on a terminal.
+#[cfg(target_os = "linux")]
+fn watching(addresses: &str) -> usize {
+    let processes = std::fs::read_dir("/proc").expect("processes").flatten();
+    let words = processes.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
+    let watches = |words: &Vec<u8>| {
+        let words: Vec<&[u8]> = words.split(|byte| *byte == 0).collect();
+        words.contains(&&b"top"[..]) && words.contains(&addresses.as_bytes())
+    };
+    words.filter(watches).count()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn it_ends_with_its_terminal() {
+    let three = Three::start();
+    let screen = three.on_a_terminal("");
+    let addresses = three.addresses();
+    assert_eq!(watching(&addresses), 1);
+    drop(screen);
+    until(|| watching(&addresses), |count| *count == 0);
+}
+
 /// What a person sees on a terminal of the kind `xterm`, as far as the program uses it.
 struct Screen {
     session: PtySession,

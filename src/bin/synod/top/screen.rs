@@ -2,10 +2,11 @@
 //!
 //! This thread waits for keys; answers and signals are looked for several times a second.
 
-use std::io::{self, Stdout, stdout};
+use std::io::{self, IsTerminal, Stdout, stdout};
 use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use ratatui::Terminal;
@@ -30,6 +31,7 @@ pub fn run(args: &TopArgs, asker: Asker, signals: &Signals, style: Style) -> Res
     let mut told = signals.told_first();
     let mut shown = Shown::new(args.interval, style.colours);
     let mut screen = Screen::take().map_err(cannot)?;
+    leave_with_the_terminal().map_err(cannot)?;
     let mut looks = 0;
     loop {
         screen.terminal.draw(|frame| shown.draw(frame)).map_err(cannot)?;
@@ -61,6 +63,19 @@ pub fn run(args: &TopArgs, asker: Asker, signals: &Signals, style: Style) -> Res
             }
         }
     }
+}
+
+/// Whoever waits for keys of a terminal that is gone waits for ever, and busily (crossterm takes its end for "no key yet").
+/// So another thread looks whether it is still there.
+fn leave_with_the_terminal() -> io::Result<()> {
+    let watch = || {
+        while io::stdin().is_terminal() {
+            thread::sleep(GLANCE);
+        }
+        give_back();
+        std::process::exit(i32::from(HUNG_UP));
+    };
+    thread::Builder::new().name("terminal".into()).spawn(watch).map(drop)
 }
 
 /// What a key asks for.
@@ -146,6 +161,8 @@ impl rustyline::ExternalPrinter for Kept {
 static TAKEN: AtomicBool = AtomicBool::new(false);
 /// How long keys are waited for between two looks at what else is new.
 const GLANCE: Duration = Duration::from_millis(50);
+/// What the process exits with when its terminal is gone, as after a SIGHUP.
+const HUNG_UP: u8 = 129;
 /// Log lines.
 const MOST_KEPT: usize = 100;
 
