@@ -11,7 +11,7 @@
 //!
 //! Order within a session is not promised: sequences are executed in the order of the log.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -22,27 +22,41 @@ use super::slot::Place;
 use super::value::{Bytes, Sequence, SessionId};
 
 /// All sessions.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Sessions {
     last: SessionId,
     table: BTreeMap<SessionId, Session>,
-    /// (last active, session): whoever is idle longest comes first.
+    /// Each session with a time at which it was active, not always the last: that is looked at when it comes first.
     by_activity: BTreeSet<(u64, SessionId)>,
-    /// Whose results are kept, by place in the log: the oldest comes first.
-    kept: BTreeMap<Place, (SessionId, Sequence)>,
-    /// How many bytes those results have.
+    /// Whose results were kept, in the order of the log. Not all of them still are: see [`Sessions::tidy`].
+    kept: VecDeque<(SessionId, Sequence)>,
+    /// How many of them still are.
+    kept_count: usize,
+    /// How many bytes those have.
     kept_bytes: usize,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct Session {
     done_below: Sequence,
-    /// Where each command stands, and its result, unless that was dropped.
-    executed: BTreeMap<Sequence, (Place, Option<Bytes>)>,
-    /// Those whose results are kept.
-    kept: BTreeSet<Sequence>,
+    /// What was executed, from `done_below` on; at most a window.
+    executed: VecDeque<Option<Executed>>,
     kept_bytes: usize,
     active_ms: u64,
+}
+
+/// Where a command stands, and its result, unless that was dropped.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+struct Executed {
+    place: Place,
+    result: Option<Bytes>,
+}
+
+impl Executed {
+    /// How many bytes are kept of its result: none, if it has none, which costs nothing to keep.
+    fn kept_bytes(&self) -> usize {
+        self.result.as_ref().map_or(0, |result| result.len())
+    }
 }
 
 /// What the table says of a command.
@@ -58,18 +72,6 @@ pub enum Verdict {
     OutOfWindow,
 }
 
-impl Default for Sessions {
-    fn default() -> Sessions {
-        Sessions {
-            last: SessionId(0),
-            table: BTreeMap::new(),
-            by_activity: BTreeSet::new(),
-            kept: BTreeMap::new(),
-            kept_bytes: 0,
-        }
-    }
-}
-
 impl Sessions {
     /// No session yet.
     pub fn new() -> Sessions {
@@ -78,19 +80,9 @@ impl Sessions {
 
     /// Opens a session. If there are too many, the one idle longest makes room.
     pub fn open(&mut self, now_ms: u64) -> SessionId {
-        if self.table.len() >= MAX_SESSIONS
-            && let Some((_, idlest)) = self.by_activity.pop_first()
-        {
-            self.close(idlest);
-        }
+        while self.table.len() >= MAX_SESSIONS && self.close_idlest(u64::MAX) {}
         self.last = SessionId(self.last.0 + 1);
-        let session = Session {
-            done_below: Sequence(1),
-            executed: BTreeMap::new(),
-            kept: BTreeSet::new(),
-            kept_bytes: 0,
-            active_ms: now_ms,
-        };
+        let session = Session { done_below: Sequence(1), active_ms: now_ms, ..Session::default() };
         self.table.insert(self.last, session);
         self.by_activity.insert((now_ms, self.last));
         self.last
@@ -98,39 +90,48 @@ impl Sessions {
 
     /// Drops sessions that have been idle for longer than `idle_ms`.
     pub fn expire(&mut self, now_ms: u64, idle_ms: u64) {
-        while let Some((active_ms, id)) = self.by_activity.first().copied() {
-            if active_ms.saturating_add(idle_ms) >= now_ms {
-                break;
-            }
-            self.by_activity.pop_first();
-            self.close(id);
-        }
+        while self.close_idlest(now_ms.saturating_sub(idle_ms)) {}
     }
 
-    fn close(&mut self, id: SessionId) {
-        self.drop_results(id, |_| true);
-        self.table.remove(&id);
+    /// Closes the session that has been idle longest, if it was last active before that time. False if there is none
+    /// left to look at.
+    fn close_idlest(&mut self, before_ms: u64) -> bool {
+        let Some((known_ms, id)) = self.by_activity.first().copied().filter(|(ms, _)| *ms < before_ms) else {
+            return false;
+        };
+        self.by_activity.pop_first();
+        let active_ms = self.table.get(&id).map_or(known_ms, |session| session.active_ms);
+        if active_ms > known_ms {
+            self.by_activity.insert((active_ms, id));
+        } else if let Some(session) = self.table.remove(&id) {
+            let kept = session.executed.iter().flatten().filter(|executed| executed.kept_bytes() > 0).count();
+            self.kept_bytes = self.kept_bytes.saturating_sub(session.kept_bytes);
+            self.kept_count = self.kept_count.saturating_sub(kept);
+        }
+        true
     }
 
     /// What to do with a command that the log holds.
     pub fn judge(&mut self, id: SessionId, sequence: Sequence, done_below: Sequence, now_ms: u64) -> Verdict {
-        self.drop_results(id, |sequence| sequence < done_below);
         let Some(session) = self.table.get_mut(&id) else { return Verdict::Expired };
-        if session.active_ms != now_ms {
-            self.by_activity.remove(&(session.active_ms, id));
-            session.active_ms = now_ms;
-            self.by_activity.insert((now_ms, id));
-        }
+        session.active_ms = now_ms;
         if done_below > session.done_below {
+            let known = usize::try_from(done_below.0 - session.done_below.0).unwrap_or(usize::MAX);
+            let known = known.min(session.executed.len());
+            for executed in session.executed.drain(..known).flatten() {
+                let bytes = executed.kept_bytes();
+                session.kept_bytes = session.kept_bytes.saturating_sub(bytes);
+                self.kept_bytes = self.kept_bytes.saturating_sub(bytes);
+                self.kept_count = self.kept_count.saturating_sub(usize::from(bytes > 0));
+            }
             session.done_below = done_below;
-            session.executed = session.executed.split_off(&done_below);
         }
         if sequence < session.done_below || sequence.0 - session.done_below.0 >= SESSION_WINDOW {
             return Verdict::OutOfWindow;
         }
-        match session.executed.get(&sequence) {
-            Some((place, result)) => Verdict::Seen(*place, result.clone()),
-            None => Verdict::New,
+        match session.executed.get(session.offset(sequence)) {
+            Some(Some(Executed { place, result })) => Verdict::Seen(*place, result.clone()),
+            _ => Verdict::New,
         }
     }
 
@@ -139,45 +140,55 @@ impl Sessions {
     pub fn remember(&mut self, id: SessionId, sequence: Sequence, place: Place, result: Bytes) -> Option<Bytes> {
         let result = (result.len() <= MAX_RESULT_BYTES).then_some(result);
         let session = self.table.get_mut(&id).expect("judged New in the same step");
-        session.executed.insert(sequence, (place, result.clone()));
-        let length = result.as_ref()?.len();
-        session.kept.insert(sequence);
-        session.kept_bytes += length;
-        self.kept.insert(place, (id, sequence));
-        self.kept_bytes += length;
-        while let Some(session) = self.table.get(&id)
-            && session.kept_bytes > MAX_SESSION_RESULT_BYTES
-            && let Some(oldest) = session.kept.first().copied()
-        {
-            self.drop_result(id, oldest);
+        let offset = session.offset(sequence);
+        if session.executed.len() <= offset {
+            session.executed.resize_with(offset + 1, || None);
         }
-        while self.kept_bytes > MAX_KEPT_RESULT_BYTES
-            && let Some((_, (id, oldest))) = self.kept.pop_first()
-        {
-            self.drop_result(id, oldest);
+        session.executed[offset] = Some(Executed { place, result: result.clone() });
+        let bytes = result.as_ref()?.len();
+        if bytes > 0 {
+            session.kept_bytes += bytes;
+            self.kept_bytes += bytes;
+            self.kept_count += 1;
+            self.kept.push_back((id, sequence));
+            self.make_room(id);
         }
         result
     }
 
-    /// Drops a session's results from the lowest sequence on, for as long as they are to go.
-    fn drop_results(&mut self, id: SessionId, goes: impl Fn(Sequence) -> bool) {
-        while let Some(session) = self.table.get(&id)
-            && let Some(first) = session.kept.first().copied().filter(|first| goes(*first))
+    /// Drops the oldest results, of this session and of all, until the limits hold.
+    fn make_room(&mut self, id: SessionId) {
+        while let Some(session) = self.table.get(&id).filter(|session| session.kept_bytes > MAX_SESSION_RESULT_BYTES)
+            && let Some(oldest) = session.oldest_kept()
         {
-            self.drop_result(id, first);
+            self.drop_result(id, oldest);
+        }
+        while self.kept_bytes > MAX_KEPT_RESULT_BYTES
+            && let Some((id, oldest)) = self.kept.pop_front()
+        {
+            self.drop_result(id, oldest);
+        }
+        self.tidy();
+    }
+
+    /// Forgets whose results are gone, once they are more than the others: that costs little for each.
+    fn tidy(&mut self) {
+        if self.kept.len() > 2 * self.kept_count + SESSION_WINDOW as usize {
+            let Sessions { kept, table, .. } = self;
+            kept.retain(|(id, sequence)| table.get(id).is_some_and(|session| session.keeps(*sequence)));
         }
     }
 
-    /// Forgets a result, but not that the command was executed.
+    /// Forgets a result, if it is still there, but not that the command was executed.
     fn drop_result(&mut self, id: SessionId, sequence: Sequence) {
-        let Some(session) = self.table.get_mut(&id) else { return };
-        session.kept.remove(&sequence);
-        if let Some((place, result)) = session.executed.get_mut(&sequence)
-            && let Some(dropped) = result.take()
-        {
-            self.kept.remove(place);
-            session.kept_bytes = session.kept_bytes.saturating_sub(dropped.len());
-            self.kept_bytes = self.kept_bytes.saturating_sub(dropped.len());
+        let Some(session) = self.table.get_mut(&id).filter(|session| session.keeps(sequence)) else { return };
+        let offset = session.offset(sequence);
+        if let Some(Some(executed)) = session.executed.get_mut(offset) {
+            let bytes = executed.kept_bytes();
+            executed.result = None;
+            session.kept_bytes = session.kept_bytes.saturating_sub(bytes);
+            self.kept_bytes = self.kept_bytes.saturating_sub(bytes);
+            self.kept_count = self.kept_count.saturating_sub(1);
         }
     }
 
@@ -194,6 +205,25 @@ impl Sessions {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.table.is_empty()
+    }
+}
+
+impl Session {
+    /// Where a sequence stands that is not below `done_below`.
+    fn offset(&self, sequence: Sequence) -> usize {
+        (sequence.0 - self.done_below.0) as usize
+    }
+
+    /// Whether the result of this sequence is kept, and is not empty.
+    fn keeps(&self, sequence: Sequence) -> bool {
+        sequence >= self.done_below
+            && matches!(self.executed.get(self.offset(sequence)), Some(Some(executed)) if executed.kept_bytes() > 0)
+    }
+
+    /// The lowest sequence whose result is kept.
+    fn oldest_kept(&self) -> Option<Sequence> {
+        let at = self.executed.iter().position(|slot| slot.as_ref().is_some_and(|executed| executed.kept_bytes() > 0));
+        at.map(|at| Sequence(self.done_below.0 + at as u64))
     }
 }
 
