@@ -239,10 +239,16 @@ impl Proposer {
         let Phase::Leading(leading) = &mut self.phase else { return };
         let window = self.settings.window.clamp(1, MAX_WINDOW) as usize;
         let mut proposals = Vec::new();
+        let full = self.settings.batch.clamp(1, FULL_COMMANDS) as usize;
         while !self.queue.commands.is_empty() && leading.in_flight.len() < window {
-            let commands = self.queue.take_batch(self.settings.batch.max(1) as usize);
+            // Behind a few slots that are on their way, whatever comes waits for a slot that is worth its messages and its
+            // records. It could not be executed before them in any case.
+            let is_full = self.queue.commands.len() >= full || self.queue.bytes >= FULL_BYTES;
+            if leading.in_flight.len() >= PIPELINE && !is_full {
+                break;
+            }
             let stamp = Stamp { time_ms: self.wall_ms, seed: self.dice.roll() };
-            let value = Value::batch(stamp, &commands);
+            let value = self.queue.take_batch(self.settings.batch.max(1) as usize, stamp);
             leading.open(value.clone(), self.now_ms, self.settings.resend_ms);
             proposals.push((leading.next.previous(), value));
         }
@@ -571,22 +577,20 @@ impl Leading {
 
 impl Queue {
     /// Takes the next commands, as many as one slot may hold.
-    fn take_batch(&mut self, most: usize) -> Vec<Command> {
-        let mut bytes = 0;
-        let mut commands = Vec::new();
-        while commands.len() < most
-            && let Some((_, command)) = self.commands.front()
-        {
+    fn take_batch(&mut self, most: usize, stamp: Stamp) -> Value {
+        let (mut count, mut bytes) = (0, 0);
+        for (_, command) in self.commands.iter().take(most) {
             let length = command.encoded_len();
             if bytes + length > MAX_BATCH_BYTES {
                 break;
             }
             bytes += length;
-            let (_, command) = self.commands.pop_front().expect("there is a front");
-            commands.push(command);
+            count += 1;
         }
+        let value = Value::batch(stamp, self.commands.iter().take(count).map(|(_, command)| command));
+        self.commands.drain(..count);
         self.bytes -= bytes;
-        commands
+        value
     }
 
     fn refuse_all(&mut self, fx: &mut Effects) {
@@ -629,3 +633,10 @@ fn forward(leader: NodeId, commands: Vec<Command>, fx: &mut Effects) {
 const MAX_WAITING_READS: usize = 1 << 16;
 /// The longest wait between two sendings of one Accept.
 const RESEND_MOST_MS: u64 = 2000;
+
+/// So many slots are opened for whatever there is; further ones only for lots that are worth it.
+const PIPELINE: usize = 2;
+/// So many commands are worth a slot.
+const FULL_COMMANDS: u32 = 256;
+/// And so many bytes of commands.
+const FULL_BYTES: usize = 64 << 10;

@@ -17,20 +17,67 @@ use std::sync::Arc;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Shared, immutable bytes that serialise as one run (not number by number).
-#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Bytes(Arc<[u8]>);
+/// Immutable bytes, cheap to clone, that serialise as one run (not number by number). Few of them lie in place: most keys,
+/// and most results, need no memory of their own.
+#[derive(Clone)]
+pub struct Bytes(Run);
+
+#[derive(Clone)]
+enum Run {
+    Here { length: u8, bytes: [u8; MOST_HERE] },
+    Shared(Arc<[u8]>),
+}
+
+/// So many lie in place, in no more room than a tagged pointer takes.
+const MOST_HERE: usize = 22;
+
+const _: () = assert!(size_of::<Bytes>() == 24);
 
 impl std::ops::Deref for Bytes {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        &self.0
+        match &self.0 {
+            Run::Here { length, bytes } => &bytes[..usize::from(*length)],
+            Run::Shared(bytes) => bytes,
+        }
+    }
+}
+
+impl Default for Bytes {
+    fn default() -> Bytes {
+        Bytes(Run::Here { length: 0, bytes: [0; MOST_HERE] })
+    }
+}
+
+impl PartialEq for Bytes {
+    fn eq(&self, other: &Bytes) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Bytes {}
+
+impl PartialOrd for Bytes {
+    fn partial_cmp(&self, other: &Bytes) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Bytes {
+    fn cmp(&self, other: &Bytes) -> std::cmp::Ordering {
+        (**self).cmp(&**other)
+    }
+}
+
+impl std::hash::Hash for Bytes {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        (**self).hash(state);
     }
 }
 
 impl From<Vec<u8>> for Bytes {
     fn from(bytes: Vec<u8>) -> Bytes {
-        Bytes(bytes.into())
+        bytes.as_slice().into()
     }
 }
 
@@ -48,19 +95,24 @@ impl From<String> for Bytes {
 
 impl From<&[u8]> for Bytes {
     fn from(bytes: &[u8]) -> Bytes {
-        Bytes(bytes.into())
+        if bytes.len() > MOST_HERE {
+            return Bytes(Run::Shared(bytes.into()));
+        }
+        let mut here = [0; MOST_HERE];
+        here[..bytes.len()].copy_from_slice(bytes);
+        Bytes(Run::Here { length: bytes.len() as u8, bytes: here })
     }
 }
 
 impl fmt::Debug for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\"", self.0.escape_ascii())
+        write!(f, "\"{}\"", self.escape_ascii())
     }
 }
 
 impl Serialize for Bytes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0)
+        serializer.serialize_bytes(self)
     }
 }
 
@@ -164,13 +216,15 @@ impl Value {
     }
 
     /// A batch of commands, encoded.
-    pub fn batch(stamp: Stamp, commands: &[Command]) -> Value {
-        let length: usize = commands.iter().map(Command::encoded_len).sum();
+    pub fn batch<'a>(stamp: Stamp, commands: impl IntoIterator<Item = &'a Command, IntoIter: Clone>) -> Value {
+        let commands = commands.into_iter();
+        let (count, length) =
+            commands.clone().fold((0, 0), |(count, length), command| (count + 1_usize, length + command.encoded_len()));
         let mut bytes = Vec::with_capacity(BATCH_HEADER + length);
         bytes.push(BATCH);
         bytes.extend_from_slice(&stamp.time_ms.to_le_bytes());
         bytes.extend_from_slice(&stamp.seed.to_le_bytes());
-        let count = u32::try_from(commands.len()).expect("a batch is bounded far below 2^32 commands");
+        let count = u32::try_from(count).expect("a batch is bounded far below 2^32 commands");
         bytes.extend_from_slice(&count.to_le_bytes());
         for command in commands {
             match command {

@@ -245,6 +245,8 @@ fn a_candidate_goes_above_what_its_own_acceptor_had_promised() {
 fn section_3_gaps_become_no_ops_and_new_commands_come_behind() {
     let (mut proposer, told) = leader(Settings::default(), vec![vote(3, b(0, 2), "z")]);
     assert_eq!(proposals(&told), [(1, vec![]), (2, vec![]), (3, vec!["z".to_owned()])]);
+    let advanced = ProposerMessage::Advanced { chosen_upto: s(3), ballot: Some(b(1, 1)) };
+    proposer.on_message(n(1), advanced, &mut Effects::new());
     proposer.on_submit(vec![command(1, 1, "x")], &mut Effects::new());
     assert_eq!(proposals(&effects(|fx| proposer.on_lot_end(fx))), [(4, vec!["x".to_owned()])]);
 }

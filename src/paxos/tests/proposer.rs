@@ -100,6 +100,27 @@ fn section_3_many_slots_are_in_flight_at_once_up_to_the_window() {
 }
 
 #[test]
+fn behind_two_slots_only_a_lot_that_is_worth_it_gets_one_of_its_own() {
+    let mut proposer = plain();
+    for slot in [1, 2] {
+        submit(&mut proposer, &["x"]);
+        assert_eq!(proposals(&lot_end(&mut proposer)), [(slot, strings(&["x"]))]);
+    }
+    submit(&mut proposer, &["y"]);
+    assert_eq!(proposals(&lot_end(&mut proposer)), [], "it could not be executed before slots 1 and 2");
+    submit(&mut proposer, &["x"; 255]);
+    assert_eq!(proposals(&lot_end(&mut proposer)).len(), 1, "many commands");
+    effects(|fx| proposer.on_submit(vec![sized(1, 64 << 10)], fx));
+    assert_eq!(proposals(&lot_end(&mut proposer)).len(), 1, "many bytes");
+    submit(&mut proposer, &["z"]);
+    assert_eq!(proposals(&lot_end(&mut proposer)), []);
+    advanced(&mut proposer, 2, Some(b(1, 1)));
+    assert_eq!(proposals(&lot_end(&mut proposer)), [], "slots 3 and 4 are on their way");
+    advanced(&mut proposer, 3, Some(b(1, 1)));
+    assert_eq!(proposals(&lot_end(&mut proposer)), [(5, strings(&["z"]))]);
+}
+
+#[test]
 fn everything_gathered_in_a_lot_travels_in_one_slot() {
     let mut proposer = plain();
     submit(&mut proposer, &["x", "y", "z"]);
