@@ -256,10 +256,14 @@ fn encode(bytes: &mut Vec<u8>, frame: NodeFrame) {
 
 /// Whether the client took the bytes.
 async fn write(writing: &mut tokio::net::tcp::OwnedWriteHalf, bytes: &mut Vec<u8>) -> bool {
-    let written = tokio::time::timeout(PATIENCE, writing.write_all(bytes)).await;
+    // Mostly there is room for all of it, and nobody needs to be woken if there is not.
+    let at_once = writing.try_write(bytes).unwrap_or(0);
+    let rest = &bytes[at_once..];
+    let written =
+        rest.is_empty() || matches!(tokio::time::timeout(PATIENCE, writing.write_all(rest)).await, Ok(Ok(())));
     bytes.clear();
     bytes.shrink_to(WRITE_BYTES);
-    matches!(written, Ok(Ok(())))
+    written
 }
 
 /// How many frames make one lot at most.

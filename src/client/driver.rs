@@ -19,7 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at
 use super::error::ClientError;
 use super::nodes::Nodes;
 use super::outcome::Outcome;
-use super::session::{NodeIndex, Output, RequestKey, Session, TICK_MS};
+use super::session::{NodeIndex, Output, RequestKey, SLOW_TICK_MS, Session, TICK_MS};
 use super::transport::{Connection, DIAL_TIME, DialError, Transport, first_of};
 use crate::net::report::{Inspection, Report};
 use crate::net::wire::{ClientFrame, NodeFrame};
@@ -145,16 +145,20 @@ impl Driver {
     async fn run(mut self, mut inbox: mpsc::Receiver<Request>) {
         let mut ticks = interval(Duration::from_millis(TICK_MS));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut slow_ticks = interval(Duration::from_millis(SLOW_TICK_MS));
+        slow_ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut lot = Vec::with_capacity(QUEUE);
         loop {
             self.perform();
             self.dial_if_needed();
             let has_work = self.has_work();
+            let hurried = self.link.is_none() || self.session.is_hurried(self.now_ms());
             let turn = tokio::select! {
                 count = inbox.recv_many(&mut lot, QUEUE) => Turn::Requests(count),
                 frame = next_frame(&mut self.link) => Turn::Frame(frame),
                 dialled = next_dialled(&mut self.dials) => Turn::Dialled(dialled),
-                _ = ticks.tick(), if has_work => Turn::Tick,
+                _ = ticks.tick(), if has_work && hurried => Turn::Tick,
+                _ = slow_ticks.tick(), if has_work && !hurried => Turn::Tick,
             };
             match turn {
                 Turn::Requests(0) => return,

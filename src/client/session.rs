@@ -54,6 +54,8 @@ pub const LOT_BYTES: usize = 1 << 20;
 pub const ATTEMPT_MS: u64 = 500;
 /// How often [`Session::on_tick`] wants to be called while there are requests.
 pub const TICK_MS: u64 = 10;
+/// How often, while nothing is about to happen by the clock alone, in milliseconds.
+pub const SLOW_TICK_MS: u64 = 100;
 /// So many refusals in a row for want of a leader, and the session asks for another node.
 pub const PATIENCE: u32 = 3;
 
@@ -263,6 +265,12 @@ impl Session {
             self.home = Some(home);
         }
         std::mem::take(&mut self.outputs)
+    }
+
+    /// Whether something is to happen soon by the clock alone: otherwise [`Session::on_tick`] now and then will do.
+    pub fn is_hurried(&self, now_ms: u64) -> bool {
+        now_ms < self.pause.until_ms()
+            || self.deadlines.first().is_some_and(|(deadline_ms, _)| *deadline_ms <= now_ms + SLOW_TICK_MS)
     }
 
     /// Whether no request is unfinished; then nobody needs to call [`Session::on_tick`].
