@@ -410,7 +410,7 @@ impl Table {
     }
 }
 
-/// The sum, modulo 2^128 in each half, of the SHA-256 of every entry: a hash of a set that does not depend on the order
+/// The sum, modulo 2^128 in each half, of the BLAKE3 of every entry: a hash of a set that does not depend on the order
 /// in which the set was built, and from which an entry can be taken out again. (Bellare and Micciancio, "A New Paradigm
 /// for Collision-Free Hashing", 1997: AdHash.) It is there to find replicas that diverged, not to withstand someone who
 /// chooses a hundred million entries in order to make two states look alike.
@@ -419,8 +419,9 @@ struct Sum([u128; 2]);
 
 impl Sum {
     fn of(key: &[u8], value: &[u8]) -> Sum {
-        let hash = Sha256::new().chain_update((key.len() as u64).to_le_bytes()).chain_update(key).chain_update(value);
-        let hash: [u8; 32] = hash.finalize().into();
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&(key.len() as u64).to_le_bytes()).update(key).update(value);
+        let hash: [u8; 32] = hasher.finalize().into();
         let half = |from: usize| u128::from_le_bytes(std::array::from_fn(|i| hash[from + i]));
         Sum([half(0), half(16)])
     }
