@@ -66,10 +66,10 @@ pub fn run(args: &TopArgs, asker: Asker, signals: &Signals, style: Style) -> Res
 }
 
 /// Whoever waits for keys of a terminal that is gone waits for ever, and busily (crossterm takes its end for "no key yet").
-/// So another thread looks whether it is still there.
+/// So another thread looks whether it is still there: where this draws, since keys may come from elsewhere.
 fn leave_with_the_terminal() -> io::Result<()> {
     let watch = || {
-        while io::stdin().is_terminal() {
+        while stdout().is_terminal() {
             thread::sleep(GLANCE);
         }
         give_back();
