@@ -20,7 +20,7 @@ use super::effect::{Effects, Event, Then};
 use super::message::{Accepted, AcceptorMessage, LearnerMessage, Prepare, Promise, ProposerMessage, Vote};
 use super::record::{BatchNumber, Record};
 use super::settings::{MAX_MESSAGE_BYTES, MAX_OPEN_SLOTS};
-use super::slot::Slot;
+use super::slot::{Slot, forget_upto};
 use super::value::Value;
 
 /// One node's acceptor.
@@ -136,7 +136,7 @@ impl Acceptor {
         &mut self,
         from: NodeId,
         ballot: Ballot,
-        proposals: Vec<(Slot, Value)>,
+        mut proposals: Vec<(Slot, Value)>,
         chosen_upto: Slot,
         fx: &mut Effects,
     ) {
@@ -149,41 +149,39 @@ impl Acceptor {
             return fx.note(Event::Ignored { from, what: "Accept", why: "this node may not vote" });
         }
         let mut settled = false;
-        let mut records = Vec::new();
-        let mut slots = Vec::with_capacity(proposals.len());
-        let mut voting = Vec::with_capacity(proposals.len());
-        for (slot, value) in proposals {
-            if slot <= self.settled_upto {
+        let mut records = Vec::with_capacity(proposals.len());
+        proposals.retain(|(slot, value)| {
+            if *slot <= self.settled_upto {
                 settled = true;
-                continue;
+                return false;
             }
             // A promise with votes further ahead would be refused as absurd: this node must catch up first.
-            if slot > self.settled_upto.plus(MAX_OPEN_SLOTS - 1) {
+            if *slot > self.settled_upto.plus(MAX_OPEN_SLOTS - 1) {
                 fx.note(Event::Ignored { from, what: "Accept", why: "too far ahead of what is settled here" });
-                continue;
+                return false;
             }
-            match self.votes.get(&slot) {
-                Some((voted, held)) if *voted == ballot && *held != value => {
+            match self.votes.get(slot) {
+                Some((voted, held)) if *voted == ballot && held != value => {
                     fx.note(Event::Ignored { from, what: "Accept", why: "a second value in one ballot" });
-                    continue;
+                    return false;
                 }
                 Some((voted, _)) if *voted == ballot => {}
                 _ => {
-                    let record = Record::Vote { slot, ballot, value: value.clone() };
+                    let record = Record::Vote { slot: *slot, ballot, value: value.clone() };
                     self.apply_record(&record);
                     records.push(record);
                 }
             }
-            slots.push(slot);
-            voting.push((slot, value));
-        }
+            true
+        });
         if settled {
             fx.send(from, ProposerMessage::Settled { ballot, upto: self.settled_upto });
         }
-        if !slots.is_empty() {
+        if !proposals.is_empty() {
+            let slots = proposals.iter().map(|(slot, _)| *slot).collect();
             // The journal gets the votes before the learner hears of them: a lazy `ChosenUpto` stands behind them.
             fx.sync(records, vec![Then::Accepted(from, Accepted { ballot, slots })]);
-            fx.send(self.own, LearnerMessage::Voting { ballot, proposals: voting });
+            fx.send(self.own, LearnerMessage::Voting { ballot, proposals });
         }
     }
 
@@ -203,7 +201,7 @@ impl Acceptor {
     pub fn on_learned(&mut self, chosen_upto: Slot) {
         if chosen_upto > self.settled_upto {
             self.settled_upto = chosen_upto;
-            self.votes = self.votes.split_off(&chosen_upto.next());
+            forget_upto(chosen_upto, &mut self.votes);
         }
     }
 

@@ -99,19 +99,22 @@ pub enum Then {
 
 impl Then {
     /// The messages, now that the records before them are durable. `own` is this node.
-    pub fn release(self, own: NodeId) -> Vec<(NodeId, Message)> {
+    pub fn release(self, own: NodeId) -> impl Iterator<Item = (NodeId, Message)> {
+        let (mut one, mut to_each) = (None, None);
         match self {
             Then::Promise(to, promise) => {
-                vec![(to, ProposerMessage::Promise(Durable::after_sync(promise)).into())]
+                one = Some((to, ProposerMessage::Promise(Durable::after_sync(promise)).into()));
             }
             Then::Accepted(to, accepted) => {
-                vec![(to, LearnerMessage::Accepted(Durable::after_sync(accepted)).into())]
+                one = Some((to, LearnerMessage::Accepted(Durable::after_sync(accepted)).into()));
             }
             Then::Prepare(nodes, prepare) => {
-                nodes.into_iter().map(|node| (node, AcceptorMessage::Prepare(prepare.clone()).into())).collect()
+                to_each =
+                    Some(nodes.into_iter().map(move |node| (node, AcceptorMessage::Prepare(prepare.clone()).into())));
             }
-            Then::Fence(number) => vec![(own, ProposerMessage::Fenced { number }.into())],
+            Then::Fence(number) => one = Some((own, ProposerMessage::Fenced { number }.into())),
         }
+        one.into_iter().chain(to_each.into_iter().flatten())
     }
 }
 
@@ -133,9 +136,13 @@ impl Effects {
     /// Send a message to every node of a list.
     pub fn broadcast(&mut self, to: impl IntoIterator<Item = NodeId>, message: impl Into<Message>) {
         let message = message.into();
-        for node in to {
+        let mut nodes = to.into_iter();
+        let Some(mut node) = nodes.next() else { return };
+        for next in nodes {
             self.send(node, message.clone());
+            node = next;
         }
+        self.send(node, message);
     }
 
     /// Make records durable, then say something.

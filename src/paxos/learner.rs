@@ -28,7 +28,7 @@ use super::message::{Accepted, AcceptorMessage, Choice, ExecutorMessage, Learner
 use super::quorum::Tally;
 use super::record::Record;
 use super::settings::{MAX_OPEN_SLOTS, MAX_SNAPSHOT_BYTES, Settings};
-use super::slot::Slot;
+use super::slot::{Slot, forget_upto};
 use super::value::{Bytes, Value};
 
 /// One node's learner.
@@ -107,12 +107,14 @@ impl Learner {
             Record::ChosenUpto { ballot, upto } => {
                 while self.chosen_upto < *upto {
                     let slot = self.chosen_upto.next();
-                    let vote = self.votes.get(&slot).filter(|(voted, _)| voted >= ballot);
-                    let Some((chosen, value)) = self.ahead.get(&slot).or(vote).cloned() else { break };
+                    let ahead = self.ahead.remove(&slot);
+                    if ahead.is_none() && self.votes.get(&slot).is_none_or(|(voted, _)| voted < ballot) {
+                        break;
+                    }
+                    let vote = self.votes.remove(&slot);
+                    let (chosen, value) = ahead.or(vote).expect("one of them was there just now");
                     self.ready.push((slot, chosen, value));
                     self.chosen_upto = slot;
-                    self.ahead.remove(&slot);
-                    self.votes.remove(&slot);
                     self.tallies.remove(&slot);
                 }
             }
@@ -298,9 +300,9 @@ impl Learner {
         // The log may have overtaken it while it was being installed.
         if upto > self.chosen_upto {
             self.chosen_upto = upto;
-            self.votes = self.votes.split_off(&upto.next());
-            self.ahead = self.ahead.split_off(&upto.next());
-            self.tallies = self.tallies.split_off(&upto.next());
+            forget_upto(upto, &mut self.votes);
+            forget_upto(upto, &mut self.ahead);
+            forget_upto(upto, &mut self.tallies);
             fx.note(Event::Installed { upto });
             fx.send(self.own, AcceptorMessage::Learned { chosen_upto: upto });
             fx.send(self.own, ProposerMessage::Advanced { chosen_upto: upto, ballot: None });
@@ -354,15 +356,19 @@ impl Learner {
 
     /// Moves `chosen_upto` over everything that is chosen without a hole, one lazy record per run of one ballot.
     fn advance(&mut self, fx: &mut Effects) {
-        let mut records = Vec::new();
-        while let Some(ballot) = self.ahead.get(&self.chosen_upto.next()).map(|(ballot, _)| *ballot) {
-            let run = self.ahead.range(self.chosen_upto.next()..).zip(self.chosen_upto.next().0..);
-            let run = run.take_while(|((slot, (chosen, _)), expected)| slot.0 == *expected && *chosen == ballot);
-            let upto = run.map(|((slot, _), _)| *slot).last().expect("the run has the slot just looked up");
-            let record = Record::ChosenUpto { ballot, upto };
-            self.apply_record(&record);
-            records.push(record);
+        let mut records: Vec<Record> = Vec::new();
+        let mut next = self.chosen_upto.next();
+        for (slot, (ballot, _)) in self.ahead.range(next..) {
+            if *slot > next {
+                break;
+            }
+            next = slot.next();
+            match records.last_mut() {
+                Some(Record::ChosenUpto { ballot: of, upto }) if of == ballot => *upto = *slot,
+                _ => records.push(Record::ChosenUpto { ballot: *ballot, upto: *slot }),
+            }
         }
+        records.iter().for_each(|record| self.apply_record(record));
         fx.append(records);
         self.deliver(fx);
     }

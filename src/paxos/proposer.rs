@@ -31,7 +31,7 @@ use super::message::{AcceptorMessage, ExecutorMessage, LearnerMessage, ProposerM
 use super::quorum::Tally;
 use super::record::Record;
 use super::settings::{MAX_BATCH_BYTES, MAX_MESSAGE_BYTES, MAX_OPERATION_BYTES, MAX_QUEUE_BYTES, MAX_WINDOW, Settings};
-use super::slot::Slot;
+use super::slot::{Slot, forget_upto};
 use super::value::{Command, Stamp, Value};
 
 /// One node's proposer.
@@ -324,7 +324,7 @@ impl Proposer {
                 if above || chosen_upto >= leading.next {
                     return self.step_down("slots were chosen in a higher ballot", fx);
                 }
-                leading.in_flight = leading.in_flight.split_off(&chosen_upto.next());
+                forget_upto(chosen_upto, &mut leading.in_flight);
                 self.release_reads(fx);
             }
             Phase::Preparing(_) => self.try_to_lead(fx),

@@ -1,5 +1,6 @@
 //! Slots: positions in the log, and places: positions of a command within a slot's batch.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -33,6 +34,13 @@ impl Slot {
     pub fn above(self, upto: Slot) -> impl DoubleEndedIterator<Item = Slot> {
         // Counted from below, so that nothing is above the last slot.
         (self.0..upto.0).map(|below| Slot(below + 1))
+    }
+}
+
+/// Drops what is kept for slots up to here. They are few, mostly: a log moves on slot by slot.
+pub(super) fn forget_upto<T>(upto: Slot, kept: &mut BTreeMap<Slot, T>) {
+    while let Some(first) = kept.first_entry().filter(|first| *first.key() <= upto) {
+        first.remove();
     }
 }
 

@@ -95,12 +95,21 @@ impl From<String> for Bytes {
 
 impl From<&[u8]> for Bytes {
     fn from(bytes: &[u8]) -> Bytes {
-        if bytes.len() > MOST_HERE {
-            return Bytes(Run::Shared(bytes.into()));
+        Bytes::filled(bytes.len(), |here| here.copy_from_slice(bytes))
+    }
+}
+
+impl Bytes {
+    /// So many bytes, written by `fill` over zeros.
+    fn filled(length: usize, fill: impl FnOnce(&mut [u8])) -> Bytes {
+        if length > MOST_HERE {
+            let mut bytes: Arc<[u8]> = std::iter::repeat_n(0, length).collect();
+            fill(Arc::get_mut(&mut bytes).expect("nobody else has it yet"));
+            return Bytes(Run::Shared(bytes));
         }
-        let mut here = [0; MOST_HERE];
-        here[..bytes.len()].copy_from_slice(bytes);
-        Bytes(Run::Here { length: bytes.len() as u8, bytes: here })
+        let mut bytes = [0; MOST_HERE];
+        fill(&mut bytes[..length]);
+        Bytes(Run::Here { length: length as u8, bytes })
     }
 }
 
@@ -220,30 +229,32 @@ impl Value {
         let commands = commands.into_iter();
         let (count, length) =
             commands.clone().fold((0, 0), |(count, length), command| (count + 1_usize, length + command.encoded_len()));
-        let mut bytes = Vec::with_capacity(BATCH_HEADER + length);
-        bytes.push(BATCH);
-        bytes.extend_from_slice(&stamp.time_ms.to_le_bytes());
-        bytes.extend_from_slice(&stamp.seed.to_le_bytes());
         let count = u32::try_from(count).expect("a batch is bounded far below 2^32 commands");
-        bytes.extend_from_slice(&count.to_le_bytes());
-        for command in commands {
-            match command {
-                Command::Open { token } => {
-                    bytes.push(OPEN);
-                    bytes.extend_from_slice(&token.0.to_le_bytes());
-                }
-                Command::Apply { session, sequence, done_below, operation } => {
-                    bytes.push(APPLY);
-                    bytes.extend_from_slice(&session.0.to_le_bytes());
-                    bytes.extend_from_slice(&sequence.0.to_le_bytes());
-                    bytes.extend_from_slice(&done_below.0.to_le_bytes());
-                    let length = u32::try_from(operation.len()).expect("an operation is bounded far below 4 GiB");
-                    bytes.extend_from_slice(&length.to_le_bytes());
-                    bytes.extend_from_slice(operation);
+        Value(Bytes::filled(BATCH_HEADER + length, |bytes| {
+            let mut writer = Writer(bytes);
+            writer.put(&[BATCH]);
+            writer.put(&stamp.time_ms.to_le_bytes());
+            writer.put(&stamp.seed.to_le_bytes());
+            writer.put(&count.to_le_bytes());
+            for command in commands {
+                match command {
+                    Command::Open { token } => {
+                        writer.put(&[OPEN]);
+                        writer.put(&token.0.to_le_bytes());
+                    }
+                    Command::Apply { session, sequence, done_below, operation } => {
+                        writer.put(&[APPLY]);
+                        writer.put(&session.0.to_le_bytes());
+                        writer.put(&sequence.0.to_le_bytes());
+                        writer.put(&done_below.0.to_le_bytes());
+                        let length = u32::try_from(operation.len()).expect("an operation is bounded far below 4 GiB");
+                        writer.put(&length.to_le_bytes());
+                        writer.put(operation);
+                    }
                 }
             }
-        }
-        Value(bytes.into())
+            assert!(writer.0.is_empty(), "a command takes as many bytes as it says");
+        }))
     }
 
     /// Takes bytes from outside, if they are a well-formed value to the last byte.
@@ -344,6 +355,17 @@ impl<'a> Iterator for Entries<'a> {
 }
 
 impl ExactSizeIterator for Entries<'_> {}
+
+/// Writes one run after the other.
+struct Writer<'a>(&'a mut [u8]);
+
+impl Writer<'_> {
+    fn put(&mut self, run: &[u8]) {
+        let (here, rest) = std::mem::take(&mut self.0).split_at_mut(run.len());
+        here.copy_from_slice(run);
+        self.0 = rest;
+    }
+}
 
 #[derive(Clone, Debug)]
 struct Reader<'a>(&'a [u8]);

@@ -10,7 +10,6 @@
 //! each command executed exactly once on every node (by a machine that does nothing) and answered; OmniPaxos has no such
 //! thing. OmniPaxos' log is trimmed now and then.
 
-use std::collections::VecDeque;
 use std::time::Instant;
 
 use clap::Parser;
@@ -24,7 +23,6 @@ use synod::paxos::{
     Message, NodeId, ProposerMessage, Recovered, Replica, Reply, Sequence, SessionId, Settings, Slot, StateMachine,
     Token,
 };
-
 
 #[derive(Parser)]
 struct Args {
@@ -87,8 +85,9 @@ impl StateMachine for Nothing {
 struct Node {
     id: NodeId,
     replica: Replica<Nothing>,
-    inbox: VecDeque<(NodeId, Message)>,
     effects: Effects,
+    /// Empty between turns; kept for its room.
+    taken: Effects,
     /// Whether it executes; else it counts what is chosen.
     executes: bool,
     chosen: usize,
@@ -104,100 +103,123 @@ impl Node {
         let configuration = Configuration::numbered(3);
         let replica = Replica::recover(id, configuration, &settings, Nothing, id.0.into(), recovered, &mut effects);
         let replica = replica.expect("nothing to refuse");
-        let met = (1..=3).map(NodeId).filter(|peer| *peer != id).map(|peer| {
-            let greeted = AcceptorMessage::Greeted { peer, witnessed: BatchNumber(0), durable: BatchNumber(0) };
-            (id, greeted.into())
-        });
-        Node { id, replica, inbox: met.collect(), effects, executes, chosen: 0, replies: Vec::new() }
+        Node { id, replica, effects, taken: Effects::new(), executes, chosen: 0, replies: Vec::new() }
     }
 
-    /// Takes everything in the mailbox, and whatever its roles say to each other. What they say to others goes into
-    /// `sent`.
-    fn turn(&mut self, sent: &mut Vec<(NodeId, NodeId, Message)>) {
-        loop {
-            while let Some((from, message)) = self.inbox.pop_front() {
-                match message {
-                    Message::Executor(ExecutorMessage::Chosen { entries }) if !self.executes => {
-                        self.chosen += entries.iter().map(|(_, _, value)| value.entries().len()).sum::<usize>();
-                    }
-                    message => self.replica.on_message(from, message, &mut self.effects),
-                }
-                self.perform(sent);
+    fn take(&mut self, from: NodeId, message: Message) {
+        match message {
+            Message::Executor(ExecutorMessage::Chosen { entries }) if !self.executes => {
+                self.chosen += entries.iter().map(|(_, _, value)| value.entries().len()).sum::<usize>();
             }
-            self.replica.on_lot_end(&mut self.effects);
-            self.perform(sent);
-            if self.inbox.is_empty() {
-                return;
-            }
+            message => self.replica.on_message(from, message, &mut self.effects),
         }
     }
 
-    /// There is no disk: what waits for it is said at once.
-    fn perform(&mut self, sent: &mut Vec<(NodeId, NodeId, Message)>) {
+    /// The end of a lot: what the roles say to each other is the next one, until they have nothing to say. What they say
+    /// to others goes into their inboxes. There is no disk: what waits for it is said at once.
+    fn end_lot(&mut self, inboxes: &mut Inboxes) {
         let own = self.id;
-        for effect in self.effects.drain() {
-            let mut say = |to, message| match to == own {
-                true => self.inbox.push_back((own, message)),
-                false => sent.push((own, to, message)),
-            };
-            match effect {
-                Effect::Send { to, message } => say(to, message),
-                Effect::Sync { then, .. } => {
-                    then.into_iter().flat_map(|then| then.release(own)).for_each(|(to, message)| say(to, message));
+        self.replica.on_lot_end(&mut self.effects);
+        while !self.effects.is_empty() {
+            let mut taken = std::mem::replace(&mut self.effects, std::mem::take(&mut self.taken));
+            for effect in taken.drain() {
+                match effect {
+                    Effect::Send { to, message } => self.say(to, message, inboxes),
+                    Effect::Sync { then, .. } => {
+                        for (to, message) in then.into_iter().flat_map(|then| then.release(own)) {
+                            self.say(to, message, inboxes);
+                        }
+                    }
+                    Effect::Reply { reply, .. } => self.replies.push(reply),
+                    _ => {}
                 }
-                Effect::Reply { reply, .. } => self.replies.push(reply),
-                _ => {}
+            }
+            self.taken = taken;
+            self.replica.on_lot_end(&mut self.effects);
+        }
+    }
+
+    fn say(&mut self, to: NodeId, message: Message, inboxes: &mut Inboxes) {
+        if to == self.id { self.take(to, message) } else { inboxes.of(to).push((self.id, message)) }
+    }
+}
+
+/// What the nodes were sent and have not taken yet.
+struct Inboxes([Vec<(NodeId, Message)>; 3]);
+
+impl Inboxes {
+    fn of(&mut self, node: NodeId) -> &mut Vec<(NodeId, Message)> {
+        &mut self.0[node.0 as usize - 1]
+    }
+}
+
+struct Cluster {
+    nodes: Vec<Node>,
+    inboxes: Inboxes,
+    now_ms: u64,
+}
+
+impl Cluster {
+    /// Three nodes that have met, of which one leads, and which.
+    fn new(executes: bool) -> (Cluster, usize) {
+        let nodes = (1..=3).map(|id| Node::new(NodeId(id), executes)).collect();
+        let mut cluster = Cluster { nodes, inboxes: Inboxes(Default::default()), now_ms: 0 };
+        for (id, peer) in (1..=3).flat_map(|id| (1..=3).map(move |peer| (NodeId(id), NodeId(peer)))) {
+            if id != peer {
+                let greeted = AcceptorMessage::Greeted { peer, witnessed: BatchNumber(0), durable: BatchNumber(0) };
+                cluster.inboxes.of(id).push((id, greeted.into()));
+            }
+        }
+        cluster.settle();
+        loop {
+            let leads = |node: &Node| matches!(node.replica.proposer.phase(), Phase::Leading(_));
+            if let Some(leader) = cluster.nodes.iter().position(leads) {
+                return (cluster, leader);
+            }
+            cluster.pass(10);
+            assert!(cluster.now_ms < 10_000, "nobody leads");
+        }
+    }
+
+    /// A node's client says this, and everybody goes on until nobody has anything to say.
+    fn say(&mut self, node: usize, message: impl Into<Message>) {
+        let id = self.nodes[node].id;
+        self.inboxes.of(id).push((id, message.into()));
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        while self.inboxes.0.iter().any(|inbox| !inbox.is_empty()) {
+            for (number, node) in self.nodes.iter_mut().enumerate() {
+                let mut inbox = std::mem::take(&mut self.inboxes.0[number]);
+                if !inbox.is_empty() {
+                    inbox.drain(..).for_each(|(from, message)| node.take(from, message));
+                    node.end_lot(&mut self.inboxes);
+                }
+                self.inboxes.0[number] = inbox;
             }
         }
     }
-}
 
-/// Until nobody has anything to say.
-fn settle(nodes: &mut [Node]) {
-    let mut sent = Vec::new();
-    while nodes.iter().any(|node| !node.inbox.is_empty()) {
-        for node in nodes.iter_mut().filter(|node| !node.inbox.is_empty()) {
-            node.turn(&mut sent);
+    /// Time passes, and what follows happens.
+    fn pass(&mut self, more_ms: u64) {
+        self.now_ms += more_ms;
+        for node in &mut self.nodes {
+            node.replica.on_tick(self.now_ms, 1_700_000_000_000 + self.now_ms, &mut node.effects);
+            node.end_lot(&mut self.inboxes);
         }
-        for (from, to, message) in sent.drain(..) {
-            nodes[to.0 as usize - 1].inbox.push_back((from, message));
-        }
+        self.settle();
     }
-}
-
-/// Time passes, and what follows happens.
-fn pass(nodes: &mut [Node], now_ms: u64) {
-    let mut sent = Vec::new();
-    for node in nodes.iter_mut() {
-        node.replica.on_tick(now_ms, 1_700_000_000_000 + now_ms, &mut node.effects);
-        node.turn(&mut sent);
-    }
-    for (from, to, message) in sent {
-        nodes[to.0 as usize - 1].inbox.push_back((from, message));
-    }
-    settle(nodes);
 }
 
 /// Synod's commands a second.
 fn synod(commands: usize, lot: usize, executes: bool) -> f64 {
-    let mut nodes: Vec<Node> = (1..=3).map(|id| Node::new(NodeId(id), executes)).collect();
-    settle(&mut nodes);
-    let mut now_ms = 0;
-    let leads = |node: &Node| matches!(node.replica.proposer.phase(), Phase::Leading(_));
-    while !nodes.iter().any(leads) {
-        now_ms += 10;
-        pass(&mut nodes, now_ms);
-        assert!(now_ms < 10_000, "nobody leads");
-    }
-    let leader = nodes.iter().position(leads).expect("one leads");
-    let own = nodes[leader].id;
-    let say = |nodes: &mut [Node], message: Message| nodes[leader].inbox.push_back((own, message));
+    let (mut cluster, leader) = Cluster::new(executes);
     let session = SessionId(1);
     if executes {
         let (client, token) = (ClientId(7), Token(7));
-        say(&mut nodes, ExecutorMessage::Attach { session, client }.into());
-        say(&mut nodes, ProposerMessage::Submit { commands: vec![Command::Open { token }] }.into());
-        settle(&mut nodes);
+        cluster.say(leader, ExecutorMessage::Attach { session, client });
+        cluster.say(leader, ProposerMessage::Submit { commands: vec![Command::Open { token }] });
     }
     let operation = Bytes::from(vec![7; 64]);
     let began = Instant::now();
@@ -213,19 +235,19 @@ fn synod(commands: usize, lot: usize, executes: bool) -> f64 {
         let lot: Vec<Command> = lot.collect();
         let asked = lot.len();
         next += asked as u64;
-        say(&mut nodes, ProposerMessage::Submit { commands: lot }.into());
-        settle(&mut nodes);
+        cluster.say(leader, ProposerMessage::Submit { commands: lot });
+        let node = &mut cluster.nodes[leader];
         if executes {
-            let done = nodes[leader].replies.drain(..).filter(|reply| matches!(reply, Reply::Done { .. })).count();
+            let done = node.replies.drain(..).filter(|reply| matches!(reply, Reply::Done { .. })).count();
             assert_eq!(done, asked, "every command of the lot is done");
         } else {
-            assert_eq!(nodes[leader].chosen as u64, next - 1, "every command of the lot is chosen");
+            assert_eq!(node.chosen as u64, next - 1, "every command of the lot is chosen");
         }
     }
     let seconds = began.elapsed().as_secs_f64();
-    pass(&mut nodes, now_ms + 100);
-    let upto: Vec<(usize, Slot)> =
-        nodes.iter().map(|node| (node.chosen, node.replica.executor.executed_upto())).collect();
+    cluster.pass(100);
+    let reached = |node: &Node| (node.chosen, node.replica.executor.executed_upto());
+    let upto: Vec<(usize, Slot)> = cluster.nodes.iter().map(reached).collect();
     assert!(upto.iter().all(|reached| *reached == upto[0]), "all nodes get everything: {upto:?}");
     (next - 1) as f64 / seconds
 }
