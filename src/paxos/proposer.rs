@@ -532,29 +532,23 @@ impl Leading {
     /// Phase 2a: sends Accept for these slots to every acceptor, our own included, in messages of bounded size.
     fn propose(
         &mut self,
-        proposals: Vec<(Slot, Value)>,
+        mut proposals: Vec<(Slot, Value)>,
         chosen_upto: Slot,
         nodes: impl Iterator<Item = NodeId> + Clone,
         fx: &mut Effects,
     ) {
         self.announced_upto = chosen_upto;
-        let mut bytes = 0;
-        let mut part = Vec::new();
         let ballot = self.ballot;
-        let mut flush = |proposals: Vec<(Slot, Value)>| {
+        while !proposals.is_empty() {
+            let mut bytes = 0;
+            let fits = |(_, value): &&(Slot, Value)| {
+                bytes += value.as_bytes().len();
+                bytes <= MAX_MESSAGE_BYTES
+            };
+            let count = proposals.iter().take_while(fits).count().max(1);
+            let rest = proposals.split_off(count);
             fx.broadcast(nodes.clone(), AcceptorMessage::Accept { ballot, proposals, chosen_upto });
-        };
-        for (slot, value) in proposals {
-            let length = value.as_bytes().len();
-            if bytes + length > MAX_MESSAGE_BYTES && !part.is_empty() {
-                flush(std::mem::take(&mut part));
-                bytes = 0;
-            }
-            bytes += length;
-            part.push((slot, value));
-        }
-        if !part.is_empty() {
-            flush(part);
+            proposals = rest;
         }
     }
 
