@@ -21,7 +21,12 @@ fn a_node_is_started_from_a_file_and_reached_through_the_environment() {
     assert_eq!(with(&["get", "k", "--json"], &[there]).objects()[0]["value"], "v");
     assert_eq!(with(&["get", "k"], &[there, ("SYNOD_JSON", "yes")]).objects()[0]["value"], "v");
     with(&["get", "k"], &[there, ("SYNOD_JSON", "maybe")]).failed(2, "--json");
-    with(&["get", "k"], &[there, ("SYNOD_DEADLINE", "soon")]).failed(2, "--deadline");
+    let told = with(&["get", "k"], &[there, ("SYNOD_DEADLINE", "soon")]).failed(2, "--deadline");
+    assert!(told.contains("(with SYNOD_CONNECT, SYNOD_DEADLINE)"), "{told}");
+
+    // A variable without a value is none.
+    let none = [there, ("SYNOD_CONFIG", ""), ("SYNOD_JSON", ""), ("SYNOD_DEADLINE", "")];
+    assert_eq!(with(&["get", "k"], &none).done(), "v\n");
 
     // What is typed wins over the environment, and that over the file.
     std::fs::write(home.path("client.toml"), "connect = [\"127.0.0.1:1\"]\ndeadline = 0.2\njson = true\n").unwrap();

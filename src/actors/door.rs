@@ -256,7 +256,7 @@ fn encode(bytes: &mut Vec<u8>, frame: NodeFrame) {
 
 /// Whether the client took the bytes.
 async fn write(writing: &mut tokio::net::tcp::OwnedWriteHalf, bytes: &mut Vec<u8>) -> bool {
-    // Mostly there is room for all of it, and nobody needs to be woken if there is not.
+    // Mostly there is room for all of it: then no timer is needed.
     let at_once = writing.try_write(bytes).unwrap_or(0);
     let rest = &bytes[at_once..];
     let written =

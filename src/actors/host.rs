@@ -341,10 +341,10 @@ impl TurnedAway {
         if self.0.contains_key(&known) || self.0.len() >= MOST_STRANGERS {
             return log::debug!("{node}: {remote} was not let in: {error}");
         }
-        // Whoever dials and leaves again has been told nothing, and did no harm.
+        // Whoever dials and leaves again has been told nothing, and did no harm; peers that dial each other do it, too.
         let refused = matches!(error, LinkError::Refused(_));
         log::log!(
-            if refused { log::Level::Warn } else { log::Level::Info },
+            if refused { log::Level::Warn } else { log::Level::Debug },
             "{node}: {remote} was not let in: {error}"
         );
         self.0.insert(known, now);
@@ -376,7 +376,10 @@ impl Handler<LinkEvent> for Host {
                 (refused.to_string(), Err(format!("{name} was not connected: {refused}")))
             }
         };
-        self.setup.about.links.borrow_mut().insert(name.clone(), link);
+        let before = self.setup.about.links.borrow_mut().insert(name.clone(), link.clone());
+        if (link == "up") != before.is_some_and(|before| before == "up") {
+            log::info!("{}: the link to {name} is {link}", self.setup.about.name);
+        }
         self.answer_waiting(&name, &answer);
         if let LinkChange::Up { hello, witnessed } = change {
             if let Some(peer) = self.peers.get(&name) {

@@ -149,10 +149,12 @@ impl Driver {
         slow_ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut lot = Vec::with_capacity(QUEUE);
         loop {
-            self.perform();
+            // One time for both: what is not due by it must hurry us.
+            let now_ms = self.now_ms();
+            self.perform(now_ms);
             self.dial_if_needed();
             let has_work = self.has_work();
-            let hurried = self.link.is_none() || self.session.is_hurried(self.now_ms());
+            let hurried = self.link.is_none() || self.session.is_hurried(now_ms);
             let turn = tokio::select! {
                 count = inbox.recv_many(&mut lot, QUEUE) => Turn::Requests(count),
                 frame = next_frame(&mut self.link) => Turn::Frame(frame),
@@ -198,8 +200,8 @@ impl Driver {
     }
 
     /// Does what the session wants done.
-    fn perform(&mut self) {
-        for output in self.session.drain(self.now_ms()) {
+    fn perform(&mut self, now_ms: u64) {
+        for output in self.session.drain(now_ms) {
             match output {
                 Output::Send { node, frame } => {
                     if let Some(link) = self.link.as_mut().filter(|link| link.node == node) {

@@ -50,11 +50,12 @@ pub const WINDOW_BYTES: usize = 16 << 20;
 pub const MAX_OPERATION_BYTES: usize = 4 << 20;
 /// A frame of commands or reads is closed before it grows beyond this.
 pub const LOT_BYTES: usize = 1 << 20;
-/// An attempt without an answer is made again after this long, then after twice as long, up to four times.
+/// An attempt without an answer is made again after this long, then after twice as long, up to four times; up to
+/// [`SLOW_TICK_MS`] later if nothing else happens meanwhile.
 pub const ATTEMPT_MS: u64 = 500;
-/// How often [`Session::on_tick`] wants to be called while there are requests.
+/// How often [`Session::on_tick`] wants to be called while there are requests and [`Session::is_hurried`].
 pub const TICK_MS: u64 = 10;
-/// How often, while nothing is about to happen by the clock alone, in milliseconds.
+/// How often otherwise, in milliseconds.
 pub const SLOW_TICK_MS: u64 = 100;
 /// So many refusals in a row for want of a leader, and the session asks for another node.
 pub const PATIENCE: u32 = 3;
@@ -267,7 +268,7 @@ impl Session {
         std::mem::take(&mut self.outputs)
     }
 
-    /// Whether something is to happen soon by the clock alone: otherwise [`Session::on_tick`] now and then will do.
+    /// Whether a pause or a deadline ends soon: otherwise [`Session::on_tick`] now and then will do.
     pub fn is_hurried(&self, now_ms: u64) -> bool {
         now_ms < self.pause.until_ms()
             || self.deadlines.first().is_some_and(|(deadline_ms, _)| *deadline_ms <= now_ms + SLOW_TICK_MS)

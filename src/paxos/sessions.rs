@@ -39,15 +39,16 @@ pub struct Sessions {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct Session {
     done_below: Sequence,
-    /// What was executed, from `done_below` on; at most a window.
-    executed: VecDeque<Option<Executed>>,
+    /// What was executed, from `done_below` on, by sequence; at most a window. Mostly the next one comes last.
+    executed: VecDeque<Executed>,
     kept_bytes: usize,
     active_ms: u64,
 }
 
-/// Where a command stands, and its result, unless that was dropped.
+/// A command, where it stands, and its result, unless that was dropped.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct Executed {
+    sequence: Sequence,
     place: Place,
     result: Option<Bytes>,
 }
@@ -104,7 +105,7 @@ impl Sessions {
         if active_ms > known_ms {
             self.by_activity.insert((active_ms, id));
         } else if let Some(session) = self.table.remove(&id) {
-            let kept = session.executed.iter().flatten().filter(|executed| executed.kept_bytes() > 0).count();
+            let kept = session.executed.iter().filter(|executed| executed.kept_bytes() > 0).count();
             self.kept_bytes = self.kept_bytes.saturating_sub(session.kept_bytes);
             self.kept_count = self.kept_count.saturating_sub(kept);
         }
@@ -116,22 +117,22 @@ impl Sessions {
         let Some(session) = self.table.get_mut(&id) else { return Verdict::Expired };
         session.active_ms = now_ms;
         if done_below > session.done_below {
-            let known = usize::try_from(done_below.0 - session.done_below.0).unwrap_or(usize::MAX);
-            let known = known.min(session.executed.len());
-            for executed in session.executed.drain(..known).flatten() {
+            let known = session.executed.partition_point(|executed| executed.sequence < done_below);
+            for executed in session.executed.drain(..known) {
                 let bytes = executed.kept_bytes();
                 session.kept_bytes = session.kept_bytes.saturating_sub(bytes);
                 self.kept_bytes = self.kept_bytes.saturating_sub(bytes);
                 self.kept_count = self.kept_count.saturating_sub(usize::from(bytes > 0));
             }
             session.done_below = done_below;
+            session.give_room_back();
         }
         if sequence < session.done_below || sequence.0 - session.done_below.0 >= SESSION_WINDOW {
             return Verdict::OutOfWindow;
         }
-        match session.executed.get(session.offset(sequence)) {
-            Some(Some(Executed { place, result })) => Verdict::Seen(*place, result.clone()),
-            _ => Verdict::New,
+        match session.find(sequence) {
+            Ok(at) => Verdict::Seen(session.executed[at].place, session.executed[at].result.clone()),
+            Err(_) => Verdict::New,
         }
     }
 
@@ -140,11 +141,11 @@ impl Sessions {
     pub fn remember(&mut self, id: SessionId, sequence: Sequence, place: Place, result: Bytes) -> Option<Bytes> {
         let result = (result.len() <= MAX_RESULT_BYTES).then_some(result);
         let session = self.table.get_mut(&id).expect("judged New in the same step");
-        let offset = session.offset(sequence);
-        if session.executed.len() <= offset {
-            session.executed.resize_with(offset + 1, || None);
+        let executed = Executed { sequence, place, result: result.clone() };
+        match session.find(sequence) {
+            Ok(at) => session.executed[at] = executed,
+            Err(at) => session.executed.insert(at, executed),
         }
-        session.executed[offset] = Some(Executed { place, result: result.clone() });
         let bytes = result.as_ref()?.len();
         if bytes > 0 {
             session.kept_bytes += bytes;
@@ -159,7 +160,7 @@ impl Sessions {
     /// Drops the oldest results, of this session and of all, until the limits hold.
     fn make_room(&mut self, id: SessionId) {
         while let Some(session) = self.table.get(&id).filter(|session| session.kept_bytes > MAX_SESSION_RESULT_BYTES)
-            && let Some(oldest) = session.oldest_kept()
+            && let Some(oldest) = session.lowest_kept()
         {
             self.drop_result(id, oldest);
         }
@@ -182,8 +183,8 @@ impl Sessions {
     /// Forgets a result, if it is still there, but not that the command was executed.
     fn drop_result(&mut self, id: SessionId, sequence: Sequence) {
         let Some(session) = self.table.get_mut(&id).filter(|session| session.keeps(sequence)) else { return };
-        let offset = session.offset(sequence);
-        if let Some(Some(executed)) = session.executed.get_mut(offset) {
+        if let Ok(at) = session.find(sequence) {
+            let executed = &mut session.executed[at];
             let bytes = executed.kept_bytes();
             executed.result = None;
             session.kept_bytes = session.kept_bytes.saturating_sub(bytes);
@@ -209,23 +210,36 @@ impl Sessions {
 }
 
 impl Session {
-    /// Where a sequence stands that is not below `done_below`.
-    fn offset(&self, sequence: Sequence) -> usize {
-        (sequence.0 - self.done_below.0) as usize
+    /// Where this sequence is, or else where it belongs.
+    fn find(&self, sequence: Sequence) -> Result<usize, usize> {
+        match self.executed.back() {
+            Some(last) if last.sequence >= sequence => {
+                self.executed.binary_search_by_key(&sequence, |executed| executed.sequence)
+            }
+            _ => Err(self.executed.len()),
+        }
     }
 
     /// Whether the result of this sequence is kept, and is not empty.
     fn keeps(&self, sequence: Sequence) -> bool {
-        sequence >= self.done_below
-            && matches!(self.executed.get(self.offset(sequence)), Some(Some(executed)) if executed.kept_bytes() > 0)
+        self.find(sequence).is_ok_and(|at| self.executed[at].kept_bytes() > 0)
     }
 
     /// The lowest sequence whose result is kept.
-    fn oldest_kept(&self) -> Option<Sequence> {
-        let at = self.executed.iter().position(|slot| slot.as_ref().is_some_and(|executed| executed.kept_bytes() > 0));
-        at.map(|at| Sequence(self.done_below.0 + at as u64))
+    fn lowest_kept(&self) -> Option<Sequence> {
+        self.executed.iter().find(|executed| executed.kept_bytes() > 0).map(|executed| executed.sequence)
+    }
+
+    /// Many were in flight once; the room for them is not held until the session ends.
+    fn give_room_back(&mut self) {
+        if self.executed.capacity() > ROOM_KEPT && self.executed.len() < self.executed.capacity() / 4 {
+            self.executed.shrink_to(ROOM_KEPT.max(2 * self.executed.len()));
+        }
     }
 }
+
+/// So many commands a session may have room for without having them.
+const ROOM_KEPT: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -306,6 +320,35 @@ mod tests {
         sessions.remember(ids[2], last, place(many + 2), large);
         sessions.expire(many + 2, 1);
         assert_eq!((sessions.len(), sessions.kept_bytes()), (1, 1 << 20));
+    }
+
+    #[test]
+    fn a_table_takes_room_for_what_is_in_it() {
+        let mut sessions = Sessions::new();
+        let id = sessions.open(0);
+        let ends = |sessions: &Sessions| {
+            let session = &sessions.table[&id];
+            (session.executed.front().map(|first| first.sequence), session.executed.back().map(|last| last.sequence))
+        };
+        let execute = |sessions: &mut Sessions, sequence, done_below| {
+            assert_eq!(sessions.judge(id, Sequence(sequence), Sequence(done_below), 0), Verdict::New);
+            sessions.remember(id, Sequence(sequence), place(sequence), Bytes::from("r"));
+        };
+        execute(&mut sessions, SESSION_WINDOW, 1);
+        assert!(sessions.table[&id].executed.capacity() <= ROOM_KEPT, "one command far ahead is one command");
+        for sequence in (1..SESSION_WINDOW).rev() {
+            execute(&mut sessions, sequence, 1);
+        }
+        assert_eq!(ends(&sessions), (Some(Sequence(1)), Some(Sequence(SESSION_WINDOW))), "whatever the order was");
+        assert_eq!((sessions.kept_count, sessions.kept.len()), (1024, 1024));
+        execute(&mut sessions, SESSION_WINDOW + 1, SESSION_WINDOW);
+        assert_eq!(ends(&sessions), (Some(Sequence(SESSION_WINDOW)), Some(Sequence(SESSION_WINDOW + 1))));
+        assert!(sessions.table[&id].executed.capacity() <= ROOM_KEPT);
+        for sequence in SESSION_WINDOW + 2..10 * SESSION_WINDOW {
+            execute(&mut sessions, sequence, sequence);
+            assert_eq!((sessions.kept_count, sessions.kept_bytes()), (1, 1));
+            assert!(sessions.kept.len() <= 2 + SESSION_WINDOW as usize, "whose results are gone leaves the queue");
+        }
     }
 
     #[test]

@@ -127,8 +127,8 @@ impl Serialize for Bytes {
 
 impl<'de> Deserialize<'de> for Bytes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
-        struct Run;
-        impl Visitor<'_> for Run {
+        struct Visit;
+        impl Visitor<'_> for Visit {
             type Value = Bytes;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("bytes")
@@ -137,7 +137,7 @@ impl<'de> Deserialize<'de> for Bytes {
                 Ok(bytes.into())
             }
         }
-        deserializer.deserialize_bytes(Run)
+        deserializer.deserialize_bytes(Visit)
     }
 }
 

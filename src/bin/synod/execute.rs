@@ -294,8 +294,10 @@ pub fn node_rows(statuses: Vec<PerNode<Box<Status>>>) -> Vec<NodeRow> {
             if row.address.is_empty() {
                 row.address.clone_from(&peer.address);
             }
-            // Only who leads measures.
-            row.round_trip_us = row.round_trip_us.or(peer.round_trip_us);
+            // Who led before remembers for a while.
+            if status.phase == LEADING {
+                row.round_trip_us = peer.round_trip_us;
+            }
         }
     }
     for PerNode { node, part } in statuses {

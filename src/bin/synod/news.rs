@@ -14,8 +14,11 @@ use synod::actors::NEWS;
 
 /// Begins to log.
 pub fn begin() {
-    let mut builder = Builder::from_env(Env::default().default_filter_or(format!("warn,{NEWS}=info")));
-    if std::env::var_os("RUST_LOG").is_none() {
+    let usual = format!("warn,{NEWS}=info");
+    let mut builder = Builder::from_env(Env::default().default_filter_or(&usual));
+    // A variable that says nothing is none.
+    if std::env::var_os("RUST_LOG").is_none_or(|filter| filter.is_empty()) {
+        builder.parse_filters(&usual);
         builder.format(|out, record| match record.level() {
             Level::Error => writeln!(out, "error: {}", record.args()),
             Level::Warn => writeln!(out, "warning: {}", record.args()),

@@ -134,6 +134,17 @@ fn a_refused_command_is_sent_again_after_a_pause_under_the_same_name() {
 }
 
 #[test]
+fn a_session_is_in_a_hurry_within_a_pause_and_shortly_before_a_deadline() {
+    let (mut session, _) = in_flight(&["a"]);
+    assert!(!session.is_hurried(100));
+    session.on_replies(A, vec![refused(S, 1, Refusal::Busy)], 100);
+    assert!(session.is_hurried(100));
+    assert!(!session.is_hurried(120), "the pause is over");
+    assert!(!session.is_hurried(DEADLINE - SLOW_TICK_MS - 1));
+    assert!(session.is_hurried(DEADLINE - SLOW_TICK_MS));
+}
+
+#[test]
 fn a_command_that_was_only_ever_refused_is_not_done_and_releases_its_sequence() {
     let (mut session, keys) = in_flight(&["a"]);
     session.on_replies(A, vec![refused(S, 1, Refusal::NoLeader)], 4990);

@@ -91,12 +91,12 @@ fn window_1_and_batch_1_give_one_entry_at_a_time() {
 
 #[test]
 fn section_3_many_slots_are_in_flight_at_once_up_to_the_window() {
-    let settings = Settings { window: 2, batch: 2, ..Settings::default() };
+    let settings = Settings { window: 3, batch: 2, ..Settings::default() };
     let (mut proposer, _) = leader(settings, vec![]);
-    submit(&mut proposer, &["v", "w", "x", "y", "z"]);
-    let expected = [(1, strings(&["v", "w"])), (2, strings(&["x", "y"]))];
+    submit(&mut proposer, &["s", "t", "u", "v", "w", "x", "y", "z"]);
+    let expected = [(1, strings(&["s", "t"])), (2, strings(&["u", "v"])), (3, strings(&["w", "x"]))];
     assert_eq!(proposals(&lot_end(&mut proposer)), expected);
-    assert_eq!(proposer.queued(), 1);
+    assert_eq!(proposer.queued(), 2);
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn behind_two_slots_only_a_lot_that_is_worth_it_gets_one_of_its_own() {
         assert_eq!(proposals(&lot_end(&mut proposer)), [(slot, strings(&["x"]))]);
     }
     submit(&mut proposer, &["y"]);
-    assert_eq!(proposals(&lot_end(&mut proposer)), [], "it could not be executed before slots 1 and 2");
+    assert_eq!(proposals(&lot_end(&mut proposer)), [], "slots 1 and 2 are on their way");
     submit(&mut proposer, &["x"; 255]);
     assert_eq!(proposals(&lot_end(&mut proposer)).len(), 1, "many commands");
     effects(|fx| proposer.on_submit(vec![sized(1, 64 << 10)], fx));
@@ -118,6 +118,25 @@ fn behind_two_slots_only_a_lot_that_is_worth_it_gets_one_of_its_own() {
     assert_eq!(proposals(&lot_end(&mut proposer)), [], "slots 3 and 4 are on their way");
     advanced(&mut proposer, 3, Some(b(1, 1)));
     assert_eq!(proposals(&lot_end(&mut proposer)), [(5, strings(&["z"]))]);
+}
+
+#[test]
+fn where_a_slot_takes_long_a_small_lot_waits_for_a_moment_only() {
+    let mut proposer = plain();
+    let begun = proposer.now_ms;
+    for slot in 1..=5 {
+        submit(&mut proposer, &["x"]);
+        let told = proposals(&lot_end(&mut proposer));
+        if slot > 2 {
+            assert_eq!(told, []);
+            proposer.on_tick(proposer.now_ms + 9, 0, &mut Effects::new());
+            assert_eq!(proposals(&lot_end(&mut proposer)), []);
+            proposer.on_tick(proposer.now_ms + 1, 0, &mut Effects::new());
+            assert_eq!(proposals(&lot_end(&mut proposer)), [(slot, strings(&["x"]))]);
+        } else {
+            assert_eq!((proposer.now_ms, told), (begun, vec![(slot, strings(&["x"]))]));
+        }
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{Happening, World};
 use crate::client::outcome::{Doubt, Outcome};
-use crate::client::session::{NodeIndex, Output, RequestKey, TICK_MS};
+use crate::client::session::{NodeIndex, Output, RequestKey, SLOW_TICK_MS, TICK_MS};
 use crate::net::wire::ClientFrame;
 use crate::paxos::{ClientId, Command, ExecutorMessage, Message, ProposerMessage, Reply};
 use crate::sim::check::{Broken, Held};
@@ -37,9 +37,8 @@ impl World {
         self.drain(index)?;
         let client = &self.clients[index];
         let thinks_until_us = if self.busy { client.thinks_until_us.max(self.now_us + 1) } else { u64::MAX };
-        let waits_us = if client.session.is_idle() { u64::MAX } else { self.now_us + TICK_MS * 1000 };
         let reconnects_us = if client.connection.is_none() { self.now_us + 20_000 } else { u64::MAX };
-        let next_us = thinks_until_us.min(waits_us).min(reconnects_us);
+        let next_us = thinks_until_us.min(reconnects_us);
         if next_us < u64::MAX {
             self.wake(index, next_us);
         }
@@ -93,6 +92,11 @@ impl World {
                 Output::Finished { key, outcome } => self.finished(index, key, &outcome)?,
                 Output::Leave { node } => self.connect(index, Some(node.0)),
             }
+        }
+        let session = &self.clients[index].session;
+        if !session.is_idle() {
+            let tick_ms = if session.is_hurried(now_ms) { TICK_MS } else { SLOW_TICK_MS };
+            self.wake(index, self.now_us + tick_ms * 1000);
         }
         Ok(())
     }

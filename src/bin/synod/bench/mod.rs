@@ -78,7 +78,7 @@ pub struct BenchArgs {
 
     /// Begin so many operations a second, whether or not those before are done, and count latency from when each should
     /// have begun [default: a client begins the next when one is done].
-    #[arg(long, value_name = "PER_SECOND")]
+    #[arg(long, value_name = "PER_SECOND", value_parser = rate)]
     pub rate: Option<NonZeroU32>,
 
     /// How long one operation may take.
@@ -223,6 +223,10 @@ fn progress() -> ProgressBar {
 }
 
 /// A time in seconds, or none.
+fn rate(word: &str) -> Result<NonZeroU32, String> {
+    word.parse().map_err(|_| format!("`{word}` is not a rate: write a whole number, from 1 to {}", u32::MAX))
+}
+
 fn warmup(word: &str) -> Result<Duration, String> {
     if word == "0" { Ok(Duration::ZERO) } else { deadline(word) }
 }

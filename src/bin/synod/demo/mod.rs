@@ -93,11 +93,20 @@ impl Running {
 
 /// Starts the nodes, and waits until one leads.
 pub fn launch(wanted: &Wanted<'_>) -> Result<Running, Failure> {
-    let Wanted { data, nodes, window, batch, deadline, json } = *wanted;
-    let folder = Folder::open(data, nodes)?;
+    let folder = Folder::open(wanted.data, wanted.nodes)?;
     let leashes = Leashes::default();
     let signals = Signals::watch(leashes.clone(), folder.if_temporary());
-    let mut nodes = Nodes::start(&folder, launch::by_this_program(&folder, window, batch)?, leashes, READY_WITHIN)?;
+    // A signal that ends the nodes is not to be taken for nodes that ended.
+    let up = bring_up(&folder, leashes, wanted).inspect_err(|_| signals.go_first());
+    let (nodes, connect, backend, leader) = up?;
+    Ok(Running { backend, leader, connect, nodes, signals, _folder: folder })
+}
+
+type Up = (Nodes, ConnectArgs, Box<dyn Backend>, Leader);
+
+fn bring_up(folder: &Folder, leashes: Leashes, wanted: &Wanted<'_>) -> Result<Up, Failure> {
+    let Wanted { window, batch, deadline, json, .. } = *wanted;
+    let mut nodes = Nodes::start(folder, launch::by_this_program(folder, window, batch)?, leashes, READY_WITHIN)?;
     folder.remember(&nodes.addresses())?;
     let connect = ConnectArgs {
         connect: nodes.addresses().into_iter().map(|(_, address)| address).collect(),
@@ -110,7 +119,7 @@ pub fn launch(wanted: &Wanted<'_>) -> Result<Running, Failure> {
     let mut backend = backend::connect(&connect, &cookie)?;
     introduce(&mut nodes, backend.as_mut())?;
     let leader = wait_for_leader(backend.as_mut(), &mut nodes)?;
-    Ok(Running { backend, leader, connect, nodes, signals, _folder: folder })
+    Ok((nodes, connect, backend, leader))
 }
 
 /// Starts the nodes, runs what there is to run, stops the nodes.

@@ -22,6 +22,8 @@ pub struct Signals(Arc<Heed>);
 #[derive(Default)]
 struct Heed {
     at_prompt: AtomicBool,
+    /// A signal is ending the program.
+    ending: AtomicBool,
     /// Who is told of the next one, once.
     told_first: Mutex<Option<oneshot::Sender<u8>>>,
     /// What else is done before a signal ends the program.
@@ -35,8 +37,9 @@ impl Signals {
         let heeded = Arc::clone(&heed);
         let watch = move || match wait(&heeded) {
             Ok(code) => {
+                heeded.ending.store(true, Ordering::SeqCst);
                 let last = heeded.last.lock().unwrap_or_else(PoisonError::into_inner).take();
-                last.into_iter().for_each(|last| last());
+                last.into_iter().for_each(within_a_moment);
                 leashes.let_go();
                 leashes.wait_for_ends(END_WITHIN);
                 if let Some(folder) = temporary {
@@ -70,9 +73,28 @@ impl Signals {
         *self.0.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
     }
 
+    /// If a signal is ending the program, it ends here, by that; what fails meanwhile fails because of it.
+    pub fn go_first(&self) {
+        while self.0.ending.load(Ordering::SeqCst) {
+            thread::park();
+        }
+    }
+
     /// There is a prompt now: ctrl-C is no reason to leave any more.
     pub fn prompt_begins(&self) {
         self.0.at_prompt.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Does it, unless that takes long: a terminal that takes nothing must not hold up the end.
+fn within_a_moment(last: fn()) {
+    let (sender, done) = std::sync::mpsc::channel();
+    let doing = thread::Builder::new().spawn(move || {
+        last();
+        let _ = sender.send(()); // nobody waits any more if it took too long
+    });
+    if doing.is_ok() {
+        let _ = done.recv_timeout(MOMENT);
     }
 }
 
@@ -145,3 +167,5 @@ impl Others {
 }
 
 const END_WITHIN: Duration = Duration::from_secs(5);
+/// For what is done last.
+const MOMENT: Duration = Duration::from_secs(1);

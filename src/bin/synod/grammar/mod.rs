@@ -102,11 +102,13 @@ pub enum Stop {
 pub fn parse_arguments(arguments: impl IntoIterator<Item = OsString>) -> Result<Program, Stop> {
     let grammar = command_line();
     let (words, file) = settings::with_file(&grammar, arguments.into_iter().collect()).map_err(Stop::Usage)?;
-    let stop = |error| match (stop(error), &file) {
-        (Stop::Usage(failure), Some(file)) => {
-            Stop::Usage(Failure::usage(format!("{failure} (with the options in {})", file.display())))
+    let mut others: Vec<String> = settings::heeded(&grammar, &words);
+    others.extend(file.map(|file| format!("the options in {}", file.display())));
+    let stop = |error| match stop(error) {
+        Stop::Usage(failure) if !others.is_empty() => {
+            Stop::Usage(Failure::usage(format!("{failure} (with {})", others.join(", "))))
         }
-        (stop, _) => stop,
+        stop => stop,
     };
     let matches = grammar.try_get_matches_from(words).map_err(stop)?;
     let (name, given) = matches.subcommand().ok_or_else(|| Stop::Usage(Failure::usage("which command?")))?;
@@ -253,7 +255,12 @@ fn stop(error: clap::Error) -> Stop {
         ErrorKind::InvalidSubcommand => {
             let what = one_line(&text).replacen("unrecognized subcommand", "there is no command", 1);
             let what = what.split("; usage: ").next().unwrap_or_default().replacen("subcommand", "command", 1);
-            Stop::Usage(Failure::usage(format!("{what}; `help` lists the commands")))
+            match error.get(ContextKind::InvalidSubcommand) {
+                Some(ContextValue::String(word)) if OwnCommand::has_subcommand(word) => {
+                    Stop::Usage(Failure::usage(format!("{what} here, but in a shell: synod {word}")))
+                }
+                _ => Stop::Usage(Failure::usage(format!("{what}; `help` lists the commands"))),
+            }
         }
         ErrorKind::UnknownArgument => Stop::Usage(Failure::usage(unknown(&error, &text))),
         ErrorKind::ValueValidation => Stop::Usage(Failure::usage(invalid(&error, &text))),

@@ -29,6 +29,7 @@ pub fn configurable(command: Command) -> Command {
         .help("Take options from a TOML file: the same names, as `listen = \"0.0.0.0:7101\"`");
     command.arg(config).mut_args(|arg| match variable_of(&arg) {
         Some(_) if arg.is_hide_set() || !takes_one_text(&arg) => arg,
+        Some(variable) if is_empty(&variable) => arg,
         Some(variable) => {
             let is_flag = matches!(arg.get_action(), ArgAction::SetTrue);
             let arg = arg.env(variable).hide_env(true);
@@ -42,6 +43,19 @@ pub fn configurable(command: Command) -> Command {
 fn variable_of(arg: &Arg) -> Option<String> {
     let long = arg.get_long().filter(|long| !matches!(*long, "help" | "version"))?;
     Some(format!("{PREFIX}{}", long.to_uppercase().replace('-', "_")))
+}
+
+/// A variable that is there and says nothing counts as none: so one is taken back for a single command.
+fn is_empty(variable: &str) -> bool {
+    std::env::var_os(variable).is_some_and(|value| value.is_empty())
+}
+
+/// The variables that say something about the options of the command that the words begin with.
+pub fn heeded(grammar: &Command, words: &[OsString]) -> Vec<String> {
+    let command = words.iter().skip(1).find_map(|word| grammar.find_subcommand(word));
+    let variables = command.into_iter().flat_map(Command::get_arguments).filter_map(Arg::get_env);
+    let told = variables.filter(|variable| std::env::var_os(variable).is_some());
+    told.map(|variable| variable.to_string_lossy().into_owned()).collect()
 }
 
 /// Whether one text says all of it.
@@ -63,7 +77,8 @@ pub fn with_file(grammar: &Command, words: Vec<OsString>) -> Result<(Vec<OsStrin
         word == "--config" || word.starts_with("--config=")
     };
     let in_words = words.iter().take_while(|word| *word != "--").any(asked);
-    if !in_words && std::env::var_os(format!("{PREFIX}CONFIG")).is_none() {
+    let variable = format!("{PREFIX}CONFIG");
+    if !in_words && (std::env::var_os(&variable).is_none() || is_empty(&variable)) {
         return Ok((words, None));
     }
     // Whatever else is wrong with the words is said when all of them are there.

@@ -31,11 +31,12 @@ pub fn run(args: &StartArgs) -> Result<u8, Failure> {
         with_repl(options)
     } else {
         let (until_stdin_closes, json) = (options.until_stdin_closes, options.ready_json);
+        let name = options.name.clone();
         let announce = move |ready: &Ready| {
             // A node does not stop because nobody reads its first line.
             let _ = Printer::standard(false).line(&ready.line(json));
         };
-        runtime::run_node(options, announce, stop::requested(until_stdin_closes)).map(|()| 0)
+        runtime::run_node(options, announce, stop::requested(name, until_stdin_closes)).map(|()| 0)
     }
 }
 

@@ -6,7 +6,7 @@ use std::thread;
 use tokio::sync::oneshot;
 
 /// Ends when a stop was asked for.
-pub async fn requested(until_stdin_closes: bool) {
+pub async fn requested(name: String, until_stdin_closes: bool) {
     let (said, closed) = oneshot::channel::<()>();
     // A closed channel would be the end at once: without the wish, somebody must hold the sender.
     let held = if until_stdin_closes {
@@ -16,9 +16,9 @@ pub async fn requested(until_stdin_closes: bool) {
         Some(said)
     };
     tokio::select! {
-        () = interrupted() => log::info!("interrupted"),
-        () = terminated() => log::info!("told to terminate"),
-        _ = closed => log::info!("the standard input ended"),
+        () = interrupted() => log::info!("{name}: interrupted"),
+        () = terminated() => log::info!("{name}: told to terminate"),
+        _ = closed => log::info!("{name}: the standard input ended"),
     }
     drop(held);
 }

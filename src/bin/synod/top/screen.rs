@@ -1,10 +1,12 @@
 //! The terminal: taken over as a whole, and given back however the program ends.
 //!
-//! This thread waits for keys; answers and signals are looked for several times a second.
+//! This thread draws. It is told of keys by another, which may wait for the rest of an unfinished one; for answers and
+//! signals it looks several times a second.
 
 use std::io::{self, IsTerminal, Stdout, stdout};
 use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -32,22 +34,30 @@ pub fn run(args: &TopArgs, asker: Asker, signals: &Signals, style: Style) -> Res
     let mut shown = Shown::new(args.interval, style.colours);
     let mut screen = Screen::take().map_err(cannot)?;
     leave_with_the_terminal().map_err(cannot)?;
+    let keys = keys().map_err(cannot)?;
     let mut looks = 0;
     loop {
-        screen.terminal.draw(|frame| shown.draw(frame)).map_err(cannot)?;
+        match screen.terminal.draw(|frame| shown.draw(frame)) {
+            Err(_) if !stdout().is_terminal() => return Ok(HUNG_UP),
+            drawn => drawn.map_err(cannot)?,
+        };
         let mut is_new = false;
         while !is_new {
-            if event::poll(GLANCE).map_err(cannot)? {
-                is_new = true;
-                let Event::Key(key) = event::read().map_err(cannot)? else { continue };
-                match pressed(key, shown.pace) {
-                    Pressed::Leave => return Ok(DONE),
-                    Pressed::Pace(pace) => {
-                        shown.pace = pace;
-                        asker.set_pace(pace);
+            match keys.recv_timeout(GLANCE) {
+                Ok(event) => {
+                    is_new = true;
+                    let Event::Key(key) = event.map_err(cannot)? else { continue };
+                    match pressed(key, shown.pace) {
+                        Pressed::Leave => return Ok(DONE),
+                        Pressed::Pace(pace) => {
+                            shown.pace = pace;
+                            asker.set_pace(pace);
+                        }
+                        Pressed::Nothing => {}
                     }
-                    Pressed::Nothing => {}
                 }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(cannot(io::ErrorKind::UnexpectedEof.into())),
             }
             if let Ok(code) = told.try_recv() {
                 return Ok(code);
@@ -63,6 +73,22 @@ pub fn run(args: &TopArgs, asker: Asker, signals: &Signals, style: Style) -> Res
             }
         }
     }
+}
+
+/// Keys, and changes of the terminal's size, from a thread that does nothing but wait for them; an error is the last.
+fn keys() -> io::Result<Receiver<io::Result<Event>>> {
+    let (sender, keys) = channel();
+    let listen = move || {
+        loop {
+            let event = event::read();
+            let is_last = event.is_err();
+            if sender.send(event).is_err() || is_last {
+                return;
+            }
+        }
+    };
+    thread::Builder::new().name("keys".into()).spawn(listen)?;
+    Ok(keys)
 }
 
 /// Whoever waits for keys of a terminal that is gone waits for ever, and busily (crossterm takes its end for "no key yet").
@@ -139,9 +165,9 @@ impl Drop for Screen {
 /// Gives the terminal back, once, if it was taken.
 fn give_back() {
     if TAKEN.swap(false, Ordering::SeqCst) {
-        // There is nobody to tell if it is gone.
-        let _ = execute!(stdout(), LeaveAlternateScreen, Show);
+        // There is nobody to tell if it is gone. The mode first: for that it need not take what is written.
         let _ = disable_raw_mode();
+        let _ = execute!(stdout(), LeaveAlternateScreen, Show);
     }
 }
 
