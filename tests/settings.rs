@@ -50,6 +50,9 @@ fn a_mistake_in_a_file_is_told_with_its_place() {
     refused("name = \"n1\"\nwindow = 0\n", "--window");
     refused("name = \"n1\"\nalone = true\npeer = [\"n2=127.0.0.1:7102\"]\n", "--alone");
     refused("name = \n", "line 1: ");
+    refused("\"\\u001b[31m\" = 1\n", "'\\u{1b}[31m' is no option");
+    std::fs::write(home.path("large.toml"), vec![b'#'; (1 << 20) + 1]).unwrap();
+    home.run(&["start", "--config", "large.toml"]).failed(2, "longer than 1048576 bytes");
     home.run(&["start", "--config", "missing.toml"]).failed(2, "cannot read missing.toml");
     home.run(&["get", "k", "--config"]).failed(2, "--config");
 }

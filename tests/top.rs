@@ -219,6 +219,10 @@ fn a_signal_gives_the_terminal_back() {
     let mut screen = three.on_a_terminal(&format!("& echo $! > {}; wait $!", pid.display()));
     screen.sees(" leads in ballot ");
     let pid = until(|| std::fs::read_to_string(&pid).unwrap_or_default(), |pid| pid.ends_with('\n'));
+    // The rest of a key may never come.
+    screen.press("\x1b[");
+    let text = screen.text();
+    screen.sees_that("another look", |screen| screen != text);
     assert!(Command::new("kill").args(["-TERM", pid.trim()]).status().expect("kill runs").success());
     screen.ends(143);
 }

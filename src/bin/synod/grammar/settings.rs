@@ -5,6 +5,7 @@
 //! mean there.
 
 use std::ffi::{OsStr, OsString};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::builder::BoolishValueParser;
@@ -86,13 +87,23 @@ pub fn with_file(grammar: &Command, words: Vec<OsString>) -> Result<(Vec<OsStrin
     let Some((name, typed)) = typed.subcommand() else { return Ok((words, None)) };
     let Ok(Some(path)) = typed.try_get_one::<PathBuf>(CONFIG) else { return Ok((words, None)) };
     let command = grammar.find_subcommand(name).expect("it was parsed by this grammar");
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::usage(format!("--config: cannot read {}: {error}", path.display())))?;
+    let text =
+        read(path).map_err(|error| Failure::usage(format!("--config: cannot read {}: {error}", path.display())))?;
     let more = words_of(&text, path, command, typed)?;
     let at = words.iter().position(|word| word == OsStr::new(name)).map_or(words.len(), |at| at + 1);
     let mut all = words;
     all.splice(at..at, more);
     Ok((all, Some(path.clone())))
+}
+
+/// A file of options is small: whatever is not was meant to be another.
+fn read(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let length = std::fs::File::open(path)?.take(MOST_BYTES + 1).read_to_string(&mut text)?;
+    if length as u64 > MOST_BYTES {
+        return Err(std::io::Error::other(format!("it is longer than {MOST_BYTES} bytes")));
+    }
+    Ok(text)
 }
 
 /// The words that the file stands for, without those that were typed or come from the environment.
@@ -130,6 +141,7 @@ fn unknown(key: &str, command: &Command) -> String {
         || format!("`synod {} --help` lists them", command.get_name()),
         |near| format!("is '{near}' meant?"),
     );
+    let key = key.escape_debug();
     format!("'{key}' is no option of `synod {}`; {tip}", command.get_name())
 }
 
@@ -163,6 +175,7 @@ fn line_of(text: &str, at: usize) -> usize {
 }
 
 const CONFIG: &str = "config";
+const MOST_BYTES: u64 = 1 << 20;
 
 #[cfg(test)]
 mod tests {

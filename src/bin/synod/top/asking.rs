@@ -1,7 +1,7 @@
 //! The thread that asks: all nodes at once, once every interval, whatever has become of them.
 //!
-//! A node that does not answer is given up after an interval (a second, if that is shorter), so that it holds up nobody
-//! else for longer. When none answers, the addresses that the user gave are tried anew: the cluster may have come back
+//! A node that does not answer is given up after an interval, or after a second if that is longer, so that it holds up nobody
+//! else. When none answers, the addresses that the user gave are tried anew: the cluster may have come back
 //! elsewhere.
 
 use std::sync::mpsc;

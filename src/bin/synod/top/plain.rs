@@ -70,6 +70,10 @@ fn json(view: &View) -> Value {
 fn node(row: &Row) -> Value {
     let told = row.told.as_ref().ok();
     let rates = told.and_then(|told| told.rates);
+    let told_by = |(link, tellers): (&String, &Vec<String>)| -> Vec<(String, Value)> {
+        tellers.iter().map(|teller| (teller.clone(), json!(link))).collect()
+    };
+    let links: serde_json::Map<String, Value> = row.links.iter().flat_map(told_by).collect();
     json!({
         "node": row.name,
         "address": (!row.address.is_empty()).then_some(&row.address),
@@ -86,7 +90,7 @@ fn node(row: &Row) -> Value {
         "journal_bytes": told.map(|told| told.journal_bytes),
         "sessions": told.map(|told| told.sessions),
         "round_trip_us": row.round_trip_us,
-        "links": row.links.iter().flat_map(|(link, who)| who.iter().map(move |who| (who.clone(), json!(link)))).collect::<serde_json::Map<_, _>>(),
+        "links": links,
     })
 }
 
