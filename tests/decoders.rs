@@ -37,7 +37,7 @@ fn samples() -> Vec<Vec<u8>> {
     frame::append(&mut framed, 4096, |buffer| buffer.extend_from_slice(&lot)).expect("it fits");
 
     let disk = MemoryDisk::new();
-    let settings = Settings { segment_bytes: 16 << 10, first_segment_bytes: 8 << 10, spares: 0 };
+    let settings = Settings { segment_bytes: 16 << 10, first_segment_bytes: 8 << 10, spares: 0, keep_bytes: 0 };
     let mut journal = Journal::create(disk.clone(), settings, 1).expect("an empty disk");
     for _ in 0..3 {
         journal.append(&vote);

@@ -14,7 +14,7 @@ fn vote(slot: u64) -> Record {
 #[test]
 fn a_folder_keeps_a_journal_and_snapshots_side_by_side() {
     let temporary = tempfile::tempdir().unwrap();
-    let settings = Settings { segment_bytes: 64 * 1024, first_segment_bytes: 16 * 1024, spares: 2 };
+    let settings = Settings { segment_bytes: 64 * 1024, first_segment_bytes: 16 * 1024, spares: 2, keep_bytes: 0 };
     {
         let folder = DataFolder::open(temporary.path(), || Incarnation(3)).unwrap();
         let mut journal = Journal::create(folder.disk().clone(), settings, 11).unwrap();

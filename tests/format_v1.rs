@@ -10,7 +10,7 @@ use synod::storage::{Disk, Journal, MemoryDisk, Settings, Snapshots};
 const JOURNAL: &str = "journal-0000000001";
 const SNAPSHOT: &str = "snapshot-00000000000000000007";
 const SIZE: u32 = 8 * 1024;
-const SETTINGS: Settings = Settings { segment_bytes: SIZE, first_segment_bytes: SIZE, spares: 0 };
+const SETTINGS: Settings = Settings { segment_bytes: SIZE, first_segment_bytes: SIZE, spares: 0, keep_bytes: 0 };
 
 fn batches() -> [Vec<Record>; 2] {
     let ballot = Ballot::new(0x0102, NodeId(3));

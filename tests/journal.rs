@@ -7,7 +7,7 @@ use synod::paxos::{
 };
 use synod::storage::{Disk, Journal, MemoryDisk, OpenError, Settings};
 
-const SMALL: Settings = Settings { segment_bytes: 16 * 1024, first_segment_bytes: 8 * 1024, spares: 2 };
+const SMALL: Settings = Settings { segment_bytes: 16 * 1024, first_segment_bytes: 8 * 1024, spares: 2, keep_bytes: 0 };
 const FIRST: &str = "journal-0000000001";
 
 fn ballot(round: u64) -> Ballot {
@@ -686,7 +686,7 @@ fn trimmed_segments_of_the_usual_size_are_kept_as_spares_and_no_more_than_wanted
 
 #[test]
 fn a_segment_has_room_for_something_whatever_the_settings_say() {
-    let tiny = Settings { segment_bytes: 1, first_segment_bytes: 1, spares: 0 };
+    let tiny = Settings { segment_bytes: 1, first_segment_bytes: 1, spares: 0, keep_bytes: 0 };
     let (disk, mut journal) = created(tiny);
     commit(&mut journal, &[promise(1)]);
     assert_eq!((disk.list().unwrap(), disk.len(FIRST)), (vec![FIRST.to_owned()], Ok(8192)));

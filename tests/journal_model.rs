@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use synod::paxos::{Ballot, BatchNumber, Bytes, Command, Configuration, NodeId, Record, SessionId, Slot, Stamp, Value};
 use synod::storage::{Journal, MemoryDisk, Settings};
 
-const SMALL: Settings = Settings { segment_bytes: 12 * 1024, first_segment_bytes: 8 * 1024, spares: 1 };
+const SMALL: Settings = Settings { segment_bytes: 12 * 1024, first_segment_bytes: 8 * 1024, spares: 1, keep_bytes: 0 };
 
 #[derive(Clone, Debug)]
 enum Step {

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use super::admission::Admission;
 use super::ballot::{Ballot, NodeId};
-use super::configuration::Configurations;
-use super::effect::{Effects, Event, Then};
+use super::effect::{Effect, Effects, Event, Then};
+use super::membership::Membership;
 use super::message::{Accepted, AcceptorMessage, LearnerMessage, Prepare, Promise, ProposerMessage, Vote};
 use super::record::{BatchNumber, Record};
 use super::settings::{MAX_MESSAGE_BYTES, MAX_OPEN_SLOTS};
@@ -27,7 +27,11 @@ use super::value::Value;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Acceptor {
     own: NodeId,
-    configurations: Configurations,
+    membership: Membership,
+    /// Everything up to here is executed, or a little more.
+    executed_upto: Slot,
+    /// Every member has executed everything up to here.
+    everywhere_upto: Slot,
     admission: Admission,
     promised: Ballot,
     /// The highest-balloted vote of each slot above `settled_upto`.
@@ -38,10 +42,12 @@ pub struct Acceptor {
 impl Acceptor {
     /// An acceptor whose node's snapshot covers every slot up to `settled_upto`, before its records are folded.
     /// `recovered` is the last batch of its journal.
-    pub fn new(own: NodeId, configurations: Configurations, settled_upto: Slot, recovered: BatchNumber) -> Acceptor {
+    pub fn new(own: NodeId, membership: Membership, settled_upto: Slot, recovered: BatchNumber) -> Acceptor {
         Acceptor {
             own,
-            configurations,
+            membership,
+            executed_upto: settled_upto,
+            everywhere_upto: Slot::ZERO,
             admission: Admission::new(own, recovered),
             promised: Ballot::ZERO,
             votes: BTreeMap::new(),
@@ -70,8 +76,8 @@ impl Acceptor {
             AcceptorMessage::Accept { ballot, proposals, chosen_upto } => {
                 self.on_accept(from, ballot, proposals, chosen_upto, fx);
             }
-            AcceptorMessage::Heartbeat { ballot, round, chosen_upto } => {
-                self.on_heartbeat(from, ballot, round, chosen_upto, fx);
+            AcceptorMessage::Heartbeat { ballot, round, chosen_upto, everywhere_upto } => {
+                self.on_heartbeat(from, ballot, round, chosen_upto, everywhere_upto, fx);
             }
             AcceptorMessage::Announce { ballot, chosen_upto } => {
                 if self.hear(from, ballot, chosen_upto, fx) == Heard::Deposed {
@@ -83,10 +89,16 @@ impl Acceptor {
             AcceptorMessage::Hearsay { batches } => {
                 let others = batches
                     .into_iter()
-                    .filter(|(node, _, _)| *node != self.own && self.configurations.latest().contains(*node));
+                    .filter(|(node, _, _)| *node != self.own && self.membership.member(*node).is_some());
                 let records: Vec<Record> =
                     others.filter_map(|(node, _, batch)| self.admission.witness(node, batch)).collect();
                 fx.append(records);
+            }
+            AcceptorMessage::Executed(progress) => {
+                self.executed_upto = self.executed_upto.max(progress.upto);
+                progress.renew(&mut self.membership);
+                let event = self.admission.weigh(self.membership.latest());
+                self.stand(event, fx);
             }
             AcceptorMessage::Witnessed { peer, batch } => {
                 fx.append(self.admission.witness(peer, batch).into_iter().collect())
@@ -124,7 +136,10 @@ impl Acceptor {
         let parts = in_parts(votes);
         let count = u32::try_from(parts.len()).expect("votes are bounded by the open slots");
         let promise = |(part, votes)| {
-            Then::Promise(from, Promise { ballot, settled_upto: self.settled_upto, votes, part, parts: count })
+            Then::Promise(
+                from,
+                Promise { ballot, from: first, settled_upto: self.settled_upto, votes, part, parts: count },
+            )
         };
         let then = (0..count).zip(parts).map(promise).collect();
         fx.sync(records, then);
@@ -187,11 +202,24 @@ impl Acceptor {
 
     /// Answers a leader's heartbeat, if no higher ballot is promised: this is what a read index rests on (DESIGN
     /// section 4, rule 3), so a node that may have forgotten a promise does not answer. Never waits for the disk.
-    pub fn on_heartbeat(&mut self, from: NodeId, ballot: Ballot, round: u64, chosen_upto: Slot, fx: &mut Effects) {
+    pub fn on_heartbeat(
+        &mut self,
+        from: NodeId,
+        ballot: Ballot,
+        round: u64,
+        chosen_upto: Slot,
+        everywhere_upto: Slot,
+        fx: &mut Effects,
+    ) {
         match self.hear(from, ballot, chosen_upto, fx) {
             Heard::Deposed => self.nack(from, ballot, fx),
             Heard::Leader if self.admission.admitted() => {
-                fx.send(from, ProposerMessage::HeartbeatAck { ballot, round, settled_upto: self.settled_upto });
+                if everywhere_upto > self.everywhere_upto {
+                    self.everywhere_upto = everywhere_upto;
+                    fx.push(Effect::ExecutedEverywhere { upto: everywhere_upto });
+                }
+                let (settled_upto, executed_upto) = (self.settled_upto, self.executed_upto);
+                fx.send(from, ProposerMessage::HeartbeatAck { ballot, round, settled_upto, executed_upto });
             }
             Heard::Leader | Heard::Impostor => {}
         }
@@ -207,8 +235,13 @@ impl Acceptor {
 
     /// A handshake with a peer succeeded.
     pub fn on_greeted(&mut self, peer: NodeId, witnessed: BatchNumber, durable: BatchNumber, fx: &mut Effects) {
-        let configuration = self.configurations.latest();
-        if let Some(event) = self.admission.greet(peer, witnessed, durable, configuration) {
+        let event = self.admission.greet(peer, witnessed, durable, self.membership.latest());
+        self.stand(event, fx);
+    }
+
+    /// Something about this node's standing has changed, if there is an event.
+    fn stand(&mut self, event: Option<Event>, fx: &mut Effects) {
+        if let Some(event) = event {
             if let Some(record) = self.admission.lost(&event) {
                 fx.sync(vec![record], Vec::new());
             }

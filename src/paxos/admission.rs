@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use super::ballot::NodeId;
 use super::configuration::Configuration;
 use super::effect::Event;
-use super::quorum::Tally;
+use super::quorum::Answers;
 use super::record::{BatchNumber, Record};
 
 /// A node's standing.
@@ -48,7 +48,7 @@ pub struct Admission {
     standing: Standing,
     /// The last batch of our journal when it was opened.
     recovered: BatchNumber,
-    greeted: Tally,
+    greeted: Answers,
     /// Whether every founder is known to have recorded the founding. A journal without a founding needs none.
     confirmed: bool,
     /// Whether the loss was told since the start.
@@ -63,7 +63,7 @@ impl Admission {
             own,
             standing: Standing::Waiting,
             recovered,
-            greeted: Tally::new(),
+            greeted: Answers::new(),
             confirmed: true,
             told: false,
             witnessed: BTreeMap::new(),
@@ -73,7 +73,8 @@ impl Admission {
     /// Folds a record that this room owns.
     pub fn apply_record(&mut self, record: &Record) {
         match record {
-            Record::Founded { .. } => self.confirmed = false,
+            // Who came later was let in by a cluster that could not be founded differently any more.
+            Record::Founded { node, configuration, .. } => self.confirmed = !configuration.contains(*node),
             Record::Confirmed {} => self.confirmed = true,
             Record::Amnesiac { .. } => self.standing = Standing::Amnesiac,
             Record::Witnessed { node, batch } => {
@@ -100,10 +101,16 @@ impl Admission {
             let told = std::mem::replace(&mut self.told, true);
             return (!told).then_some(Event::Amnesia { peer, witnessed, durable: held });
         }
-        self.greeted.count(self.own, configuration);
-        self.greeted.count(peer, configuration);
+        self.greeted.add(self.own);
+        self.greeted.add(peer);
+        self.weigh(configuration)
+    }
+
+    /// Whether those greeted suffice; for when the configuration has changed. Says what changed.
+    pub fn weigh(&mut self, configuration: &Configuration) -> Option<Event> {
         let all = || configuration.nodes().all(|node| self.greeted.contains(node));
-        if self.standing == Standing::Waiting && self.greeted.is_quorum() && (self.confirmed || all()) {
+        let enough = self.greeted.are_quorum_of(configuration) && (self.confirmed || all());
+        if self.standing == Standing::Waiting && enough {
             self.standing = Standing::Admitted;
             return Some(Event::Admitted {});
         }

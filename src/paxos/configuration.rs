@@ -1,13 +1,11 @@
-//! Configurations: which nodes may vote on a slot.
+//! Configurations: a fixed set of nodes that may vote.
 //!
-//! Quorums are looked up per slot through [`Configurations`], although one configuration covers every slot today:
-//! whoever changes that changes one file. Node ids come from here and are never used again ("Paxos Made Simple" section
-//! 2 takes a fixed set of acceptors; section 3 lets the state machine change it).
+//! Which configuration decides which slot is in [`super::membership`] ("Paxos Made Simple" section 2 takes a fixed set of
+//! acceptors; section 3 lets the state machine change it).
 
 use serde::{Deserialize, Serialize};
 
 use super::ballot::NodeId;
-use super::slot::Slot;
 
 /// A random number that a data folder draws when it is made. A wiped disk has another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -97,28 +95,8 @@ impl Configuration {
     }
 }
 
-/// Which configuration decides which slot.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Configurations {
-    current: Configuration,
-}
-
-impl Configurations {
-    /// One configuration, from the first slot on.
-    pub fn of(configuration: Configuration) -> Configurations {
-        Configurations { current: configuration }
-    }
-
-    /// The configuration whose quorums decide `slot`.
-    pub fn at(&self, _slot: Slot) -> &Configuration {
-        &self.current
-    }
-
-    /// The newest configuration: whom to talk to.
-    pub fn latest(&self) -> &Configuration {
-        &self.current
-    }
-}
+/// The most members of a cluster, those without a vote included: two lists of them fit in a handshake's refusal.
+pub const MOST_MEMBERS: usize = 31;
 
 #[cfg(test)]
 mod tests {

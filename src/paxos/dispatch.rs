@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use super::ballot::NodeId;
 use super::effect::{Effect, Effects, Event, Then};
+use super::membership::Membership;
 use super::message::{AcceptorMessage, ClientId, ExecutorMessage, LearnerMessage, Message, ProposerMessage, Reply};
 use super::record::Record;
 use super::slot::Slot;
@@ -46,6 +47,11 @@ pub enum DiskWork {
     },
     /// A durable snapshot covers every slot up to here.
     Trim {
+        /// Inclusive.
+        upto: Slot,
+    },
+    /// Every member has executed every slot up to here.
+    ExecutedEverywhere {
         /// Inclusive.
         upto: Slot,
     },
@@ -110,6 +116,8 @@ pub struct Dispatch {
     pub remote: Vec<(NodeId, Message)>,
     /// For clients.
     pub replies: BTreeMap<ClientId, Vec<Reply>>,
+    /// For whoever links to the other nodes, if they are others than before.
+    pub members: Option<Box<Membership>>,
     /// For the executor's driver.
     pub snapshots: Vec<SnapshotWork>,
     /// For whoever watches.
@@ -132,6 +140,8 @@ impl Dispatch {
                 Effect::SupplySnapshot { to, upto, offset } => {
                     sorted.disk.push(DiskWork::SupplySnapshot { to, upto, offset });
                 }
+                Effect::ExecutedEverywhere { upto } => sorted.disk.push(DiskWork::ExecutedEverywhere { upto }),
+                Effect::Members(membership) => sorted.members = Some(membership),
                 Effect::InstallSnapshot { upto, bytes } => sorted.snapshots.push(SnapshotWork::Check { upto, bytes }),
                 Effect::TakeSnapshot { .. } => sorted.snapshots.push(SnapshotWork::Take),
                 Effect::Reply { client, reply } => sorted.replies.entry(client).or_default().push(reply),
@@ -216,6 +226,7 @@ mod tests {
             },
             remote: vec![(other, heard)],
             replies: [(client, vec![reply(1), reply(2)])].into(),
+            members: None,
             snapshots: vec![SnapshotWork::Check { upto: Slot(9), bytes: vec![1] }, SnapshotWork::Take],
             events: vec![Event::Admitted {}],
         };

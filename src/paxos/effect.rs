@@ -15,6 +15,7 @@
 //! way. `Send` may be lost, except to this node itself.
 
 use super::ballot::{Ballot, NodeId};
+use super::membership::Membership;
 use super::message::{
     Accepted, AcceptorMessage, ClientId, Durable, LearnerMessage, Message, Prepare, Promise, ProposerMessage, Reply,
 };
@@ -68,6 +69,13 @@ pub enum Effect {
         /// The encoded snapshot.
         bytes: Vec<u8>,
     },
+    /// Every member has executed every slot up to here: none of them will be asked for by slots again.
+    ExecutedEverywhere {
+        /// Inclusive.
+        upto: Slot,
+    },
+    /// The members have changed: whom to link to, and whom to let in.
+    Members(Box<Membership>),
     /// Save a snapshot of the executor's state; the driver asks the executor for it, which is in the middle of nothing.
     TakeSnapshot {
         /// The last slot that it will cover.
@@ -218,6 +226,29 @@ pub enum Event {
         /// How many holes it fills with no-ops.
         holes: u64,
     },
+    /// A quorum of a configuration to come has promised the ballot that this node leads with.
+    Extended {
+        /// The ballot.
+        ballot: Ballot,
+        /// The first slot of that configuration.
+        first: Slot,
+        /// How many values it found in the promises and proposes again.
+        merged: u64,
+    },
+    /// The members have changed, by an entry of the log.
+    Changed {
+        /// The slot of the entry.
+        slot: Slot,
+        /// What was done.
+        change: Changed,
+        /// The first slot that it holds for.
+        from: Slot,
+    },
+    /// This node has left, and nobody needs it any more.
+    Dismissed {
+        /// The first slot in which it had no vote.
+        from: Slot,
+    },
     /// This node heard of a new leader.
     Following {
         /// Its ballot.
@@ -252,6 +283,37 @@ pub enum Event {
     Installed {
         /// Inclusive.
         upto: Slot,
+    },
+}
+
+/// How the members have changed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+pub enum Changed {
+    /// A newcomer, without a vote.
+    Added {
+        /// Its number.
+        node: NodeId,
+        /// Its name.
+        name: String,
+    },
+    /// A member left.
+    Removed {
+        /// Its name.
+        name: String,
+    },
+    /// A member's name went to another data folder, without a vote so far.
+    Replaced {
+        /// The new number.
+        node: NodeId,
+        /// The name.
+        name: String,
+    },
+    /// A newcomer got its vote.
+    Promoted {
+        /// Its number.
+        node: NodeId,
+        /// Its name.
+        name: String,
     },
 }
 

@@ -14,7 +14,7 @@ use super::effect::{Effects, Event, Then};
 use super::merge::{Counted, Promises};
 use super::message::{LearnerMessage, Prepare, Promise, ProposerMessage};
 use super::proposer::{Phase, Proposer};
-use super::quorum::Tally;
+use super::quorum::Answers;
 use super::record::Record;
 use super::slot::Slot;
 
@@ -22,7 +22,7 @@ use super::slot::Slot;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Canvass {
     number: u64,
-    tally: Tally,
+    answers: Answers,
     deadline_ms: u64,
 }
 
@@ -33,6 +33,8 @@ pub struct Preparing {
     pub ballot: Ballot,
     /// The first slot asked about.
     from: Slot,
+    /// The first slot of the configuration that is asked.
+    span: Slot,
     promises: Promises,
     again_ms: u64,
     deadline_ms: u64,
@@ -59,8 +61,8 @@ impl Proposer {
             }
             Phase::Preparing(preparing) if now_ms >= preparing.again_ms => {
                 preparing.again_ms = now_ms + self.settings.resend_ms;
-                let nodes = self.configurations.latest().nodes();
-                let missing = nodes.filter(|node| !preparing.promises.has(*node)).collect();
+                let Some(asked) = self.membership.at(preparing.from) else { return };
+                let missing = asked.nodes().filter(|node| !preparing.promises.has(*node)).collect();
                 let prepare = Prepare { ballot: preparing.ballot, from: preparing.from };
                 // A fence: the reservation itself may still be on its way.
                 fx.sync(Vec::new(), vec![Then::Prepare(missing, prepare)]);
@@ -71,21 +73,28 @@ impl Proposer {
 
     /// Asks every other node whether it hears a leader.
     fn canvass(&mut self, fx: &mut Effects) {
-        if !self.admitted {
+        if !self.admitted || !self.may_lead() {
             self.phase = Phase::Following { leader: None, deadline_ms: self.now_ms + self.settings.election_ms };
             return;
         }
         let number = self.dice.roll();
         let deadline_ms = self.now_ms + self.back_off();
-        let mut tally = Tally::new();
-        let alone = tally.count(self.own, self.configurations.latest());
+        let mut answers = Answers::new();
+        answers.add(self.own);
         if !matches!(self.phase, Phase::Canvassing(_)) {
             fx.note(Event::Canvassing {});
         }
-        self.phase = Phase::Canvassing(Canvass { number, tally, deadline_ms });
-        let others = self.configurations.latest().nodes().filter(|node| *node != self.own);
-        fx.broadcast(others, ProposerMessage::Canvass { number, chosen_upto: self.chosen_upto });
-        if alone {
+        self.phase = Phase::Canvassing(Canvass { number, answers, deadline_ms });
+        let others = self.membership.members().into_iter().map(|member| member.id).filter(|node| *node != self.own);
+        fx.broadcast(others.collect::<Vec<_>>(), ProposerMessage::Canvass { number, chosen_upto: self.chosen_upto });
+        self.count_canvass(fx);
+    }
+
+    /// Prepares once a quorum hears no leader: of the configuration in which the log goes on.
+    fn count_canvass(&mut self, fx: &mut Effects) {
+        let Phase::Canvassing(canvass) = &self.phase else { return };
+        let next = self.membership.at(self.chosen_upto.next());
+        if next.is_some_and(|next| canvass.answers.are_quorum_of(next)) {
             self.prepare(fx);
         }
     }
@@ -123,13 +132,18 @@ impl Proposer {
             return fx.note(Event::Ignored { from, what: "Canvassed", why: "an earlier canvass" });
         }
         let ahead = chosen_upto > self.chosen_upto.plus(u64::from(self.settings.window));
-        if !hears_leader && !ahead && canvass.tally.count(from, self.configurations.latest()) {
-            self.prepare(fx);
+        if !hears_leader && !ahead {
+            canvass.answers.add(from);
+            self.count_canvass(fx);
         }
     }
 
     /// Phase 1a: reserves a ballot above all that were heard of, and prepares it once that is durable.
     pub(super) fn prepare(&mut self, fx: &mut Effects) {
+        let from = self.chosen_upto.next();
+        let Some(span) = self.membership.span_at(from).cloned() else {
+            return self.step_down("it is not executed yet who decides the next slot", fx);
+        };
         let ballot = self.highest.next_for(self.own);
         if ballot <= self.highest {
             // A peer claims to have seen the last round. To use a ballot twice would be unsafe, to stand by is not.
@@ -139,13 +153,13 @@ impl Proposer {
         self.attempts += 1;
         let record = Record::Reserved { ballot };
         self.apply_record(&record);
-        let from = self.chosen_upto.next();
         fx.note(Event::Preparing { ballot });
-        let nodes = self.configurations.latest().nodes().collect();
+        let nodes = span.configuration.nodes().collect();
         fx.sync(vec![record], vec![Then::Prepare(nodes, Prepare { ballot, from })]);
         self.phase = Phase::Preparing(Preparing {
             ballot,
             from,
+            span: span.first,
             promises: Promises::default(),
             again_ms: self.now_ms + self.settings.resend_ms,
             // On a slow disk a deadline that never grows would never be met.
@@ -155,13 +169,14 @@ impl Proposer {
 
     /// Phase 1b arrives.
     pub(super) fn on_promise(&mut self, from: NodeId, promise: Promise, fx: &mut Effects) {
-        let Phase::Preparing(preparing) = &mut self.phase else {
-            return fx.note(Event::Ignored { from, what: "Promise", why: "not preparing" });
-        };
-        if promise.ballot != preparing.ballot {
+        let Phase::Preparing(preparing) = &mut self.phase else { return self.on_later_promise(from, promise, fx) };
+        if promise.ballot != preparing.ballot || promise.from != preparing.from {
             return fx.note(Event::Ignored { from, what: "Promise", why: "of another ballot" });
         }
-        match preparing.promises.count(from, promise, preparing.from, self.configurations.latest()) {
+        let Some(asked) = self.membership.at(preparing.from) else {
+            return self.step_down("slots that it asked about were chosen meanwhile", fx);
+        };
+        match preparing.promises.count(from, promise, preparing.from, asked) {
             Counted::Quorum => self.try_to_lead(fx),
             Counted::Absurd => fx.note(Event::Ignored { from, what: "Promise", why: "absurd" }),
             Counted::Not => {}
@@ -181,8 +196,13 @@ impl Proposer {
         }
         let ballot = preparing.ballot;
         let first = self.chosen_upto.next();
+        // The promises count in the configuration that gave them. Slots of a later one have a phase 1 of their own.
+        let Some(span) = self.membership.span_at(first).filter(|span| span.first == preparing.span) else {
+            return self.step_down("the configuration that it asked decides no more slots", fx);
+        };
+        let covered = span.first;
         let (log, merged, holes) = std::mem::take(&mut preparing.promises).into_log(first);
         fx.note(Event::Leading { ballot, first, merged, holes });
-        self.lead(ballot, log, fx);
+        self.lead(ballot, covered, log, fx);
     }
 }

@@ -12,8 +12,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::ballot::{Ballot, NodeId};
 use super::dice::mix;
-use super::effect::{Effect, Effects, Event};
-use super::message::{Choice, ClientId, CommandName, ExecutorMessage, LearnerMessage, ProposerMessage, Refusal, Reply};
+use super::effect::{Changed, Effect, Effects, Event};
+use super::membership::{Change, Membership, Outcome};
+use super::message::{
+    AcceptorMessage, Choice, ClientId, CommandName, ExecutorMessage, LearnerMessage, Progress, ProposerMessage,
+    Refusal, Reply,
+};
 use super::sessions::{Sessions, Verdict};
 use super::settings::{MAX_ANSWER_BYTES, MAX_KEPT_RESULT_BYTES, MAX_READ_BYTES, MAX_READS, SESSION_IDLE_MS, Settings};
 use super::slot::{Place, Slot};
@@ -27,9 +31,11 @@ pub struct Executor<M> {
     settings: Settings,
     machine: M,
     sessions: Sessions,
+    membership: Membership,
     /// The log's clock, in milliseconds since 1970; it never goes back.
     clock_ms: u64,
     executed_upto: Slot,
+    told: Told,
     snapshots: SnapshotsDue,
     audience: Audience,
     reads: Reads,
@@ -46,6 +52,14 @@ struct SnapshotsDue {
     saving: bool,
     /// Bytes of values executed since the last one.
     bytes: u64,
+}
+
+/// What the other roles know of how far this one is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Told {
+    upto: Slot,
+    /// The members have changed since.
+    members_changed: bool,
 }
 
 /// Who awaits which replies on this node.
@@ -105,20 +119,25 @@ pub struct Snapshot {
     pub clock_ms: u64,
     /// The session table.
     pub sessions: Sessions,
+    /// Which configuration decides which slot.
+    pub membership: Membership,
     /// The machine's own snapshot.
     pub machine: Bytes,
 }
 
 impl<M: StateMachine> Executor<M> {
-    /// An executor of an empty log. `seed` is new at every start: numbers of read batches follow from it.
-    pub fn new(own: NodeId, settings: Settings, machine: M, seed: u64) -> Executor<M> {
+    /// An executor of an empty log, of the cluster that these members founded. `seed` is new at every start: numbers of
+    /// read batches follow from it.
+    pub fn new(own: NodeId, membership: Membership, settings: Settings, machine: M, seed: u64) -> Executor<M> {
         Executor {
             own,
             settings,
             machine,
             sessions: Sessions::new(),
+            membership,
             clock_ms: 0,
             executed_upto: Slot::ZERO,
+            told: Told::default(),
             snapshots: SnapshotsDue::default(),
             audience: Audience::default(),
             reads: Reads { next_batch: mix(seed), ..Reads::default() },
@@ -165,9 +184,13 @@ impl<M: StateMachine> Executor<M> {
             self.execute(slot, ballot, &value, fx);
             commands += value.entries().len() as u64;
             self.executed_upto = slot;
+            self.membership.on_executed(slot);
             self.snapshots.bytes += value.as_bytes().len() as u64;
         }
         fx.note(Event::Executed { upto: self.executed_upto, commands });
+        if self.told.members_changed || self.executed_upto.0 - self.told.upto.0 >= self.membership.alpha() / 8 {
+            self.tell_progress(fx);
+        }
         self.answer_reads(fx);
         let slots = self.executed_upto.0 - self.snapshots.upto.0;
         let due = slots >= self.settings.snapshot_slots || self.snapshots.bytes >= self.settings.snapshot_bytes;
@@ -199,26 +222,83 @@ impl<M: StateMachine> Executor<M> {
                     }
                 }
                 Entry::Apply { session, sequence, done_below, operation } => {
-                    let client = self.audience.sessions.get(&session).copied();
-                    let reply = match self.sessions.judge(session, sequence, done_below, self.clock_ms) {
-                        Verdict::New => {
-                            let seed = mix(stamp.seed ^ u64::from(index));
-                            let context = Context { now_ms: self.clock_ms, seed, place };
-                            let result = Bytes::from(self.machine.apply(&context, operation));
-                            let result = self.sessions.remember(session, sequence, place, result);
-                            done(session, sequence, place, Some(ballot), result)
-                        }
-                        Verdict::Seen(place, result) => done(session, sequence, place, None, result),
-                        Verdict::Expired => Reply::SessionExpired { session, sequence },
-                        Verdict::OutOfWindow => Reply::OutOfWindow { session, sequence },
-                    };
-                    if let Some(client) = client {
-                        let reply = self.bounded(reply);
-                        fx.reply(client, reply);
-                    }
+                    let seed = mix(stamp.seed ^ u64::from(index));
+                    let context = Context { now_ms: self.clock_ms, seed, place };
+                    let name = (session, sequence, done_below);
+                    self.once(name, place, ballot, fx, |executor, _| executor.machine.apply(&context, operation));
                 }
+                Entry::Change { session, sequence, done_below, change } => {
+                    let name = (session, sequence, done_below);
+                    self.once(name, place, ballot, fx, |executor, fx| executor.change(slot, change, fx).to_bytes());
+                }
+                Entry::Promote { node } => self.promote(slot, node, fx),
             }
         }
+    }
+
+    /// Executes a client's command, unless it was executed before, and answers it.
+    fn once(
+        &mut self,
+        (session, sequence, done_below): (SessionId, Sequence, Sequence),
+        place: Place,
+        ballot: Ballot,
+        fx: &mut Effects,
+        execute: impl FnOnce(&mut Self, &mut Effects) -> Vec<u8>,
+    ) {
+        let client = self.audience.sessions.get(&session).copied();
+        let reply = match self.sessions.judge(session, sequence, done_below, self.clock_ms) {
+            Verdict::New => {
+                let result = Bytes::from(execute(self, fx));
+                let result = self.sessions.remember(session, sequence, place, result);
+                done(session, sequence, place, Some(ballot), result)
+            }
+            Verdict::Seen(place, result) => done(session, sequence, place, None, result),
+            Verdict::Expired => Reply::SessionExpired { session, sequence },
+            Verdict::OutOfWindow => Reply::OutOfWindow { session, sequence },
+        };
+        if let Some(client) = client {
+            let reply = self.bounded(reply);
+            fx.reply(client, reply);
+        }
+    }
+
+    /// Members come or go.
+    fn change(&mut self, slot: Slot, change: Change, fx: &mut Effects) -> Outcome {
+        let outcome = self.membership.change(slot, &change);
+        if let Outcome::Changed { node, from } = outcome {
+            let change = match change {
+                Change::Add { name, .. } => Changed::Added { node, name },
+                Change::Remove { name } => Changed::Removed { name },
+                Change::Replace { name, .. } => Changed::Replaced { node, name },
+            };
+            self.told.members_changed = true;
+            fx.note(Event::Changed { slot, change, from });
+        }
+        outcome
+    }
+
+    /// A newcomer gets its vote.
+    fn promote(&mut self, slot: Slot, node: NodeId, fx: &mut Effects) {
+        if let Some(from) = self.membership.promote(slot, node) {
+            let name = self.membership.member(node).map(|member| member.name.clone()).unwrap_or_default();
+            self.told.members_changed = true;
+            fx.note(Event::Changed { slot, change: Changed::Promoted { node, name }, from });
+        }
+    }
+
+    /// Tells the other roles how far this one is, and who the members are, if they have changed. The proposer is told
+    /// last: what follows from its hearing it finds the others informed (a node's own mailboxes keep their order).
+    fn tell_progress(&mut self, fx: &mut Effects) {
+        let changed = std::mem::take(&mut self.told.members_changed);
+        self.told.upto = self.executed_upto;
+        let membership = changed.then(|| Box::new(self.membership.clone()));
+        let progress = Progress { upto: self.executed_upto, membership };
+        fx.send(self.own, LearnerMessage::Executed(progress.clone()));
+        fx.send(self.own, AcceptorMessage::Executed(progress.clone()));
+        if let Some(membership) = progress.membership.clone() {
+            fx.push(Effect::Members(membership));
+        }
+        fx.send(self.own, ProposerMessage::Executed(progress));
     }
 
     /// The reply, without its result once those of this lot are more than the session table keeps: short commands can
@@ -335,6 +415,9 @@ impl<M: StateMachine> Executor<M> {
     /// Time passes: an index that did not come is asked for again, and given up after a while.
     pub fn on_tick(&mut self, now_ms: u64, fx: &mut Effects) {
         self.reads.now_ms = now_ms;
+        if self.told.upto < self.executed_upto {
+            self.tell_progress(fx);
+        }
         let resend_ms = self.settings.resend_ms * 2;
         let mut given_up = Vec::new();
         for (batch, waiting) in &mut self.reads.waiting {
@@ -359,6 +442,7 @@ impl<M: StateMachine> Executor<M> {
             upto: self.executed_upto,
             clock_ms: self.clock_ms,
             sessions: self.sessions.clone(),
+            membership: self.membership.clone(),
             machine: Bytes::from(self.machine.snapshot()),
         }
     }
@@ -371,6 +455,8 @@ impl<M: StateMachine> Executor<M> {
         let upto = snapshot.upto;
         if upto > self.executed_upto {
             self.restore(snapshot)?;
+            self.told.members_changed = true;
+            self.tell_progress(fx);
             self.answer_reads(fx);
             // Slots that were never executed here may hold what they wait for; sent again, it is answered from the table.
             self.have_sent_again(fx);
@@ -389,6 +475,7 @@ impl<M: StateMachine> Executor<M> {
         self.machine.restore(&snapshot.machine)?;
         self.clock_ms = snapshot.clock_ms;
         self.sessions = snapshot.sessions;
+        self.membership = snapshot.membership;
         self.executed_upto = snapshot.upto;
         self.snapshots.upto = snapshot.upto;
         self.snapshots.bytes = 0;
@@ -398,6 +485,11 @@ impl<M: StateMachine> Executor<M> {
     /// The machine.
     pub fn machine(&self) -> &M {
         &self.machine
+    }
+
+    /// Which configuration decides which slot, as far as the log says here.
+    pub fn membership(&self) -> &Membership {
+        &self.membership
     }
 
     /// The session table.

@@ -22,8 +22,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::ballot::{Ballot, NodeId};
-use super::configuration::Configurations;
 use super::effect::{Effect, Effects, Event};
+use super::membership::Membership;
 use super::message::{Accepted, AcceptorMessage, Choice, ExecutorMessage, LearnerMessage, ProposerMessage};
 use super::quorum::Tally;
 use super::record::Record;
@@ -35,7 +35,7 @@ use super::value::{Bytes, Value};
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Learner {
     own: NodeId,
-    configurations: Configurations,
+    membership: Membership,
     ask_again_ms: u64,
     now_ms: u64,
     /// Everything up to here is chosen, and known here.
@@ -74,10 +74,10 @@ struct Incoming {
 
 impl Learner {
     /// A learner whose node's snapshot covers every slot up to `snapshot_upto`, before its records are folded.
-    pub fn new(own: NodeId, configurations: Configurations, settings: &Settings, snapshot_upto: Slot) -> Learner {
+    pub fn new(own: NodeId, membership: Membership, settings: &Settings, snapshot_upto: Slot) -> Learner {
         Learner {
             own,
-            configurations,
+            membership,
             ask_again_ms: settings.resend_ms * 4,
             now_ms: 0,
             chosen_upto: snapshot_upto,
@@ -149,6 +149,7 @@ impl Learner {
             LearnerMessage::Announced { ballot, chosen_upto } => self.on_announced(ballot, chosen_upto, fx),
             LearnerMessage::Behind { chosen_upto, supplier } => self.on_behind(chosen_upto, supplier, fx),
             LearnerMessage::Installed { upto } => self.on_installed(upto, fx),
+            LearnerMessage::Executed(progress) => progress.renew(&mut self.membership),
             LearnerMessage::Trimmed { upto } => self.trimmed_upto = self.trimmed_upto.max(upto),
         }
     }
@@ -163,7 +164,8 @@ impl Learner {
         // A leader opens no slot further ahead, so nobody votes there: what claims it would only fill the memory.
         let most = chosen_upto.plus(MAX_OPEN_SLOTS);
         for slot in slots.iter().copied().filter(|slot| *slot > chosen_upto && *slot <= most) {
-            let configuration = self.configurations.at(slot);
+            // Nothing is proposed where that is not known: a vote for what an earlier start of this node proposed.
+            let Some(configuration) = self.membership.at(slot) else { continue };
             let (counted, tally) = self.tallies.entry(slot).or_insert_with(|| (*ballot, Tally::new()));
             if *ballot > *counted {
                 (*counted, *tally) = (*ballot, Tally::new());
@@ -404,7 +406,8 @@ impl Learner {
     /// Asks the member after the one asked last.
     fn ask_anybody(&mut self, fx: &mut Effects) {
         let last = self.catch_up.asked.map_or(self.own, |(node, _)| node);
-        let others: Vec<NodeId> = self.configurations.latest().nodes().filter(|node| *node != self.own).collect();
+        let members = self.membership.members().into_iter().map(|member| member.id);
+        let others: Vec<NodeId> = members.filter(|node| *node != self.own).collect();
         let next = others.iter().find(|node| **node > last).or(others.first()).copied();
         if let Some(supplier) = next {
             self.ask(supplier, fx);

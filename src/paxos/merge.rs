@@ -39,7 +39,7 @@ pub struct Promises {
 struct Partial {
     /// Two answers to a repeated Prepare may be cut differently, if the acceptor settled more in between. Parts are put
     /// together only if both numbers agree: then the votes above `settled_upto` are the same, because an acceptor that
-    /// has promised a ballot votes in no lower one.
+    /// has promised a ballot votes in no lower one, and in this one nothing is proposed in the slots asked about yet.
     settled_upto: Slot,
     parts: u32,
     arrived: BTreeSet<u32>,

@@ -24,6 +24,9 @@
 //! | `Nack` | acceptor | sender | a lower ballot than promised | |
 //! | `Heartbeat` | leader | acceptors | regularly; at once for reads | `HeartbeatAck`, `Nack` |
 //! | `Announce` | leader | acceptors | slots were chosen and nothing else is about to go | |
+//! | `Transfer` | a person, via a proposer | leader's proposer | another is to lead | |
+//! | `TakeOver` | leader | its successor's proposer | it has caught up | |
+//! | `Dismissed` | leader | a proposer that has left | nobody needs it | |
 //! | `Hearsay` | router | acceptors | now and then, if there is news | |
 //! | `ReadIndex` | executor, via its proposer | leader's proposer | a read | `ReadIndexed`, `ReadRefused` |
 //! | `CatchUp` | learner | learner | it knows of chosen slots that it lacks | `Chosen`, `SnapshotPart` |
@@ -34,6 +37,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ballot::{Ballot, NodeId};
+use super::membership::Membership;
 use super::record::BatchNumber;
 use super::slot::{Place, Slot};
 use super::value::{Bytes, Command, Sequence, SessionId, Token, Value};
@@ -79,10 +83,14 @@ impl Message {
                     | ProposerMessage::Advanced { .. }
                     | ProposerMessage::Fenced { .. }
                     | ProposerMessage::Standing { .. }
+                    | ProposerMessage::Executed(_)
             ),
             Message::Acceptor(message) => !matches!(
                 message,
-                AcceptorMessage::Learned { .. } | AcceptorMessage::Greeted { .. } | AcceptorMessage::Witnessed { .. }
+                AcceptorMessage::Learned { .. }
+                    | AcceptorMessage::Greeted { .. }
+                    | AcceptorMessage::Witnessed { .. }
+                    | AcceptorMessage::Executed(_)
             ),
             Message::Learner(message) => !matches!(
                 message,
@@ -91,6 +99,7 @@ impl Message {
                     | LearnerMessage::Behind { .. }
                     | LearnerMessage::Installed { .. }
                     | LearnerMessage::Trimmed { .. }
+                    | LearnerMessage::Executed(_)
             ),
             Message::Executor(message) => matches!(
                 message,
@@ -168,6 +177,8 @@ pub struct Vote {
 pub struct Promise {
     /// The ballot promised.
     pub ballot: Ballot,
+    /// The first slot asked about: answers to different questions are not put together.
+    pub from: Slot,
     /// This node knows every slot up to here to be chosen, and can supply it.
     pub settled_upto: Slot,
     /// Some of its votes above max(from − 1, `settled_upto`), in order of slots.
@@ -251,6 +262,23 @@ pub enum ProposerMessage {
         round: u64,
         /// How far the sender has settled.
         settled_upto: Slot,
+        /// How far it has executed, or a little further.
+        executed_upto: Slot,
+    },
+    /// Hand leadership to this member. For the leader; whoever else hears it passes it on to the leader, once.
+    Transfer {
+        /// The member that is to lead.
+        to: NodeId,
+    },
+    /// The leader of this ballot wants the receiver to lead: prepare now, without asking around.
+    TakeOver {
+        /// The leader's ballot.
+        ballot: Ballot,
+    },
+    /// The receiver has left, and everything that it could supply is had by others: it may stop.
+    Dismissed {
+        /// The first slot in which it had no vote.
+        from: Slot,
     },
     /// Which slot must be executed before reads that have already arrived may be answered?
     ReadIndex {
@@ -279,6 +307,27 @@ pub enum ProposerMessage {
         /// It may.
         admitted: bool,
     },
+    /// Local, from the executor: how far it is, and who the members are, if that has changed.
+    Executed(Progress),
+}
+
+/// How far an executor is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Progress {
+    /// Everything up to here is executed.
+    pub upto: Slot,
+    /// The members as they are there, if they are others than told before.
+    pub membership: Option<Box<Membership>>,
+}
+
+impl Progress {
+    /// Renews a role's copy.
+    pub fn renew(self, held: &mut Membership) {
+        if let Some(membership) = self.membership {
+            *held = *membership;
+        }
+        held.on_executed(self.upto);
+    }
 }
 
 /// What an acceptor receives.
@@ -303,6 +352,8 @@ pub enum AcceptorMessage {
         round: u64,
         /// Its announcement.
         chosen_upto: Slot,
+        /// Every member has executed everything up to here.
+        everywhere_upto: Slot,
     },
     /// Slots were chosen.
     Announce {
@@ -338,6 +389,8 @@ pub enum AcceptorMessage {
         /// The highest batch that is durable in our journal.
         durable: BatchNumber,
     },
+    /// Local, from the executor: as for the proposer.
+    Executed(Progress),
 }
 
 /// What a learner receives.
@@ -406,6 +459,8 @@ pub enum LearnerMessage {
         /// Inclusive.
         upto: Slot,
     },
+    /// Local, from the executor: as for the proposer.
+    Executed(Progress),
 }
 
 /// What an executor receives.
@@ -482,16 +537,19 @@ pub enum ExecutorMessage {
 pub enum CommandName {
     /// An [`Command::Open`].
     Open(Token),
-    /// An [`Command::Apply`].
+    /// An [`Command::Apply`] or a [`Command::Change`].
     Apply(SessionId, Sequence),
 }
 
 impl Command {
-    /// By what its reply is known.
-    pub fn name(&self) -> CommandName {
+    /// By what its reply is known; none for what no client sends.
+    pub fn name(&self) -> Option<CommandName> {
         match self {
-            Command::Open { token } => CommandName::Open(*token),
-            Command::Apply { session, sequence, .. } => CommandName::Apply(*session, *sequence),
+            Command::Open { token } => Some(CommandName::Open(*token)),
+            Command::Apply { session, sequence, .. } | Command::Change { session, sequence, .. } => {
+                Some(CommandName::Apply(*session, *sequence))
+            }
+            Command::Promote { .. } => None,
         }
     }
 }
@@ -514,6 +572,13 @@ pub enum Refusal {
         /// The limit.
         limit: u64,
     },
+    /// Of the members that would vote after this change, too few are in the leader's reach.
+    NoLiveQuorum {
+        /// So many are.
+        reachable: u32,
+        /// So many are needed.
+        quorum: u32,
+    },
 }
 
 impl std::fmt::Display for Refusal {
@@ -523,6 +588,11 @@ impl std::fmt::Display for Refusal {
             Refusal::Busy => f.write_str("busy: the node's queue is full"),
             Refusal::NotAdmitted => f.write_str("this node does not serve at the moment: its `status` tells why"),
             Refusal::TooLarge { limit } => write!(f, "larger than the limit of {limit} bytes"),
+            Refusal::NoLiveQuorum { reachable, quorum } => write!(
+                f,
+                "the cluster would stop: {quorum} of the members that would be left must answer, and {reachable} do; \
+                 bring members back first, or say --force"
+            ),
         }
     }
 }
@@ -610,7 +680,8 @@ mod tests {
 
     #[test]
     fn each_refusal_tells_a_person_why() {
-        let told = [Refusal::NoLeader, Refusal::Busy, Refusal::NotAdmitted, Refusal::TooLarge { limit: 9 }];
+        let stalled = Refusal::NoLiveQuorum { reachable: 1, quorum: 2 };
+        let told = [Refusal::NoLeader, Refusal::Busy, Refusal::NotAdmitted, Refusal::TooLarge { limit: 9 }, stalled];
         assert_eq!(
             told.map(|refusal| refusal.to_string()),
             [
@@ -618,6 +689,8 @@ mod tests {
                 "busy: the node's queue is full",
                 "this node does not serve at the moment: its `status` tells why",
                 "larger than the limit of 9 bytes",
+                "the cluster would stop: 2 of the members that would be left must answer, and 1 do; bring members back \
+                 first, or say --force",
             ]
         );
     }

@@ -7,12 +7,14 @@
 //! | file | what it holds |
 //! |---|---|
 //! | [`ballot`], [`slot`], [`value`], [`configuration`], [`quorum`] | the nouns |
+//! | [`membership`] | which configuration decides which slot, and how that changes |
 //! | [`message`] | who says what to whom, with the lane diagram |
 //! | [`record`] | what is durable |
 //! | [`effect`] | what a handler may ask for; where "persist before send" is a type |
 //! | [`dispatch`] | one lot of effects, sorted by where each goes |
 //! | [`proposer`], [`acceptor`], [`learner`], [`executor`] | the four roles |
 //! | [`election`], [`merge`] | the proposer's way to leadership, and the log it gathers |
+//! | [`extension`] | a leader and the members: configurations to come, promotions, leadership handed over |
 //! | [`admission`] | whether this node may vote after a start |
 //! | [`hearsay`] | what was seen of the peers' journals, and passed on |
 //! | [`sessions`] | exactly once |
@@ -30,8 +32,10 @@ pub mod dispatch;
 pub mod effect;
 pub mod election;
 pub mod executor;
+pub mod extension;
 pub mod hearsay;
 pub mod learner;
+pub mod membership;
 pub mod merge;
 pub mod message;
 pub mod node;
@@ -53,13 +57,14 @@ pub use configuration::{Configuration, Incarnation, Member};
 pub use effect::{Effect, Effects, Event, Then};
 pub use executor::{Executor, Snapshot};
 pub use learner::Learner;
+pub use membership::{Change, Membership, Outcome};
 pub use message::{
     AcceptorMessage, Choice, ClientId, Durable, Envelope, ExecutorMessage, GroupId, LearnerMessage, Message,
     ProposerMessage, Refusal, Reply,
 };
 pub use node::{Recovered, Replica};
 pub use proposer::Proposer;
-pub use quorum::Tally;
+pub use quorum::{Answers, Tally};
 pub use record::{BatchNumber, Record};
 pub use settings::Settings;
 pub use slot::{Place, Slot};

@@ -5,10 +5,10 @@
 
 use super::acceptor::Acceptor;
 use super::ballot::NodeId;
-use super::configuration::{Configuration, Configurations};
 use super::effect::Effects;
 use super::executor::{Executor, Snapshot};
 use super::learner::Learner;
+use super::membership::Membership;
 use super::message::Message;
 use super::proposer::Proposer;
 use super::record::{BatchNumber, Record};
@@ -43,33 +43,33 @@ pub struct Recovered<R> {
 }
 
 impl<M: StateMachine> Replica<M> {
-    /// Folds what a node's disk held into its roles; the executor then executes forward from the snapshot. `seed` must
-    /// be new at every start. The effects are those of an ordinary step: local messages, and nothing for peers.
+    /// Folds what a node's disk held into its roles; the executor then executes forward from the snapshot. `founders` is
+    /// who the members were before the first slot; a snapshot says what became of them. `seed` must be new at every start. The effects are those of an ordinary step: local messages, and nothing for peers.
     ///
     /// # Errors
     /// The machine's sentence, if the snapshot is not one of its own.
     pub fn recover<R: IntoIterator<Item = Record>>(
         own: NodeId,
-        configuration: Configuration,
+        founders: Membership,
         settings: &Settings,
         machine: M,
         seed: u64,
         recovered: Recovered<R>,
         fx: &mut Effects,
     ) -> Result<Replica<M>, String> {
-        let configurations = Configurations::of(configuration);
         let Recovered { snapshot, records, trimmed_upto, last_batch } = recovered;
         let snapshot_upto = snapshot.as_ref().map_or(Slot::ZERO, |snapshot| snapshot.upto);
-        let mut executor = Executor::new(own, settings.clone(), machine, seed);
+        let mut executor = Executor::new(own, founders, settings.clone(), machine, seed);
         if let Some(snapshot) = snapshot {
             executor.restore(snapshot)?;
         }
-        let mut acceptor = Acceptor::new(own, configurations.clone(), snapshot_upto, last_batch);
-        let mut learner = Learner::new(own, configurations.clone(), settings, snapshot_upto);
-        let mut proposer = Proposer::new(own, configurations.clone(), settings.clone(), seed, snapshot_upto);
+        let membership = executor.membership().clone();
+        let mut acceptor = Acceptor::new(own, membership.clone(), snapshot_upto, last_batch);
+        let mut learner = Learner::new(own, membership.clone(), settings, snapshot_upto);
+        let mut proposer = Proposer::new(own, membership.clone(), settings.clone(), seed, snapshot_upto);
         // A snapshot from a peer jumps over slots of which the journal may hold votes for values that were never chosen.
         // So slots below the snapshot are supplied only if the records alone prove them, without a gap.
-        let mut proof = Learner::new(own, configurations, settings, trimmed_upto);
+        let mut proof = Learner::new(own, membership, settings, trimmed_upto);
         for record in records {
             acceptor.apply_record(&record);
             proposer.apply_record(&record);

@@ -24,12 +24,13 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::ballot::{Ballot, NodeId};
-use super::configuration::Configurations;
 use super::dice::Dice;
 use super::effect::{Effects, Event, Then};
 use super::election::{Canvass, Preparing};
-use super::message::{AcceptorMessage, ExecutorMessage, LearnerMessage, ProposerMessage, Refusal};
-use super::quorum::Tally;
+use super::extension::{Extension, Members};
+use super::membership::Membership;
+use super::message::{AcceptorMessage, ExecutorMessage, LearnerMessage, Progress, ProposerMessage, Refusal};
+use super::quorum::Answers;
 use super::record::Record;
 use super::settings::{MAX_BATCH_BYTES, MAX_MESSAGE_BYTES, MAX_OPERATION_BYTES, MAX_QUEUE_BYTES, MAX_WINDOW, Settings};
 use super::slot::{Slot, forget_upto};
@@ -39,7 +40,7 @@ use super::value::{Command, Stamp, Value};
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Proposer {
     pub(super) own: NodeId,
-    pub(super) configurations: Configurations,
+    pub(super) membership: Membership,
     pub(super) settings: Settings,
     pub(super) dice: Dice,
     pub(super) now_ms: u64,
@@ -84,6 +85,16 @@ pub struct Leading {
     pub next: Slot,
     /// The last slot that was merged from the promises. No read index is given before it is chosen.
     pub merged_upto: Slot,
+    /// What was merged and is not proposed yet, because the configuration of those slots is not known.
+    pub(super) inherited: BTreeMap<Slot, Value>,
+    /// The first slot of the newest configuration of which a quorum has promised our ballot.
+    pub(super) covered: Slot,
+    /// Phase 1 in the configuration behind that one.
+    pub(super) extension: Option<Extension>,
+    /// Free slots up to here are filled with no-ops, so that a change of members takes effect.
+    pub(super) fill_upto: Slot,
+    /// What the members said of themselves.
+    pub(super) members: Members,
     /// Slots proposed and not known to be chosen.
     in_flight: BTreeMap<Slot, InFlight>,
     /// When the last of them was opened.
@@ -104,6 +115,8 @@ struct InFlight {
 /// Heartbeats, and the reads that ride on them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct Beat {
+    /// When this node began to lead.
+    began_ms: u64,
     /// The number of the last round; unique within the ballot.
     round: u64,
     next_ms: u64,
@@ -120,7 +133,7 @@ struct Beat {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct Round {
     began_ms: u64,
-    tally: Tally,
+    answers: Answers,
     reads: Vec<(NodeId, u64)>,
 }
 
@@ -142,18 +155,12 @@ struct Queue {
 
 impl Proposer {
     /// A proposer that follows nobody yet, before its records are folded. `seed` is new at every start.
-    pub fn new(
-        own: NodeId,
-        configurations: Configurations,
-        settings: Settings,
-        seed: u64,
-        chosen_upto: Slot,
-    ) -> Proposer {
+    pub fn new(own: NodeId, membership: Membership, settings: Settings, seed: u64, chosen_upto: Slot) -> Proposer {
         let mut dice = Dice::new(seed);
         let deadline_ms = dice.below(settings.election_ms / 2);
         Proposer {
             own,
-            configurations,
+            membership,
             settings,
             dice,
             now_ms: 0,
@@ -191,14 +198,18 @@ impl Proposer {
             ProposerMessage::Promise(promise) => self.on_promise(from, promise.into_inner(), fx),
             ProposerMessage::Nack { refused, promised } => self.on_nack(refused, promised, fx),
             ProposerMessage::Settled { ballot, upto } => self.on_settled(from, ballot, upto, fx),
-            ProposerMessage::HeartbeatAck { ballot, round, settled_upto } => {
-                self.on_heartbeat_ack(from, ballot, round, settled_upto, fx);
+            ProposerMessage::HeartbeatAck { ballot, round, settled_upto, executed_upto } => {
+                self.on_heartbeat_ack(from, ballot, round, settled_upto, executed_upto, fx);
             }
+            ProposerMessage::Transfer { to } => self.on_transfer(from, to, fx),
+            ProposerMessage::TakeOver { ballot } => self.on_take_over(from, ballot, fx),
+            ProposerMessage::Dismissed { from: slot } => self.on_dismissed(slot, fx),
             ProposerMessage::ReadIndex { batch } => self.on_read_index(from, batch, fx),
             ProposerMessage::Heard { ballot } => self.on_heard(ballot, fx),
             ProposerMessage::Advanced { chosen_upto, ballot } => self.on_advanced(chosen_upto, ballot, fx),
             ProposerMessage::Fenced { number } => self.on_fenced(number),
             ProposerMessage::Standing { admitted } => self.on_standing(admitted, fx),
+            ProposerMessage::Executed(progress) => self.on_executed(progress, fx),
         }
     }
 
@@ -224,6 +235,10 @@ impl Proposer {
 
     fn gather(&mut self, origin: NodeId, commands: Vec<Command>, fx: &mut Effects) {
         for command in commands {
+            if let Some(refusal) = self.weigh_change(&command, fx) {
+                refuse(origin, &[command], refusal, fx);
+                continue;
+            }
             let length = command.encoded_len();
             if length > MAX_OPERATION_BYTES {
                 let limit = MAX_OPERATION_BYTES as u64;
@@ -231,43 +246,74 @@ impl Proposer {
             } else if self.queue.bytes + length > MAX_QUEUE_BYTES {
                 refuse(origin, &[command], Refusal::Busy, fx);
             } else {
-                self.queue.bytes += length;
-                self.queue.commands.push_back((origin, command));
+                self.enqueue(origin, command);
             }
         }
     }
 
+    /// Has a command wait for a slot.
+    pub(super) fn enqueue(&mut self, origin: NodeId, command: Command) {
+        self.queue.bytes += command.encoded_len();
+        self.queue.commands.push_back((origin, command));
+    }
+
+    /// Whether this node has begun to lead after that time.
+    pub(super) fn leads_since(&self, since_ms: u64) -> bool {
+        matches!(&self.phase, Phase::Leading(leading) if leading.beat.began_ms >= since_ms)
+    }
+
     /// The end of a lot: opens slots, begins a round for the reads that came, announces what is chosen.
     pub fn on_lot_end(&mut self, fx: &mut Effects) {
+        self.open_slots(fx);
         let Phase::Leading(leading) = &mut self.phase else { return };
-        let window = self.settings.window.clamp(1, MAX_WINDOW) as usize;
-        let mut proposals = Vec::new();
-        let full = self.settings.batch.clamp(1, FULL_COMMANDS) as usize;
-        while !self.queue.commands.is_empty() && leading.in_flight.len() < window {
-            // Behind a few slots that are on their way, whatever comes waits until it is worth a slot's messages and
-            // records, or one of those is chosen; but where that takes long (peers far away) not for longer than a moment.
-            let is_full = self.queue.commands.len() >= full || self.queue.bytes >= FULL_BYTES;
-            let is_early = self.now_ms < leading.opened_ms + PACE_MS;
-            if leading.in_flight.len() >= PIPELINE && !is_full && is_early {
-                break;
-            }
-            let stamp = Stamp { time_ms: self.wall_ms, seed: self.dice.roll() };
-            let value = self.queue.take_batch(self.settings.batch.max(1) as usize, stamp);
-            leading.open(value.clone(), self.now_ms, self.settings.resend_ms);
-            proposals.push((leading.next.previous(), value));
-        }
-        if !proposals.is_empty() {
-            leading.propose(proposals, self.chosen_upto, self.configurations.latest().nodes(), fx);
-        }
         if !leading.beat.reads.is_empty() && leading.beat.rounds.values().all(|round| round.reads.is_empty()) {
             self.begin_round(fx);
         }
         let Phase::Leading(leading) = &mut self.phase else { return };
         if leading.announced_upto < self.chosen_upto {
             leading.announced_upto = self.chosen_upto;
-            let others = self.configurations.latest().nodes().filter(|node| *node != self.own);
+            let others = self.membership.audience().into_iter().filter(|node| *node != self.own);
             let announce = AcceptorMessage::Announce { ballot: leading.ballot, chosen_upto: self.chosen_upto };
             fx.broadcast(others, announce);
+        }
+    }
+
+    /// Opens slots, as far as their configuration is known and has promised our ballot: first for what was merged from
+    /// the promises, then for what waits.
+    fn open_slots(&mut self, fx: &mut Effects) {
+        let Phase::Leading(leading) = &mut self.phase else { return };
+        let window = self.settings.window.clamp(1, MAX_WINDOW) as usize;
+        let mut proposals = Vec::new();
+        let full = self.settings.batch.clamp(1, FULL_COMMANDS) as usize;
+        // DESIGN section 4, rule 6.
+        let most = match self.membership.span_behind(leading.covered) {
+            Some(behind) => behind.first.previous().min(self.membership.known_upto()),
+            None => self.membership.known_upto(),
+        };
+        while leading.next <= most {
+            let value = if !leading.inherited.is_empty() {
+                leading.inherited.remove(&leading.next).unwrap_or_else(Value::no_op)
+            } else if leading.next <= leading.fill_upto && self.queue.commands.is_empty() {
+                Value::no_op()
+            } else if !self.queue.commands.is_empty() && leading.in_flight.len() < window {
+                // Behind a few slots that are on their way, whatever comes waits until it is worth a slot's messages and
+                // records, or one of those is chosen; but where that takes long (peers far away) not for longer than a
+                // moment.
+                let is_full = self.queue.commands.len() >= full || self.queue.bytes >= FULL_BYTES;
+                let is_early = self.now_ms < leading.opened_ms + PACE_MS;
+                if leading.in_flight.len() >= PIPELINE && !is_full && is_early {
+                    break;
+                }
+                let stamp = Stamp { time_ms: self.wall_ms, seed: self.dice.roll() };
+                self.queue.take_batch(self.settings.batch.max(1) as usize, stamp)
+            } else {
+                break;
+            };
+            leading.open(value.clone(), self.now_ms, self.settings.resend_ms);
+            proposals.push((leading.next.previous(), value));
+        }
+        if !proposals.is_empty() {
+            leading.propose(proposals, self.chosen_upto, &self.membership, fx);
         }
     }
 
@@ -330,6 +376,7 @@ impl Proposer {
                 }
                 forget_upto(chosen_upto, &mut leading.in_flight);
                 self.release_reads(fx);
+                self.extend(fx);
             }
             Phase::Preparing(_) => self.try_to_lead(fx),
             _ => {}
@@ -340,7 +387,7 @@ impl Proposer {
         self.admitted = admitted;
         if !admitted {
             self.step_down("this node may not propose", fx);
-        } else if self.configurations.latest().members().len() == 1 {
+        } else if self.is_alone() {
             // A singleton leads at the next tick, and not before the first: its stamps need the time.
             self.phase = Phase::Following { leader: None, deadline_ms: self.now_ms };
         }
@@ -366,45 +413,61 @@ impl Proposer {
         beat.round += 1;
         beat.next_ms = self.now_ms + self.settings.heartbeat_ms;
         let reads = std::mem::take(&mut beat.reads);
-        beat.rounds.insert(beat.round, Round { began_ms: self.now_ms, tally: Tally::new(), reads });
+        beat.rounds.insert(beat.round, Round { began_ms: self.now_ms, answers: Answers::new(), reads });
         leading.announced_upto = self.chosen_upto;
         let heartbeat = AcceptorMessage::Heartbeat {
             ballot: leading.ballot,
             round: leading.beat.round,
             chosen_upto: self.chosen_upto,
+            everywhere_upto: leading.members.everywhere_upto(&self.membership),
         };
-        fx.broadcast(self.configurations.latest().nodes(), heartbeat);
+        fx.broadcast(self.membership.audience(), heartbeat);
     }
 
     /// An acceptor whose promise is not above our ballot answered a round. A quorum of such answers shows that no
     /// higher ballot had passed phase 1 when the round began: whatever was chosen before is below our watermark or was
     /// merged from the promises (DESIGN section 4, rule 3).
-    fn on_heartbeat_ack(&mut self, from: NodeId, ballot: Ballot, round: u64, settled_upto: Slot, fx: &mut Effects) {
+    fn on_heartbeat_ack(
+        &mut self,
+        from: NodeId,
+        ballot: Ballot,
+        round: u64,
+        settled_upto: Slot,
+        executed_upto: Slot,
+        fx: &mut Effects,
+    ) {
         let Phase::Leading(leading) = &mut self.phase else { return };
         if leading.ballot != ballot {
             return;
         }
-        let configuration = self.configurations.latest();
+        leading.members.hear(from, executed_upto, self.now_ms);
         if settled_upto >= leading.next {
             let behind = LearnerMessage::Behind { chosen_upto: settled_upto, supplier: from };
             return fx.send(self.own, behind);
         }
         let Some(answered) = leading.beat.rounds.get_mut(&round) else { return };
-        if answered.tally.count(from, configuration) {
-            leading.beat.quorum_ms = leading.beat.quorum_ms.max(answered.began_ms);
-            self.release_reads(fx);
-        }
+        answered.answers.add(from);
+        self.release_reads(fx);
     }
 
     /// Gives the index to every read whose round a quorum answered, once all merged slots are chosen.
+    ///
+    /// It is the configuration of the next slot whose quorum counts, and only if it has promised our ballot: whoever
+    /// chose that slot without us, in a higher ballot, had a promise from such a quorum, and in a lower one phase 1 would
+    /// have shown it. So nothing that was acknowledged before the round lies behind `chosen_upto`.
     fn release_reads(&mut self, fx: &mut Effects) {
         let Phase::Leading(leading) = &mut self.phase else { return };
-        if self.chosen_upto < leading.merged_upto {
+        let span = self.membership.span_at(self.chosen_upto.next());
+        let configuration = span.map_or_else(|| self.membership.latest(), |span| &span.configuration);
+        let rounds = &mut leading.beat.rounds;
+        let is_answered = |round: &Round| round.answers.are_quorum_of(configuration);
+        let Some((number, answered)) = rounds.iter().rev().find(|(_, round)| is_answered(round)) else { return };
+        leading.beat.quorum_ms = leading.beat.quorum_ms.max(answered.began_ms);
+        let is_covered = span.is_some_and(|span| span.first <= leading.covered);
+        if self.chosen_upto < leading.merged_upto || !is_covered {
             return;
         }
-        let rounds = &mut leading.beat.rounds;
-        let Some(answered) = rounds.iter().rev().find(|(_, round)| round.tally.is_quorum()) else { return };
-        let later = rounds.split_off(&(answered.0 + 1));
+        let later = rounds.split_off(&(number + 1));
         // Rounds before an answered one are answered with it: it began after they did, and so after their reads.
         let done = std::mem::replace(rounds, later);
         for (node, batch) in done.into_values().flat_map(|round| round.reads) {
@@ -443,11 +506,13 @@ impl Proposer {
         }
         let due: Vec<(Slot, Value)> = leading.due_again(now_ms);
         if !due.is_empty() {
-            leading.propose(due, self.chosen_upto, self.configurations.latest().nodes(), fx);
+            leading.propose(due, self.chosen_upto, &self.membership, fx);
         }
-        if now_ms >= leading.beat.next_ms {
+        let beats = now_ms >= leading.beat.next_ms;
+        if beats {
             self.begin_round(fx);
         }
+        self.tick_members(beats, fx);
     }
 
     fn on_fenced(&mut self, number: u64) {
@@ -458,17 +523,24 @@ impl Proposer {
         }
     }
 
-    /// Phase 1 is done and everything settled is known: proposes the merged log again in this ballot, and leads.
-    pub(super) fn lead(&mut self, ballot: Ballot, log: Vec<(Slot, Value)>, fx: &mut Effects) {
+    /// Phase 1 is done in the configuration that begins at `covered`, and everything settled is known: proposes the
+    /// merged log again in this ballot, and leads.
+    pub(super) fn lead(&mut self, ballot: Ballot, covered: Slot, log: Vec<(Slot, Value)>, fx: &mut Effects) {
         let first = self.chosen_upto.next();
-        let mut leading = Leading {
+        let leading = Leading {
             ballot,
             next: first,
             merged_upto: first.plus(log.len() as u64).previous(),
+            inherited: log.into_iter().collect(),
+            covered,
+            extension: None,
+            fill_upto: Slot::ZERO,
+            members: Members::default(),
             in_flight: BTreeMap::new(),
             opened_ms: self.now_ms,
             announced_upto: self.chosen_upto,
             beat: Beat {
+                began_ms: self.now_ms,
                 round: 0,
                 next_ms: self.now_ms,
                 quorum_ms: self.now_ms,
@@ -478,15 +550,27 @@ impl Proposer {
             },
             fence: Fence { number: 0, asked_ms: self.now_ms, waiting: false },
         };
-        for (slot, value) in &log {
-            assert_eq!(*slot, leading.next, "a merged log has no holes");
-            leading.open(value.clone(), self.now_ms, self.settings.resend_ms);
-        }
-        leading.propose(log, self.chosen_upto, self.configurations.latest().nodes(), fx);
         self.attempts = 0;
         self.phase = Phase::Leading(Box::new(leading));
+        self.extend(fx);
+        self.open_inherited(fx);
         fx.send(self.own, ExecutorMessage::LeaderChanged {});
         self.begin_round(fx);
+    }
+
+    /// Proposes at once what was merged, as far as it may be proposed yet. The queue is empty when a node begins to lead.
+    pub(super) fn open_inherited(&mut self, fx: &mut Effects) {
+        if matches!(&self.phase, Phase::Leading(leading) if !leading.inherited.is_empty() || leading.next <= leading.fill_upto)
+        {
+            self.open_slots(fx);
+        }
+    }
+
+    /// More is executed here, or the members have changed.
+    fn on_executed(&mut self, progress: Progress, fx: &mut Effects) {
+        progress.renew(&mut self.membership);
+        self.extend(fx);
+        self.open_inherited(fx);
     }
 
     /// Back to following nobody. Commands that are in no slot yet are refused: nothing has happened on their account.
@@ -540,20 +624,26 @@ impl Leading {
         &mut self,
         mut proposals: Vec<(Slot, Value)>,
         chosen_upto: Slot,
-        nodes: impl Iterator<Item = NodeId> + Clone,
+        membership: &Membership,
         fx: &mut Effects,
     ) {
         self.announced_upto = chosen_upto;
         let ballot = self.ballot;
-        while !proposals.is_empty() {
+        while let Some((first, _)) = proposals.first() {
+            let Some(span) = membership.span_at(*first) else {
+                // A snapshot has just been installed here: that slot is executed, and the proposer hears of it next.
+                proposals.remove(0);
+                continue;
+            };
+            let end = membership.span_behind(span.first).map_or(Slot(u64::MAX), |behind| behind.first);
             let mut bytes = 0;
-            let fits = |(_, value): &&(Slot, Value)| {
+            let fits = |(slot, value): &&(Slot, Value)| {
                 bytes += value.as_bytes().len();
-                bytes <= MAX_MESSAGE_BYTES
+                bytes <= MAX_MESSAGE_BYTES && *slot < end
             };
             let count = proposals.iter().take_while(fits).count().max(1);
             let rest = proposals.split_off(count);
-            fx.broadcast(nodes.clone(), AcceptorMessage::Accept { ballot, proposals, chosen_upto });
+            fx.broadcast(span.configuration.nodes(), AcceptorMessage::Accept { ballot, proposals, chosen_upto });
             proposals = rest;
         }
     }
@@ -607,7 +697,7 @@ impl Queue {
 
 /// Tells the executor of the node whose clients sent them that commands were not taken.
 fn refuse(origin: NodeId, commands: &[Command], reason: Refusal, fx: &mut Effects) {
-    let commands = commands.iter().map(Command::name).collect();
+    let commands = commands.iter().filter_map(Command::name).collect();
     fx.send(origin, ExecutorMessage::Refused { commands, reason });
 }
 

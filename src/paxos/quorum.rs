@@ -55,9 +55,46 @@ impl Tally {
     }
 }
 
+/// The nodes that answered one question, whoever of them may count: for questions that one configuration asks and another
+/// may weigh, because slots were chosen in between.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Answers(Vec<NodeId>);
+
+impl Answers {
+    /// Nobody has answered.
+    pub fn new() -> Answers {
+        Answers::default()
+    }
+
+    /// This node answered; once counts as much as often.
+    pub fn add(&mut self, node: NodeId) {
+        if let Err(at) = self.0.binary_search(&node) {
+            self.0.insert(at, node);
+        }
+    }
+
+    /// Whether this node has answered.
+    pub fn contains(&self, node: NodeId) -> bool {
+        self.0.binary_search(&node).is_ok()
+    }
+
+    /// Whether a quorum of this configuration has answered.
+    pub fn are_quorum_of(&self, configuration: &Configuration) -> bool {
+        self.0.iter().filter(|node| configuration.contains(**node)).count() >= configuration.quorum()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn answers_are_weighed_by_whichever_configuration_it_is_about() {
+        let mut answers = Answers::new();
+        [1, 4, 4, 5].into_iter().for_each(|node| answers.add(NodeId(node)));
+        assert!(!answers.are_quorum_of(&Configuration::numbered(3)), "n1 alone of n1 to n3");
+        assert!(answers.are_quorum_of(&Configuration::numbered(5)), "n1, n4 and n5 of n1 to n5");
+    }
 
     #[test]
     fn a_node_counts_once_and_the_quorum_fires_once() {

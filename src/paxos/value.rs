@@ -9,6 +9,11 @@
 //! batch   1 · time u64 · seed u64 · count u32 · entry × count          (integers little-endian)
 //! entry   0 · token u128                                                opens a session
 //!         1 · session u64 · sequence u64 · done_below u64 · length u32 · operation
+//!         2 · session u64 · sequence u64 · done_below u64 · change      changes who the members are
+//!         3 · node u32                                                  gives a newcomer its vote
+//! change  0 · incarnation u128 · length u8 · name                       adds
+//!         1 · length u8 · name                                          removes
+//!         2 · incarnation u128 · length u8 · name                       replaces
 //! ```
 
 use std::fmt;
@@ -16,6 +21,10 @@ use std::sync::Arc;
 
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::ballot::NodeId;
+use super::configuration::Incarnation;
+use super::membership::Change;
 
 /// Immutable bytes, cheap to clone, that serialise as one run (not number by number). Few of them lie in place: most keys,
 /// and most results, need no memory of their own.
@@ -172,6 +181,25 @@ pub enum Command {
         /// What the machine is to do; opaque to the protocol.
         operation: Bytes,
     },
+    /// Change who the members are, once.
+    Change {
+        /// Whose command this is.
+        session: SessionId,
+        /// Its number; the same in every retry.
+        sequence: Sequence,
+        /// As in [`Command::Apply`].
+        done_below: Sequence,
+        /// What is to change.
+        change: Change,
+        /// Even if the members that are left do not answer. For the leader, which looks before it opens a slot; not in the
+        /// log.
+        force: bool,
+    },
+    /// Give a newcomer its vote. A leader's own; done once, however often it is in the log.
+    Promote {
+        /// The newcomer.
+        node: NodeId,
+    },
 }
 
 impl Command {
@@ -180,12 +208,17 @@ impl Command {
         match self {
             Command::Open { .. } => 1 + 16,
             Command::Apply { operation, .. } => 1 + 24 + 4 + operation.len(),
+            Command::Change { change, .. } => {
+                let incarnation = if matches!(change, Change::Remove { .. }) { 0 } else { 16 };
+                1 + 24 + 1 + incarnation + 1 + change.name().len()
+            }
+            Command::Promote { .. } => 1 + 4,
         }
     }
 }
 
 /// A command inside a value, read in place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry<'a> {
     /// See [`Command::Open`].
     Open {
@@ -202,6 +235,22 @@ pub enum Entry<'a> {
         done_below: Sequence,
         /// What the machine is to do.
         operation: &'a [u8],
+    },
+    /// See [`Command::Change`].
+    Change {
+        /// Whose command this is.
+        session: SessionId,
+        /// Its number.
+        sequence: Sequence,
+        /// Sequences below are done with.
+        done_below: Sequence,
+        /// What is to change.
+        change: Change,
+    },
+    /// See [`Command::Promote`].
+    Promote {
+        /// The newcomer.
+        node: NodeId,
     },
 }
 
@@ -250,6 +299,17 @@ impl Value {
                         let length = u32::try_from(operation.len()).expect("an operation is bounded far below 4 GiB");
                         writer.put(&length.to_le_bytes());
                         writer.put(operation);
+                    }
+                    Command::Change { session, sequence, done_below, change, .. } => {
+                        writer.put(&[CHANGE]);
+                        writer.put(&session.0.to_le_bytes());
+                        writer.put(&sequence.0.to_le_bytes());
+                        writer.put(&done_below.0.to_le_bytes());
+                        writer.put_change(change);
+                    }
+                    Command::Promote { node } => {
+                        writer.put(&[PROMOTE]);
+                        writer.put(&node.0.to_le_bytes());
                     }
                 }
             }
@@ -365,6 +425,23 @@ impl Writer<'_> {
         here.copy_from_slice(run);
         self.0 = rest;
     }
+
+    fn put_change(&mut self, change: &Change) {
+        match change {
+            Change::Add { incarnation, .. } => {
+                self.put(&[ADD]);
+                self.put(&incarnation.0.to_le_bytes());
+            }
+            Change::Remove { .. } => self.put(&[REMOVE]),
+            Change::Replace { incarnation, .. } => {
+                self.put(&[REPLACE]);
+                self.put(&incarnation.0.to_le_bytes());
+            }
+        }
+        let name = change.name().as_bytes();
+        self.put(&[u8::try_from(name.len()).expect("names are short: doors check them")]);
+        self.put(name);
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -403,6 +480,26 @@ impl<'a> Reader<'a> {
                 let length = self.u32()? as usize;
                 Ok(Entry::Apply { session, sequence, done_below, operation: self.take(length)? })
             }
+            CHANGE => {
+                let session = SessionId(self.u64()?);
+                let sequence = Sequence(self.u64()?);
+                let done_below = Sequence(self.u64()?);
+                Ok(Entry::Change { session, sequence, done_below, change: self.change()? })
+            }
+            PROMOTE => Ok(Entry::Promote { node: NodeId(self.u32()?) }),
+            _ => Err(Malformed),
+        }
+    }
+
+    fn change(&mut self) -> Result<Change, Malformed> {
+        let kind = self.byte()?;
+        let incarnation = if kind == REMOVE { Incarnation(0) } else { Incarnation(u128::from_le_bytes(self.array()?)) };
+        let length = usize::from(self.byte()?);
+        let name = std::str::from_utf8(self.take(length)?).map_err(|_| Malformed)?.to_owned();
+        match kind {
+            ADD => Ok(Change::Add { name, incarnation }),
+            REMOVE => Ok(Change::Remove { name }),
+            REPLACE => Ok(Change::Replace { name, incarnation }),
             _ => Err(Malformed),
         }
     }
@@ -412,6 +509,11 @@ const NO_OP: u8 = 0;
 const BATCH: u8 = 1;
 const OPEN: u8 = 0;
 const APPLY: u8 = 1;
+const CHANGE: u8 = 2;
+const PROMOTE: u8 = 3;
+const ADD: u8 = 0;
+const REMOVE: u8 = 1;
+const REPLACE: u8 = 2;
 const BATCH_HEADER: usize = 1 + 8 + 8 + 4;
 
 #[cfg(test)]
@@ -427,7 +529,15 @@ mod tests {
                 done_below: Sequence(1),
                 operation: Bytes::from(&b"put"[..]),
             },
+            change(Change::Add { name: "n4".into(), incarnation: Incarnation(9) }),
+            change(Change::Remove { name: "n2".into() }),
+            change(Change::Replace { name: "n3".into(), incarnation: Incarnation(10) }),
+            Command::Promote { node: NodeId(4) },
         ]
+    }
+
+    fn change(change: Change) -> Command {
+        Command::Change { session: SessionId(1), sequence: Sequence(3), done_below: Sequence(1), change, force: false }
     }
 
     #[test]
@@ -437,7 +547,9 @@ mod tests {
         let entries: Vec<Entry<'_>> = value.entries().collect();
         assert_eq!(entries[0], Entry::Open { token: Token(7) });
         assert!(matches!(entries[1], Entry::Apply { operation: b"put", .. }));
-        assert_eq!(value.entries().len(), 2);
+        let Entry::Change { change, .. } = &entries[4] else { panic!("a change: {:?}", entries[4]) };
+        assert_eq!(*change, Change::Replace { name: "n3".into(), incarnation: Incarnation(10) });
+        assert_eq!(value.entries().len(), 6);
         let length: usize = sample().iter().map(Command::encoded_len).sum();
         assert_eq!(value.as_bytes().len(), BATCH_HEADER + length, "what a command takes is told before it is encoded");
         assert_eq!(Value::from_bytes(value.as_bytes().clone()), Ok(value));

@@ -12,8 +12,8 @@ use crate::net::identity::{Founded, Identity, NodeHello};
 use crate::paxos::dispatch::{DiskWork, Dispatch, Mail, SnapshotWork};
 use crate::paxos::hearsay::{Hearsay, MEETING_MS};
 use crate::paxos::{
-    AcceptorMessage, BatchNumber, ClientId, Effect, Effects, ExecutorMessage, Incarnation, Message, NodeId, Replica,
-    Reply, Settings, Slot, Snapshot,
+    AcceptorMessage, BatchNumber, ClientId, Effect, Effects, ExecutorMessage, Incarnation, Membership, Message, NodeId,
+    Replica, Reply, Settings, Slot, Snapshot,
 };
 use crate::storage::scribe::Listener;
 use crate::storage::{self, Held, Journal, Keep, Keeper, Kept, MemoryDisk, Scribe, Snapshots};
@@ -229,7 +229,8 @@ impl Node {
         let durable = recovered.last_batch;
         let mut effects = Effects::new();
         let machine = Composite::default();
-        let replica = Replica::recover(id, configuration.clone(), settings, machine, seed, recovered, &mut effects)?;
+        let founders = Membership::founded(configuration.clone());
+        let replica = Replica::recover(id, founders, settings, machine, seed, recovered, &mut effects)?;
         replica
             .check(replica.executor.snapshot_upto())
             .map_err(|broken| format!("the journal contradicts itself: {broken}"))?;

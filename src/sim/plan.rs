@@ -118,6 +118,7 @@ impl Plan {
             segment_bytes: pick(&mut dice, &[8 << 10, 16 << 10, 64 << 10]),
             first_segment_bytes: pick(&mut dice, &[8 << 10, 16 << 10]),
             spares: pick(&mut dice, &[0, 1, 2]),
+            keep_bytes: 0,
         };
         let slow = faults.has(FaultKind::Delay);
         let network = Network {

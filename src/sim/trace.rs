@@ -171,7 +171,8 @@ mod tests {
         let mut trace = Trace::new(true);
         let ballot = Ballot::new(1, NodeId(1));
         for (round, chosen_upto) in [(1, 0), (2, 0), (3, 5)] {
-            let heartbeat = AcceptorMessage::Heartbeat { ballot, round, chosen_upto: Slot(chosen_upto) };
+            let heartbeat =
+                AcceptorMessage::Heartbeat { ballot, round, chosen_upto: Slot(chosen_upto), everywhere_upto: Slot(0) };
             trace.arrives(round, 0, 1, &heartbeat.into());
         }
         assert_eq!(trace.diagram(2, &(0..=9)).matches("Heartbeat").count(), 2);

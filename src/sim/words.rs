@@ -8,9 +8,11 @@ use crate::codec;
 use crate::machine::composite::{open_answer, untag};
 use crate::machine::kv::{Answer, Operation as KvOperation, Query};
 use crate::net::wire::ClientFrame;
-use crate::paxos::message::Choice;
+use crate::paxos::effect::Changed;
+use crate::paxos::message::{Choice, Progress};
 use crate::paxos::{
-    AcceptorMessage, Command, Event, ExecutorMessage, LearnerMessage, Message, NodeId, ProposerMessage, Slot, Value,
+    AcceptorMessage, Change, Command, Event, ExecutorMessage, LearnerMessage, Message, NodeId, ProposerMessage, Slot,
+    Value,
 };
 
 /// A message from one node to another.
@@ -77,6 +79,13 @@ pub fn event(event: &Event) -> String {
         Event::Leading { ballot, first, merged, holes } => {
             format!("LEADS in ballot {ballot} from slot {first} on ({merged} merged, {holes} holes)")
         }
+        Event::Extended { ballot, first, merged } => {
+            format!("may lead in ballot {ballot} from slot {first} on, too ({merged} merged)")
+        }
+        Event::Changed { slot, change, from } => {
+            format!("executes slot {slot}: {}, from slot {from} on", changed(change))
+        }
+        Event::Dismissed { from } => format!("has left at slot {from}, and is not needed any more"),
         Event::Following { ballot } => format!("follows ballot {ballot}"),
         Event::SteppedDown { ballot, why } => format!("leads no more in ballot {ballot}: {why}"),
         Event::Executed { upto, commands } => {
@@ -88,6 +97,20 @@ pub fn event(event: &Event) -> String {
         Event::Admitted {} => "may vote".into(),
         Event::Installed { upto } => format!("installed a snapshot up to slot {upto}"),
     }
+}
+
+fn changed(change: &Changed) -> String {
+    match change {
+        Changed::Added { node, name } => format!("{name} comes as n{node}, without a vote"),
+        Changed::Removed { name } => format!("{name} leaves"),
+        Changed::Replaced { node, name } => format!("{name} is replaced by n{node}, without a vote"),
+        Changed::Promoted { node, name } => format!("{name}, n{node}, gets its vote"),
+    }
+}
+
+fn progress(progress: &Progress) -> String {
+    let members = if progress.membership.is_some() { ", and other members" } else { "" };
+    format!("Executed up to slot {}{members}", progress.upto)
 }
 
 /// What a client asks of a node.
@@ -151,6 +174,10 @@ fn to_proposer(message: &ProposerMessage) -> String {
         ProposerMessage::Advanced { chosen_upto, .. } => format!("Advanced, chosen up to {chosen_upto}"),
         ProposerMessage::Fenced { number } => format!("Fenced {number}"),
         ProposerMessage::Standing { admitted } => if *admitted { "may vote" } else { "may not vote" }.into(),
+        ProposerMessage::Transfer { to } => format!("Transfer to n{to}"),
+        ProposerMessage::TakeOver { ballot } => format!("TakeOver from {ballot}"),
+        ProposerMessage::Dismissed { from } => format!("Dismissed at slot {from}"),
+        ProposerMessage::Executed(executed) => progress(executed),
     }
 }
 
@@ -172,6 +199,7 @@ fn to_acceptor(message: &AcceptorMessage) -> String {
         AcceptorMessage::Greeted { peer, witnessed, .. } => {
             format!("Greeted by n{peer}, which saw batch {}", witnessed.0)
         }
+        AcceptorMessage::Executed(executed) => progress(executed),
     }
 }
 
@@ -195,6 +223,7 @@ fn to_learner(message: &LearnerMessage) -> String {
         LearnerMessage::Behind { chosen_upto, supplier } => format!("Behind n{supplier}, which has {chosen_upto}"),
         LearnerMessage::Installed { upto } => format!("Installed up to slot {upto}"),
         LearnerMessage::Trimmed { upto } => format!("Trimmed up to slot {upto}"),
+        LearnerMessage::Executed(executed) => progress(executed),
     }
 }
 
@@ -263,6 +292,18 @@ fn command(command: &Command) -> String {
             let asked = untag(operation).and_then(|(_, bytes)| codec::decode(bytes, bytes.len()).ok());
             format!("s{}#{} {}", session.0, sequence.0, asked.map_or_else(|| "?".into(), |asked| change(&asked)))
         }
+        Command::Change { session, sequence, change, .. } => {
+            format!("s{}#{} {}", session.0, sequence.0, asked_change(change))
+        }
+        Command::Promote { node } => format!("promote n{node}"),
+    }
+}
+
+fn asked_change(change: &Change) -> String {
+    match change {
+        Change::Add { name, .. } => format!("add {name}"),
+        Change::Remove { name } => format!("remove {name}"),
+        Change::Replace { name, .. } => format!("replace {name}"),
     }
 }
 

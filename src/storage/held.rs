@@ -81,11 +81,16 @@ mod tests {
     use crate::paxos::{Ballot, Bytes};
     use crate::storage::MemoryDisk;
 
-    const SETTINGS: Settings = Settings { segment_bytes: 8192, first_segment_bytes: 8192, spares: 0 };
+    const SETTINGS: Settings = Settings { segment_bytes: 8192, first_segment_bytes: 8192, spares: 0, keep_bytes: 0 };
 
     fn save(disk: &MemoryDisk, upto: u64) -> Snapshot {
-        let snapshot =
-            Snapshot { upto: Slot(upto), clock_ms: 5, sessions: Sessions::new(), machine: Bytes::from("state") };
+        let snapshot = Snapshot {
+            upto: Slot(upto),
+            membership: crate::paxos::Membership::founded(crate::paxos::Configuration::numbered(3)),
+            clock_ms: 5,
+            sessions: Sessions::new(),
+            machine: Bytes::from("state"),
+        };
         Snapshots::new(disk.clone()).save(Slot(upto), &codec::encode(&snapshot)).expect("saved");
         snapshot
     }

@@ -41,11 +41,14 @@ pub struct Settings {
     pub first_segment_bytes: u32,
     /// How many trimmed segments are kept to be used again.
     pub spares: usize,
+    /// How long the journal may become, in bytes, for the sake of members that lag or are away. Beyond that they get a
+    /// snapshot in place of the slots that they lack.
+    pub keep_bytes: u64,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { segment_bytes: 64 << 20, first_segment_bytes: 256 << 10, spares: 2 }
+        Settings { segment_bytes: 64 << 20, first_segment_bytes: 256 << 10, spares: 2, keep_bytes: 1 << 30 }
     }
 }
 
@@ -189,6 +192,16 @@ impl<D: Disk> Journal<D> {
     /// for, and new batches must not hide that.
     pub fn disown(&mut self) {
         self.vouching = false;
+    }
+
+    /// Whether [`Journal::trim`] would give up a segment.
+    pub fn can_trim(&self, upto: Slot) -> bool {
+        self.segments.len() > 1 && self.segments[0].highest <= upto
+    }
+
+    /// How long it may become for the sake of members that lag, in bytes.
+    pub fn keep_bytes(&self) -> u64 {
+        self.settings.keep_bytes
     }
 
     /// Gives up what the node's own durable snapshot covers: whole segments from the old end whose every slot is at or

@@ -110,7 +110,13 @@ mod tests {
     use crate::storage::MemoryDisk;
 
     fn snapshot(upto: u64) -> Snapshot {
-        Snapshot { upto: Slot(upto), clock_ms: 5, sessions: Sessions::new(), machine: Bytes::from("state") }
+        Snapshot {
+            upto: Slot(upto),
+            membership: crate::paxos::Membership::founded(crate::paxos::Configuration::numbered(3)),
+            clock_ms: 5,
+            sessions: Sessions::new(),
+            machine: Bytes::from("state"),
+        }
     }
 
     fn saved(upto: u64) -> Kept {

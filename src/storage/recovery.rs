@@ -250,7 +250,7 @@ mod tests {
     /// A journal of one batch with two promises, its bytes changed and every checksum put right again.
     fn forged(change: fn(&mut [u8])) -> OpenError {
         let disk = MemoryDisk::new();
-        let settings = Settings { segment_bytes: 8192, first_segment_bytes: 8192, spares: 0 };
+        let settings = Settings { segment_bytes: 8192, first_segment_bytes: 8192, spares: 0, keep_bytes: 0 };
         let mut journal = Journal::create(disk.clone(), settings, 9).expect("made");
         journal.append(&Record::Promise { ballot: Ballot::new(1, NodeId(1)) });
         journal.append(&Record::Promise { ballot: Ballot::new(2, NodeId(1)) });

@@ -21,6 +21,12 @@ pub struct Scribe<D> {
     /// Something was journaled since the last seal that is worth one. What peers said of their own journals is not, or
     /// idle nodes would go on telling each other of their seals for ever.
     unsealed: bool,
+    /// Snapshots of our own cover every slot up to here, in two files.
+    covered_upto: Slot,
+    /// Every member has executed everything up to here.
+    everywhere_upto: Slot,
+    /// Up to where was trimmed, as far as whole segments went.
+    tried_upto: Slot,
 }
 
 /// Where a scribe's results go.
@@ -36,7 +42,16 @@ pub trait Listener<D> {
 impl<D: Disk> Scribe<D> {
     /// The scribe of the node `own`.
     pub fn new(own: NodeId, journal: Journal<D>, snapshots: Snapshots<D>) -> Scribe<D> {
-        Scribe { own, journal, snapshots, saying: Vec::new(), unsealed: false }
+        Scribe {
+            own,
+            journal,
+            snapshots,
+            saying: Vec::new(),
+            unsealed: false,
+            covered_upto: Slot::ZERO,
+            everywhere_upto: Slot::ZERO,
+            tried_upto: Slot::ZERO,
+        }
     }
 
     /// Performs everything that waited: one write, one sync.
@@ -46,7 +61,7 @@ impl<D: Disk> Scribe<D> {
     pub fn perform(&mut self, lot: Vec<DiskWork>, listener: &mut impl Listener<D>) -> Result<(), DiskError> {
         let mut syncing = false;
         let mut reading = Vec::new();
-        let (mut trim, mut forget) = (Slot::ZERO, Slot::ZERO);
+        let mut forget = Slot::ZERO;
         for work in lot {
             match work {
                 DiskWork::Sync { records, then } => {
@@ -62,8 +77,9 @@ impl<D: Disk> Scribe<D> {
                     // Nothing waits for these, but they must not pile up while no sync comes.
                     syncing |= self.journal.pending_bytes() > MOST_PENDING_BYTES;
                 }
+                DiskWork::ExecutedEverywhere { upto } => self.everywhere_upto = self.everywhere_upto.max(upto),
                 DiskWork::Forget { upto } => forget = forget.max(upto),
-                DiskWork::Trim { upto } => trim = trim.max(upto),
+                DiskWork::Trim { upto } => self.covered_upto = self.covered_upto.max(upto),
                 DiskWork::Vouch => self.journal.vouch(),
                 DiskWork::Disown => self.journal.disown(),
                 reads => reading.push(reads),
@@ -83,8 +99,21 @@ impl<D: Disk> Scribe<D> {
             self.journal.forget(forget)?;
             listener.durable(&self.journal);
         }
-        if trim > Slot::ZERO {
-            let upto = self.journal.trim(trim)?;
+        self.trim(listener)
+    }
+
+    /// Gives up what nobody will ask for by slots: what every member has executed, as far as snapshots of our own cover
+    /// it. Beyond a bound on the journal's size, members that are away do not count: a snapshot takes the place of what
+    /// they lack.
+    fn trim(&mut self, listener: &mut impl Listener<D>) -> Result<(), DiskError> {
+        let is_long = self.journal.size_bytes() > self.journal.keep_bytes();
+        let upto = if is_long { self.covered_upto } else { self.covered_upto.min(self.everywhere_upto) };
+        if upto <= self.tried_upto {
+            return Ok(());
+        }
+        self.tried_upto = upto;
+        if self.journal.can_trim(upto) {
+            let upto = self.journal.trim(upto)?;
             listener.durable(&self.journal);
             listener.say(vec![(self.own, LearnerMessage::Trimmed { upto }.into())]);
         }
@@ -203,7 +232,7 @@ mod tests {
     }
 
     fn scribe(disk: &MemoryDisk) -> Scribe<MemoryDisk> {
-        let settings = Settings { segment_bytes: 8192, first_segment_bytes: 8192, spares: 0 };
+        let settings = Settings { segment_bytes: 8192, first_segment_bytes: 8192, spares: 0, keep_bytes: 0 };
         let journal = Journal::create(disk.clone(), settings, 1).expect("made");
         Scribe::new(NodeId(1), journal, Snapshots::new(disk.clone()))
     }
@@ -325,7 +354,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_back_is_supplied_as_a_snapshot_once_there_is_one() {
         let disk = MemoryDisk::new();
-        let settings = Settings { segment_bytes: 8192, first_segment_bytes: 8192, spares: 0 };
+        let settings = Settings { segment_bytes: 8192, first_segment_bytes: 8192, spares: 0, keep_bytes: 0 };
         let journal = Journal::create(disk.clone(), settings, 1).expect("made");
         let snapshots = Snapshots::new(disk.clone());
         let mut scribe = Scribe::new(NodeId(1), journal, snapshots.clone());

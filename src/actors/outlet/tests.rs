@@ -13,10 +13,9 @@ use crate::actors::keeper::KeeperThread;
 use crate::actors::registry::Registry;
 use crate::net::cookie::Cookie;
 use crate::net::identity::NodeHello;
-use crate::paxos::configuration::Configurations;
 use crate::paxos::{
-    Acceptor, Ballot, BatchNumber, Bytes, Command, Configuration, Effect, Incarnation, Message, Record, Sequence,
-    SessionId, Slot, Stamp, Then, Value,
+    Acceptor, Ballot, BatchNumber, Bytes, Command, Configuration, Effect, Incarnation, Membership, Message, Record,
+    Sequence, SessionId, Slot, Stamp, Then, Value,
 };
 use crate::storage::{Disk, FileDisk, Journal, MemoryDisk, Settings, Snapshots};
 
@@ -106,7 +105,7 @@ impl Way {
     }
 }
 
-const SMALL: Settings = Settings { segment_bytes: 16 * 1024, first_segment_bytes: 8 * 1024, spares: 0 };
+const SMALL: Settings = Settings { segment_bytes: 16 * 1024, first_segment_bytes: 8 * 1024, spares: 0, keep_bytes: 0 };
 
 /// A journal that ends at batch 3, all of them vouched for.
 fn three_batches() -> MemoryDisk {
@@ -132,7 +131,7 @@ async fn meets(peers: [(NodeId, BatchNumber); 2]) -> (BatchNumber, MemoryDisk) {
     let last = journal.last_batch();
     assert_eq!(last, BatchNumber(3));
     let mut way = Way::to(&store, journal);
-    let mut acceptor = Acceptor::new(n(1), Configurations::of(Configuration::numbered(3)), Slot::ZERO, last);
+    let mut acceptor = Acceptor::new(n(1), Membership::founded(Configuration::numbered(3)), Slot::ZERO, last);
     records.iter().for_each(|record| acceptor.apply_record(record));
     let mut fx = Effects::new();
     for (slot, (peer, witnessed)) in (1..).zip(peers) {

@@ -92,7 +92,11 @@ impl World {
                     let reason = reasons[self.below(3) as usize].clone();
                     self.later(Event::Answers {
                         connection,
-                        reply: Reply::Refused { command: command.name(), reason, forwarded: false },
+                        reply: Reply::Refused {
+                            command: command.name().expect("a client's"),
+                            reason,
+                            forwarded: false,
+                        },
                     });
                 }
                 3 if self.trouble => {}
@@ -128,6 +132,7 @@ impl World {
                 return Reply::Opened { token, session };
             }
             Command::Apply { session, sequence, done_below, operation } => (session, sequence, done_below, operation),
+            other => panic!("no client sends {other:?} here"),
         };
         let Some(table) = self.sessions.get_mut(&session) else { return Reply::SessionExpired { session, sequence } };
         table.done_below = table.done_below.max(done_below);

@@ -36,7 +36,7 @@ fn messages() -> Vec<Message> {
         P::Canvassed { number, hears_leader: true, chosen_upto, highest: ballot },
         P::Nack { refused: ballot, promised: ballot },
         P::Settled { ballot, upto },
-        P::HeartbeatAck { ballot, round: 2, settled_upto },
+        P::HeartbeatAck { ballot, round: 2, settled_upto, executed_upto: settled_upto },
         P::ReadIndex { batch },
         P::Heard { ballot },
         P::Advanced { chosen_upto, ballot: Some(ballot) },
@@ -46,7 +46,7 @@ fn messages() -> Vec<Message> {
     let acceptor = [
         A::Prepare(Prepare { ballot, from: slot }),
         A::Accept { ballot, proposals: proposals.clone(), chosen_upto },
-        A::Heartbeat { ballot, round: 2, chosen_upto },
+        A::Heartbeat { ballot, round: 2, chosen_upto, everywhere_upto: chosen_upto },
         A::Announce { ballot, chosen_upto },
         A::Learned { chosen_upto },
         A::Greeted { peer: node, witnessed: BatchNumber(1), durable: BatchNumber(2) },
@@ -62,7 +62,7 @@ fn messages() -> Vec<Message> {
         L::Installed { upto },
         L::Trimmed { upto },
     ];
-    let names = commands().iter().map(Command::name).collect();
+    let names = commands().iter().filter_map(Command::name).collect();
     let executor = [
         E::Chosen { entries },
         E::Attach { session, client },
@@ -85,6 +85,7 @@ fn messages() -> Vec<Message> {
 /// A promise and an accepted can be built only after a sync, or read from bytes: so from bytes.
 fn claims() -> [Message; 2] {
     let promise = crate::paxos::message::Promise {
+        from: Slot(1),
         ballot: BALLOT,
         settled_upto: Slot(4),
         votes: vec![crate::paxos::message::Vote { slot: Slot(9), ballot: BALLOT, value: value() }],

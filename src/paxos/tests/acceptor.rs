@@ -106,7 +106,7 @@ fn rule_1_a_promise_tells_settled_upto_and_every_vote_above_it() {
     let records = vec![Record::Promise { ballot: b(2, 3) }];
     assert_eq!(prepare(&mut acceptor, b(2, 3), 1), [sync(records, vec![Then::Promise(n(3), told)])]);
     // A candidate that knows slots up to 3 to be chosen need not hear of them.
-    let told = promise(b(3, 3), 1, vec![vote(4, b(1, 2), "d")]);
+    let told = message::Promise { from: s(4), ..promise(b(3, 3), 1, vec![vote(4, b(1, 2), "d")]) };
     let records = vec![Record::Promise { ballot: b(3, 3) }];
     assert_eq!(prepare(&mut acceptor, b(3, 3), 4), [sync(records, vec![Then::Promise(n(3), told)])]);
 }
@@ -162,7 +162,7 @@ fn rule_4_nobody_votes_or_promises_before_a_quorum_of_handshakes() {
     let note = Effect::Note(Event::Ignored { from: n(2), what: "Accept", why });
     assert_eq!(accept(&mut acceptor, ballot, 1, "x"), [heard(ballot), note]);
     // No answer to a heartbeat either: a read index rests on it.
-    assert_eq!(effects(|fx| acceptor.on_heartbeat(n(2), ballot, 1, s(0), fx)), [heard(ballot)]);
+    assert_eq!(effects(|fx| acceptor.on_heartbeat(n(2), ballot, 1, s(0), s(0), fx)), [heard(ballot)]);
     assert!(acceptor.votes().is_empty());
     // A peer that has seen more of the journal than is there: never.
     let told = deeds(|fx| acceptor.on_greeted(n(2), BatchNumber(4), BatchNumber(3), fx));
@@ -176,9 +176,10 @@ fn rule_4_nobody_votes_or_promises_before_a_quorum_of_handshakes() {
 fn rule_3_a_heartbeat_is_answered_unless_a_higher_ballot_is_promised_durable_or_not() {
     let mut acceptor = acceptor();
     prepare(&mut acceptor, b(2, 3), 1); // its sync is still under way
-    assert_eq!(effects(|fx| acceptor.on_heartbeat(n(2), b(1, 2), 7, s(0), fx)), nack(b(1, 2), b(2, 3)));
-    let ack = send(3, ProposerMessage::HeartbeatAck { ballot: b(2, 3), round: 8, settled_upto: s(0) });
-    assert_eq!(effects(|fx| acceptor.on_heartbeat(n(3), b(2, 3), 8, s(0), fx)), [heard(b(2, 3)), ack]);
+    assert_eq!(effects(|fx| acceptor.on_heartbeat(n(2), b(1, 2), 7, s(0), s(0), fx)), nack(b(1, 2), b(2, 3)));
+    let ack =
+        send(3, ProposerMessage::HeartbeatAck { ballot: b(2, 3), round: 8, settled_upto: s(0), executed_upto: s(0) });
+    assert_eq!(effects(|fx| acceptor.on_heartbeat(n(3), b(2, 3), 8, s(0), s(0), fx)), [heard(b(2, 3)), ack]);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::ledger::length;
 use super::world::World;
+use crate::paxos::message::CommandName;
 use crate::paxos::*;
 
 #[derive(Default)]
@@ -14,6 +15,8 @@ pub struct Client {
     pub open: BTreeSet<u64>,
     reads: BTreeMap<u64, u64>,
     next_read: u64,
+    /// What some of its commands are, instead of an operation.
+    changes: BTreeMap<u64, Change>,
     /// The longest ledger that this world's clients knew of when they last looked.
     known: u64,
 }
@@ -27,6 +30,10 @@ impl Client {
 impl World {
     pub fn client_acts(&mut self, node: NodeId) {
         let client = self.dice.below(self.clients.len() as u64) as usize;
+        let churn = self.churn();
+        if churn > 0 && self.dice.below(churn) == 0 {
+            return self.operator_acts(node);
+        }
         match self.dice.below(4) {
             0 => self.retry(client, node),
             1 => self.client_reads(client, node),
@@ -34,6 +41,34 @@ impl World {
                 self.client_sends(client);
                 self.retry(client, node);
             }
+        }
+    }
+
+    /// The last client is the operator's, too: members come and go, or another is to lead.
+    fn operator_acts(&mut self, node: NodeId) {
+        let any = self.any_node();
+        let membership = self.membership().clone();
+        let members = membership.members().len();
+        let name = |id: NodeId| membership.member(id).map(|member| member.name.clone()).unwrap_or_default();
+        let client = self.clients.len() - 1;
+        self.next_folder += 1;
+        let incarnation = Incarnation(self.next_folder);
+        // What is on its way may leave fewer members than are seen now.
+        let busy = self.clients[client].open.iter().any(|number| self.clients[client].changes.contains_key(number));
+        let change = match self.dice.below(8) {
+            0 | 1 if members < 7 => Change::Add { name: format!("m{}", self.next_folder), incarnation },
+            2 | 3 if members > 2 => Change::Remove { name: name(any) },
+            4 => Change::Replace { name: name(any), incarnation },
+            5 if !busy && membership.latest().contains(any) && self.wipe(any) => {
+                Change::Replace { name: name(any), incarnation }
+            }
+            _ => return self.post(node, node, ProposerMessage::Transfer { to: any }.into()),
+        };
+        let operator = &mut self.clients[client];
+        if operator.session.is_some() && operator.open.len() < 3 {
+            operator.open.insert(operator.next);
+            operator.changes.insert(operator.next, change);
+            operator.next += 1;
         }
     }
 
@@ -51,17 +86,23 @@ impl World {
         if self.hosts[&node].replica.is_none() {
             return;
         }
-        let Client { id, session, open, next, .. } = &self.clients[client];
+        // Nobody forces a change while a disk is lost: the cluster might never go on.
+        let force = self.dice.below(2) == 0 && self.hosts.values().all(|host| !host.gone);
+        let Client { id, session, open, next, changes, .. } = &self.clients[client];
         let (id, token) = (ClientId(*id), Token(u128::from(*id)));
         let (attach, commands) = match session {
             None => (ExecutorMessage::AttachToken { token, client: id }, vec![Command::Open { token }]),
             Some(session) => {
                 let done_below = Sequence(open.first().copied().unwrap_or(*next));
-                let command = |sequence: &u64| Command::Apply {
-                    session: *session,
-                    sequence: Sequence(*sequence),
-                    done_below,
-                    operation: operation(*session, Sequence(*sequence)),
+                let command = |number: &u64| {
+                    let (session, sequence) = (*session, Sequence(*number));
+                    match changes.get(number).cloned() {
+                        Some(change) => Command::Change { session, sequence, done_below, change, force },
+                        None => {
+                            let operation = operation(session, sequence);
+                            Command::Apply { session, sequence, done_below, operation }
+                        }
+                    }
                 };
                 (ExecutorMessage::Attach { session: *session, client: id }, open.iter().map(command).collect())
             }
@@ -95,6 +136,10 @@ impl World {
             Reply::Opened { session, .. } => {
                 client.session.get_or_insert(session);
             }
+            Reply::Done { sequence, result, .. } if client.changes.contains_key(&sequence.0) => {
+                client.open.remove(&sequence.0);
+                assert!(Outcome::from_bytes(&result).is_some(), "an outcome of a change");
+            }
             Reply::Done { session, sequence, place, result, .. } => {
                 client.open.remove(&sequence.0);
                 client.known = client.known.max(length(&result));
@@ -119,6 +164,11 @@ impl World {
             }
             Reply::ResultDropped { .. } => panic!("the ledger's answers are short"),
             Reply::SessionExpired { .. } => panic!("no session expires in this world"),
+            Reply::Refused {
+                command: CommandName::Apply(_, sequence), reason: Refusal::NoLiveQuorum { .. }, ..
+            } => {
+                client.open.remove(&sequence.0);
+            }
             Reply::Refused { .. } | Reply::LeaderChanged {} => {}
         }
     }

@@ -33,7 +33,7 @@ impl Course {
             let (configuration, settings) = (Configuration::numbered(3), Settings::default());
             let replica = Replica::recover(
                 id,
-                configuration,
+                Membership::founded(configuration),
                 &settings,
                 Ledger::default(),
                 u64::from(id.0),

@@ -13,7 +13,7 @@ use crate::paxos::*;
 const ME: ClientId = ClientId(5);
 
 fn executor_with(settings: Settings) -> Executor<Ledger> {
-    let mut executor = Executor::new(n(1), settings, Ledger::default(), 7);
+    let mut executor = Executor::new(n(1), three(), settings, Ledger::default(), 7);
     let attach = ExecutorMessage::AttachToken { token: Token(9), client: ME };
     executor.on_message(n(1), attach, &mut Effects::new());
     executor
@@ -63,7 +63,7 @@ fn rule_7_a_command_that_the_log_holds_twice_is_executed_once_and_answered_alike
 
 #[test]
 fn rule_7_every_node_answers_retries_of_what_it_executed_under_another_leader() {
-    let mut other = Executor::new(n(2), Settings::default(), Ledger::default(), 8);
+    let mut other = Executor::new(n(2), three(), Settings::default(), Ledger::default(), 8);
     let silent = effects(|fx| {
         other.on_chosen(chosen(1, 0, &[Command::Open { token: Token(9) }]), fx);
         other.on_chosen(chosen(2, 0, &[command(1, 1, "x")]), fx);
@@ -135,7 +135,7 @@ impl StateMachine for Verbose {
 
 #[test]
 fn rule_7_a_command_whose_result_is_too_large_is_executed_once_and_the_client_is_told_so() {
-    let mut executor = Executor::new(n(1), Settings::default(), Verbose(0, MAX_RESULT_BYTES + 1), 7);
+    let mut executor = Executor::new(n(1), three(), Settings::default(), Verbose(0, MAX_RESULT_BYTES + 1), 7);
     executor.on_chosen(chosen(1, 0, &[Command::Open { token: Token(9) }]), &mut Effects::new());
     executor.on_message(n(1), ExecutorMessage::Attach { session: SessionId(1), client: ME }, &mut Effects::new());
     let dropped =
@@ -150,7 +150,7 @@ fn rule_7_a_command_whose_result_is_too_large_is_executed_once_and_the_client_is
 
 #[test]
 fn the_results_that_one_lot_tells_are_bounded_and_the_next_lot_tells_again() {
-    let mut executor = Executor::new(n(1), Settings::default(), Verbose(0, MAX_RESULT_BYTES), 7);
+    let mut executor = Executor::new(n(1), three(), Settings::default(), Verbose(0, MAX_RESULT_BYTES), 7);
     executor.on_chosen(chosen(1, 0, &[Command::Open { token: Token(9) }]), &mut Effects::new());
     executor.on_message(n(1), ExecutorMessage::Attach { session: SessionId(1), client: ME }, &mut Effects::new());
     let most = (MAX_KEPT_RESULT_BYTES / MAX_RESULT_BYTES) as u64;
@@ -230,7 +230,7 @@ fn reads_that_wait_are_bounded_in_bytes() {
 
 #[test]
 fn the_answers_of_one_lot_are_bounded_in_bytes() {
-    let mut executor = Executor::new(n(1), Settings::default(), Verbose(0, MAX_RESULT_BYTES + 1), 7);
+    let mut executor = Executor::new(n(1), three(), Settings::default(), Verbose(0, MAX_RESULT_BYTES + 1), 7);
     let many = (MAX_ANSWER_BYTES >> 20) as u64;
     for _ in 0..2 {
         let queries = (0..many + 2).map(|id| (id, Bytes::default())).collect();
@@ -250,7 +250,7 @@ fn the_answers_of_one_lot_are_bounded_in_bytes() {
 fn rule_3_an_answer_to_a_question_from_before_a_restart_is_ignored() {
     let mut before = executor();
     let stale = batch_of(&read(&mut before, 1, false));
-    let mut after = Executor::new(n(1), Settings::default(), Ledger::default(), 8);
+    let mut after = Executor::new(n(1), three(), Settings::default(), Ledger::default(), 8);
     let batch = batch_of(&read(&mut after, 1, false));
     assert_ne!(batch, stale);
     let indexed = ExecutorMessage::ReadIndexed { batch: stale, index: s(0) };
@@ -323,7 +323,7 @@ fn a_snapshot_is_taken_when_due_and_one_at_a_time() {
 fn an_installed_snapshot_carries_the_session_table() {
     let mut ahead = executor();
     execute(&mut ahead, 2, &[command(1, 1, "x")]);
-    let mut executor = Executor::new(n(2), Settings::default(), Ledger::default(), 8);
+    let mut executor = Executor::new(n(2), three(), Settings::default(), Ledger::default(), 8);
     let told = effects(|fx| executor.install(ahead.snapshot(), fx).expect("well formed"));
     assert_eq!(told, [Effect::Send { to: n(2), message: LearnerMessage::Installed { upto: s(2) }.into() }]);
     executor.on_message(n(2), ExecutorMessage::Attach { session: SessionId(1), client: ME }, &mut Effects::new());
@@ -337,7 +337,7 @@ fn an_installed_snapshot_carries_the_session_table() {
 fn clients_send_again_what_a_snapshot_may_have_answered() {
     let mut ahead = executor();
     execute(&mut ahead, 2, &[command(1, 1, "x")]);
-    let mut executor = Executor::new(n(2), Settings::default(), Ledger::default(), 8);
+    let mut executor = Executor::new(n(2), three(), Settings::default(), Ledger::default(), 8);
     executor.on_message(n(2), ExecutorMessage::Attach { session: SessionId(1), client: ME }, &mut Effects::new());
     let told = replies(effects(|fx| executor.install(ahead.snapshot(), fx).expect("well formed")));
     assert_eq!(told, [Reply::LeaderChanged {}]);
@@ -448,7 +448,7 @@ impl StateMachine for Curious {
 
 #[test]
 fn each_command_is_given_its_place_the_logs_time_and_a_seed_of_its_own() {
-    let mut executor = Executor::new(n(1), Settings::default(), Curious(Vec::new()), 7);
+    let mut executor = Executor::new(n(1), three(), Settings::default(), Curious(Vec::new()), 7);
     let commands = [Command::Open { token: Token(9) }, command(1, 1, "x"), command(1, 2, "y")];
     let told = effects(|fx| executor.on_chosen(chosen(1, 50, &commands), fx));
     assert_eq!(told, [Effect::Note(Event::Executed { upto: s(1), commands: 3 })]);

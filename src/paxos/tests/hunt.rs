@@ -3,7 +3,7 @@
 use super::world::{Plan, World};
 
 /// How many seeds the committed test tries. `SYNOD_SEEDS=FIRST..LAST` tries others.
-const SEEDS: u64 = 200;
+const SEEDS: u64 = 256;
 
 /// Everything about a run follows from its seed.
 pub fn plan(seed: u64) -> Plan {
@@ -23,6 +23,7 @@ pub fn plan(seed: u64) -> Plan {
         calm: if pick(5) { 1 } else { 8 },
         haste: if pick(4) { 8 } else { 40 },
         steps: 10_000,
+        churn: if pick(6) { 30 } else { 0 },
     }
 }
 

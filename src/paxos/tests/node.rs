@@ -8,7 +8,8 @@ use crate::paxos::*;
 
 #[test]
 fn a_singleton_group_leads_at_once_and_serves() {
-    let plan = Plan { seed: 1, nodes: 1, window: 1, batch: 1, snapshot_slots: 0, calm: 1, haste: 1, steps: 0 };
+    let plan =
+        Plan { seed: 1, nodes: 1, window: 1, batch: 1, snapshot_slots: 0, calm: 1, haste: 1, steps: 0, churn: 0 };
     let mut world = World::new(plan);
     world.heal_and_finish();
     assert!(world.now_ms < 2000, "{} ms", world.now_ms);
@@ -17,7 +18,8 @@ fn a_singleton_group_leads_at_once_and_serves() {
 /// Its first stamp would say 1970, and the next one expire every session opened meanwhile (seed 19 of the simulator).
 #[test]
 fn a_singleton_does_not_lead_before_it_knows_the_time() {
-    let plan = Plan { seed: 1, nodes: 1, window: 1, batch: 1, snapshot_slots: 0, calm: 1, haste: 1, steps: 0 };
+    let plan =
+        Plan { seed: 1, nodes: 1, window: 1, batch: 1, snapshot_slots: 0, calm: 1, haste: 1, steps: 0, churn: 0 };
     let mut world = World::new(plan);
     let replica = world.hosts.get_mut(&n(1)).expect("a node").replica.as_mut().expect("up");
     let mut fx = Effects::new();
@@ -34,7 +36,8 @@ fn a_node_that_starts_from_nothing_is_whole_and_says_nothing_to_peers() {
     let recovered = Recovered { snapshot: None, records: vec![], trimmed_upto: s(0), last_batch: BatchNumber(0) };
     let mut fx = Effects::new();
     let (configuration, settings) = (Configuration::numbered(3), Settings::default());
-    let replica = Replica::recover(n(1), configuration, &settings, Ledger::default(), 1, recovered, &mut fx);
+    let replica =
+        Replica::recover(n(1), Membership::founded(configuration), &settings, Ledger::default(), 1, recovered, &mut fx);
     replica.expect("no snapshot to refuse").check(Slot::ZERO).expect("whole");
     assert!(fx.is_empty());
 }
@@ -49,11 +52,11 @@ fn what_a_peer_may_say_and_what_only_a_nodes_own_roles_may() {
         ProposerMessage::Promise(message::Durable::after_sync(promise(ballot, 0, vec![]))).into(),
         ProposerMessage::Nack { refused: ballot, promised: ballot }.into(),
         ProposerMessage::Settled { ballot, upto: s(1) }.into(),
-        ProposerMessage::HeartbeatAck { ballot, round: 1, settled_upto: s(0) }.into(),
+        ProposerMessage::HeartbeatAck { ballot, round: 1, settled_upto: s(0), executed_upto: s(0) }.into(),
         ProposerMessage::ReadIndex { batch: 1 }.into(),
         AcceptorMessage::Prepare(Prepare { ballot, from: s(1) }).into(),
         AcceptorMessage::Accept { ballot, proposals: vec![], chosen_upto: s(0) }.into(),
-        AcceptorMessage::Heartbeat { ballot, round: 1, chosen_upto: s(0) }.into(),
+        AcceptorMessage::Heartbeat { ballot, round: 1, chosen_upto: s(0), everywhere_upto: s(0) }.into(),
         AcceptorMessage::Announce { ballot, chosen_upto: s(0) }.into(),
         AcceptorMessage::Hearsay { batches: vec![] }.into(),
         LearnerMessage::Accepted(message::Durable::after_sync(Accepted { ballot, slots: vec![] })).into(),
@@ -103,7 +106,7 @@ fn rule_8_a_snapshot_never_lowers_a_promise_nor_drops_a_vote_above_it() {
         Record::Vote { slot: s(3), ballot, value: v("below") },
         Record::Vote { slot: s(8), ballot, value: v("above") },
     ];
-    let mut executor = Executor::new(n(2), Settings::default(), Ledger::default(), 1);
+    let mut executor = Executor::new(n(2), three(), Settings::default(), Ledger::default(), 1);
     executor.on_chosen((1..=5).map(|slot| (s(slot), ballot, v("x"))).collect(), &mut Effects::new());
     let snapshot = executor.snapshot();
     let recover = |snapshot| {
@@ -111,7 +114,8 @@ fn rule_8_a_snapshot_never_lowers_a_promise_nor_drops_a_vote_above_it() {
             Recovered { snapshot, records: records.clone(), trimmed_upto: s(0), last_batch: BatchNumber(1) };
         let (configuration, settings) = (Configuration::numbered(3), Settings::default());
         let mut fx = Effects::new();
-        Replica::recover(n(1), configuration, &settings, Ledger::default(), 1, recovered, &mut fx).expect("a snapshot")
+        Replica::recover(n(1), Membership::founded(configuration), &settings, Ledger::default(), 1, recovered, &mut fx)
+            .expect("a snapshot")
     };
 
     let restarted = recover(Some(snapshot.clone()));
@@ -158,7 +162,7 @@ fn rule_6_only_members_of_the_slots_configuration_count() {
 #[test]
 fn a_node_that_jumped_over_slots_by_a_snapshot_does_not_supply_its_old_votes() {
     let ballot = b(1, 1);
-    let mut executor = Executor::new(n(2), Settings::default(), Ledger::default(), 1);
+    let mut executor = Executor::new(n(2), three(), Settings::default(), Ledger::default(), 1);
     executor.on_chosen((1..=8).map(|slot| (s(slot), b(2, 2), v("chosen"))).collect(), &mut Effects::new());
     let snapshot = executor.snapshot();
     let asked = |records: Vec<Record>| {
@@ -166,7 +170,15 @@ fn a_node_that_jumped_over_slots_by_a_snapshot_does_not_supply_its_old_votes() {
         let recovered = Recovered { snapshot, records, trimmed_upto: s(0), last_batch: BatchNumber(1) };
         let (configuration, settings) = (Configuration::numbered(3), Settings::default());
         let mut fx = Effects::new();
-        let replica = Replica::recover(n(1), configuration, &settings, Ledger::default(), 1, recovered, &mut fx);
+        let replica = Replica::recover(
+            n(1),
+            Membership::founded(configuration),
+            &settings,
+            Ledger::default(),
+            1,
+            recovered,
+            &mut fx,
+        );
         let mut replica = replica.expect("a ledger's snapshot");
         deeds(|fx| replica.learner.on_catch_up(n(3), s(5), fx))
     };
@@ -184,7 +196,7 @@ fn what_does_not_hold_between_the_roles_is_named() {
         let recovered = Recovered { snapshot: None, records: vec![], trimmed_upto: s(0), last_batch: BatchNumber(0) };
         let (configuration, settings) = (Configuration::numbered(3), Settings::default());
         let fx = &mut Effects::new();
-        Replica::recover(n(1), configuration, &settings, Ledger::default(), 1, recovered, fx)
+        Replica::recover(n(1), Membership::founded(configuration), &settings, Ledger::default(), 1, recovered, fx)
             .expect("nothing to refuse")
     };
     let broken = |what: fn(&mut Replica<Ledger>, &mut Effects)| {

@@ -7,7 +7,7 @@ use crate::paxos::NodeId;
 
 /// A world at rest, with a leader.
 fn at_rest(nodes: u32, seed: u64) -> (World, NodeId) {
-    let plan = Plan { seed, nodes, window: 4, batch: 4, snapshot_slots: 0, calm: 1, haste: 1, steps: 0 };
+    let plan = Plan { seed, nodes, window: 4, batch: 4, snapshot_slots: 0, calm: 1, haste: 1, steps: 0, churn: 0 };
     let mut world = World::new(plan);
     world.calm_down();
     world.run_until("a leader", World::is_quiet);

@@ -39,6 +39,8 @@ pub fn proposals(told: &[Effect]) -> Vec<(u64, Vec<String>)> {
             let operation = |entry| match entry {
                 Entry::Open { .. } => "open".into(),
                 Entry::Apply { operation, .. } => String::from_utf8_lossy(operation).into_owned(),
+                Entry::Change { change, .. } => format!("{change:?}"),
+                Entry::Promote { node } => format!("promote {node}"),
             };
             found.push((slot.0, value.entries().map(operation).collect()));
         }
@@ -56,7 +58,7 @@ fn advanced(proposer: &mut Proposer, upto: u64, ballot: Option<Ballot>) -> Vec<E
 }
 
 fn ack(proposer: &mut Proposer, from: u32, round: u64) -> Vec<Effect> {
-    let ack = ProposerMessage::HeartbeatAck { ballot: b(1, 1), round, settled_upto: s(0) };
+    let ack = ProposerMessage::HeartbeatAck { ballot: b(1, 1), round, settled_upto: s(0), executed_upto: s(0) };
     effects(|fx| proposer.on_message(n(from), ack, fx))
 }
 
@@ -244,7 +246,7 @@ fn rule_3_a_read_waits_for_a_quorum_to_answer_a_round_that_began_after_it() {
     assert_eq!(read(&mut proposer, 3, 77), []);
     assert_eq!(ack(&mut proposer, 1, 1), []);
     assert_eq!(ack(&mut proposer, 2, 1), [], "round 1 began before the read");
-    let heartbeat = AcceptorMessage::Heartbeat { ballot: b(1, 1), round: 2, chosen_upto: s(0) };
+    let heartbeat = AcceptorMessage::Heartbeat { ballot: b(1, 1), round: 2, chosen_upto: s(0), everywhere_upto: s(0) };
     let expected: Vec<Effect> = (1..=3).map(|node| send(node, heartbeat.clone())).collect();
     assert_eq!(lot_end(&mut proposer), expected);
     assert_eq!(ack(&mut proposer, 1, 2), []);

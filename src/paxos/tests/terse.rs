@@ -1,6 +1,5 @@
 //! Short names for the nouns, so that a test reads as the run it describes.
 
-use crate::paxos::configuration::Configurations;
 use crate::paxos::message::{Promise, Vote};
 use crate::paxos::*;
 
@@ -32,15 +31,24 @@ pub fn command(session: u64, sequence: u64, operation: &str) -> Command {
     }
 }
 
-pub fn three() -> Configurations {
-    Configurations::of(Configuration::numbered(3))
+pub fn three() -> Membership {
+    Membership::founded(Configuration::numbered(3))
 }
 
-/// What a handler asks for.
+/// What a handler asks for, without what an executor tells the other roles of how far it is.
 pub fn effects(handler: impl FnOnce(&mut Effects)) -> Vec<Effect> {
+    let is_progress = |effect: &Effect| match effect {
+        Effect::Send { message, .. } => matches!(
+            message,
+            Message::Proposer(ProposerMessage::Executed(_))
+                | Message::Acceptor(AcceptorMessage::Executed(_))
+                | Message::Learner(LearnerMessage::Executed(_))
+        ),
+        effect => matches!(effect, Effect::Members(_)),
+    };
     let mut fx = Effects::new();
     handler(&mut fx);
-    fx.as_slice().to_vec()
+    fx.as_slice().iter().filter(|effect| !is_progress(effect)).cloned().collect()
 }
 
 /// What a handler asks for, without what it tells onlookers.
@@ -70,5 +78,5 @@ pub fn vote(slot: u64, ballot: Ballot, name: &str) -> Vote {
 
 /// A promise in one part.
 pub fn promise(ballot: Ballot, settled_upto: u64, votes: Vec<Vote>) -> Promise {
-    Promise { ballot, settled_upto: s(settled_upto), votes, part: 0, parts: 1 }
+    Promise { ballot, from: s(1), settled_upto: s(settled_upto), votes, part: 0, parts: 1 }
 }

@@ -6,11 +6,20 @@ use std::hash::{Hash, Hasher};
 
 use super::journal::Journal;
 use super::ledger::Ledger;
-use crate::paxos::{Ballot, Configuration, Executor, NodeId, Place, Replica, Sequence, SessionId, Slot, Then, Value};
+use crate::paxos::{
+    Ballot, Configuration, Entry, Executor, Membership, NodeId, Place, Replica, Sequence, SessionId, Slot, Then, Value,
+};
 
 /// Facts that were once true and must stay true.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Witness {
+    /// The chosen log's word on the members, as far as it has no hole.
+    membership: Membership,
+    seen_upto: Slot,
+    /// The furthest that each node has executed.
+    reached: BTreeMap<NodeId, Slot>,
+    /// Every configuration that there ever was, by its first slot.
+    configurations: BTreeMap<Slot, Configuration>,
     /// The value of every slot that a quorum voted for or a node believes to be chosen.
     chosen: BTreeMap<Slot, Value>,
     votes: BTreeMap<(Slot, Ballot), (Value, BTreeSet<NodeId>)>,
@@ -23,8 +32,56 @@ pub struct Witness {
 }
 
 impl Witness {
+    pub fn new(founders: Membership) -> Witness {
+        let configurations = founders.spans().iter().map(|span| (span.first, span.configuration.clone())).collect();
+        Witness {
+            membership: founders,
+            seen_upto: Slot::ZERO,
+            configurations,
+            reached: BTreeMap::new(),
+            chosen: BTreeMap::new(),
+            votes: BTreeMap::new(),
+            states: BTreeMap::new(),
+            told: BTreeMap::new(),
+            acknowledged: BTreeMap::new(),
+        }
+    }
+
+    pub fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
+    /// Every configuration that may decide a slot, as far as that is known: where it is not, nobody may propose.
+    fn configuration(&self, slot: Slot) -> Option<&Configuration> {
+        if slot > self.membership.known_upto() {
+            return None;
+        }
+        self.configurations.range(..=slot).next_back().map(|(_, configuration)| configuration)
+    }
+
+    /// A node is told that all members have executed so much. Whoever said so may not have known of the latest newcomers.
+    pub fn on_everywhere(&self, upto: Slot) {
+        let then = self.configuration(upto).into_iter().flat_map(Configuration::nodes);
+        for node in then.filter(|node| self.membership.latest().contains(*node)) {
+            assert!(self.reached(node) >= upto, "n{node} has never executed {upto}");
+        }
+    }
+
+    /// A node that left may stop: whatever it voted on must be known to a quorum of those that stay (DESIGN section 4,
+    /// rule 6).
+    pub fn on_dismissed(&self, node: NodeId, from: Slot) {
+        assert!(!self.membership.votes(node), "n{node} still has a vote");
+        let next = self.configuration(from).expect("it has begun");
+        let reached = next.nodes().filter(|node| self.reached(*node) >= from.previous()).count();
+        assert!(reached >= next.quorum(), "n{node} stops at {from}, and is still needed");
+    }
+
+    fn reached(&self, node: NodeId) -> Slot {
+        self.reached.get(&node).copied().unwrap_or(Slot::ZERO)
+    }
+
     /// A node is about to say something: it must be able to say it again after a crash.
-    pub fn on_release(&mut self, node: NodeId, then: &Then, journal: &Journal, configuration: &Configuration) {
+    pub fn on_release(&mut self, node: NodeId, then: &Then, journal: &Journal) {
         match then {
             Then::Promise(_, promise) => {
                 assert!(
@@ -44,8 +101,11 @@ impl Witness {
                         self.votes.entry((*slot, ballot)).or_insert_with(|| (value.clone(), BTreeSet::new()));
                     assert_eq!(held, value, "two values in slot {slot} and ballot {ballot}");
                     voters.insert(node);
-                    if voters.len() >= configuration.quorum() {
-                        let value = value.clone();
+                    let (value, voters) = (value.clone(), voters.clone());
+                    let Some(configuration) = self.configuration(*slot) else {
+                        panic!("{node} voted in {slot}, whose configuration nobody can know");
+                    };
+                    if voters.iter().filter(|voter| configuration.contains(**voter)).count() >= configuration.quorum() {
                         self.on_chosen(node, *slot, &value);
                     }
                 }
@@ -63,6 +123,20 @@ impl Witness {
     pub fn on_chosen(&mut self, node: NodeId, slot: Slot, value: &Value) {
         let held = self.chosen.entry(slot).or_insert_with(|| value.clone());
         assert_eq!(held, value, "{node}: two values are chosen in slot {slot}");
+        while let Some(value) = self.chosen.get(&self.seen_upto.next()) {
+            let slot = self.seen_upto.next();
+            for entry in value.entries() {
+                match entry {
+                    Entry::Change { change, .. } => drop(self.membership.change(slot, &change)),
+                    Entry::Promote { node } => drop(self.membership.promote(slot, node)),
+                    Entry::Open { .. } | Entry::Apply { .. } => {}
+                }
+            }
+            self.membership.on_executed(slot);
+            self.seen_upto = slot;
+            let spans = self.membership.spans().iter().map(|span| (span.first, span.configuration.clone()));
+            self.configurations.extend(spans);
+        }
     }
 
     /// A node's disk was tampered with: what it forgot is no fault of the protocol.
@@ -92,6 +166,8 @@ impl Witness {
         executor.sessions().hash(&mut hasher);
         let state = (executor.machine().folded, hasher.finish());
         let slot = executor.executed_upto();
+        let reached = self.reached.entry(node).or_default();
+        *reached = slot.max(*reached);
         let held = self.states.entry(slot).or_insert(state);
         assert_eq!(*held, state, "{node}: states differ after slot {slot}");
     }

@@ -26,12 +26,15 @@ pub struct Plan {
     /// How many milliseconds pass at a tick, at most.
     pub haste: u64,
     pub steps: u64,
+    /// Members come and go: one in so many of a client's acts is a change. Zero for never.
+    pub churn: u64,
 }
 
 pub struct World {
     plan: Plan,
     pub dice: Dice,
-    configuration: Configuration,
+    /// Who the members were before the first slot.
+    founders: Membership,
     settings: Settings,
     pub hosts: BTreeMap<NodeId, Host>,
     network: Vec<Packet>,
@@ -40,6 +43,8 @@ pub struct World {
     /// From, to: nothing arrives.
     cut: BTreeSet<(NodeId, NodeId)>,
     pub clients: Vec<Client>,
+    /// The folder that the next member comes with.
+    pub next_folder: u128,
     pub now_ms: u64,
     healed: bool,
     pub witness: Witness,
@@ -51,6 +56,14 @@ pub struct Host {
     pub replica: Option<Replica<Ledger>>,
     mailboxes: [VecDeque<(NodeId, Message)>; 4],
     pub journal: Journal,
+    /// It left, or lost its disk: it never comes back.
+    pub gone: bool,
+}
+
+impl Host {
+    fn new(id: NodeId, journal: Journal) -> Host {
+        Host { id, replica: None, mailboxes: Default::default(), journal, gone: false }
+    }
 }
 
 #[derive(Clone)]
@@ -69,27 +82,30 @@ const EXECUTOR: usize = 3;
 impl World {
     pub fn new(plan: Plan) -> World {
         let configuration = Configuration::numbered(plan.nodes);
+        let alpha = 3 + plan.seed % 14;
+        let founders = Membership::founded(configuration.clone()).with_alpha(alpha);
         let settings = Settings {
             window: plan.window,
             batch: plan.batch,
             snapshot_slots: if plan.snapshot_slots == 0 { u64::MAX } else { plan.snapshot_slots },
             ..Settings::default()
         };
-        let host = |id| Host { id, replica: None, mailboxes: Default::default(), journal: Journal::default() };
+        let host = |id| Host::new(id, Journal::default());
         let hosts = configuration.nodes().map(|id| (id, host(id))).collect();
         let clients = (0..3).map(Client::new).collect();
         let mut world = World {
             dice: Dice::new(plan.seed),
-            configuration,
+            founders: founders.clone(),
             settings,
             hosts,
             network: Vec::new(),
             greeted: BTreeSet::new(),
             cut: BTreeSet::new(),
             clients,
+            next_folder: 1000,
             now_ms: 0,
             healed: false,
-            witness: Witness::default(),
+            witness: Witness::new(founders),
             trace: None,
             plan,
         };
@@ -99,8 +115,14 @@ impl World {
         world
     }
 
+    /// Those that are not gone for good.
     pub fn nodes(&self) -> Vec<NodeId> {
-        self.configuration.nodes().collect()
+        self.hosts.values().filter(|host| !host.gone).map(|host| host.id).collect()
+    }
+
+    /// The members as whoever is furthest knows them.
+    pub fn membership(&self) -> &Membership {
+        self.witness.membership()
     }
 
     /// One random thing happens.
@@ -163,7 +185,7 @@ impl World {
         self.run_until("quiet after the faults", World::is_quiet);
         self.serve("a new command is served");
         self.run_until("quiet after it", World::is_quiet);
-        for host in self.hosts.values() {
+        for host in self.hosts.values().filter(|host| self.membership().latest().contains(host.id)) {
             if let Some(replica) = &host.replica {
                 self.witness.on_end(host.id, &replica.executor);
             }
@@ -171,7 +193,13 @@ impl World {
     }
 
     pub fn is_quiet(&self) -> bool {
-        let replicas: Vec<&Replica<Ledger>> = self.hosts.values().filter_map(|host| host.replica.as_ref()).collect();
+        let membership = self.membership();
+        let is_there = |host: &&Host| !host.gone && membership.latest().contains(host.id);
+        let replicas: Vec<&Replica<Ledger>> =
+            self.hosts.values().filter(is_there).filter_map(|host| host.replica.as_ref()).collect();
+        if membership.newcomers().iter().any(|newcomer| !self.hosts.get(&newcomer.id).is_some_and(|host| host.gone)) {
+            return false;
+        }
         let upto = replicas[0].executor.executed_upto();
         let leaders = replicas.iter().filter(|replica| matches!(replica.proposer.phase(), proposer::Phase::Leading(_)));
         leaders.count() == 1
@@ -253,7 +281,7 @@ impl World {
     /// Starts a node from what its disk holds.
     pub fn start(&mut self, id: NodeId) {
         let host = self.hosts.get_mut(&id).expect("a node");
-        if host.replica.is_some() {
+        if host.replica.is_some() || host.gone {
             return;
         }
         let recovered = Recovered {
@@ -264,8 +292,8 @@ impl World {
         };
         let mut fx = Effects::new();
         let seed = self.dice.roll();
-        let configuration = self.configuration.clone();
-        let replica = Replica::recover(id, configuration, &self.settings, Ledger::default(), seed, recovered, &mut fx)
+        let founders = self.founders.clone();
+        let replica = Replica::recover(id, founders, &self.settings, Ledger::default(), seed, recovered, &mut fx)
             .expect("our own snapshot is well formed");
         self.witness.on_restart(id, &replica);
         host.replica = Some(replica);
@@ -289,8 +317,44 @@ impl World {
         self.note(|| format!("crash {id}"));
     }
 
-    fn any_node(&mut self) -> NodeId {
-        NodeId(self.dice.below(u64::from(self.plan.nodes)) as u32 + 1)
+    pub fn any_node(&mut self) -> NodeId {
+        let nodes = self.nodes();
+        nodes[self.dice.below(nodes.len() as u64) as usize]
+    }
+
+    /// Whoever came, by an entry of the log, has a disk and starts; those that left are dialled by nobody once they stop.
+    fn welcome(&mut self, membership: &Membership) {
+        for member in membership.members() {
+            if self.hosts.contains_key(&member.id) {
+                continue;
+            }
+            let configuration = self.founders.latest().clone();
+            let founded = Record::Founded { cluster: "synod".into(), node: member.id, configuration };
+            let mut journal = Journal::default();
+            journal.durable.push(founded);
+            self.hosts.insert(member.id, Host::new(member.id, journal));
+            self.start(member.id);
+        }
+    }
+
+    pub fn churn(&self) -> u64 {
+        if self.healed { 0 } else { self.plan.churn }
+    }
+
+    /// A disk is lost for good, if the others can go on without it.
+    pub fn wipe(&mut self, id: NodeId) -> bool {
+        let gone = |node: &NodeId| *node == id || self.hosts.get(node).is_none_or(|host| host.gone);
+        let can_go_on = |span: &membership::Span| {
+            let nodes = span.configuration.nodes();
+            nodes.filter(|node| !gone(node)).count() >= span.configuration.quorum()
+        };
+        if !self.membership().spans().iter().all(can_go_on) {
+            return false;
+        }
+        self.crash(id);
+        self.hosts.get_mut(&id).expect("a node").gone = true;
+        self.note(|| format!("{id} has lost its disk"));
+        true
     }
 
     /// A handshake: each tells the other what it has seen of its journal.
@@ -399,7 +463,7 @@ impl World {
         let host = self.hosts.get_mut(&id).expect("a node");
         let mut fx = Effects::new();
         for then in host.journal.step() {
-            self.witness.on_release(id, &then, &host.journal, &self.configuration);
+            self.witness.on_release(id, &then, &host.journal);
             for (to, message) in then.release(id) {
                 fx.send(to, message);
             }
@@ -443,6 +507,9 @@ impl World {
     fn perform(&mut self, id: NodeId, mut fx: Effects) {
         for effect in fx.drain() {
             let host = self.hosts.get_mut(&id).expect("a node");
+            if host.gone {
+                return;
+            }
             match effect {
                 Effect::Send { to, message } if to == id => self.post(id, id, message),
                 Effect::Send { to, message } => self.send(id, to, message),
@@ -474,6 +541,15 @@ impl World {
                     host.journal.saving.push_back(Saving::Own(snapshot));
                 }
                 Effect::Reply { client, reply } => self.hear(client, reply),
+                Effect::ExecutedEverywhere { upto } => self.witness.on_everywhere(upto),
+                Effect::Members(membership) => self.welcome(&membership),
+                Effect::Note(Event::Dismissed { from }) => {
+                    self.note(|| format!("{id} is dismissed"));
+                    self.witness.on_dismissed(id, from);
+                    self.crash(id);
+                    self.hosts.get_mut(&id).expect("a node").gone = true;
+                    return;
+                }
                 Effect::Note(event) => self.note(|| format!("{id}: {event:?}")),
             }
         }

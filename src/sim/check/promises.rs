@@ -103,7 +103,7 @@ impl Promises {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::paxos::configuration::Configurations;
+    use crate::paxos::Membership;
     use crate::paxos::message::Vote;
     use crate::paxos::{BatchNumber, Configuration, Record, Value};
 
@@ -111,7 +111,7 @@ mod tests {
     fn what_is_forgotten_is_found() {
         let mut promises = Promises::default();
         let (node, ballot) = (NodeId(1), Ballot::new(3, NodeId(2)));
-        let configurations = Configurations::of(Configuration::numbered(3));
+        let configurations = Membership::founded(Configuration::numbered(3));
         let mut acceptor = Acceptor::new(node, configurations, Slot::ZERO, BatchNumber(0));
         promises.on_vote(node, ballot, Slot(4)).expect("new");
         assert!(promises.check(&acceptor, node).is_err(), "the promise");
@@ -132,7 +132,7 @@ mod tests {
         let promise = |ballot, slots: &[u64]| {
             let vote = |slot: &u64| Vote { slot: Slot(*slot), ballot: low, value: Value::no_op() };
             let votes = slots.iter().map(vote).collect();
-            Promise { ballot, settled_upto: Slot(3), votes, part: 0, parts: 1 }
+            Promise { ballot, from: Slot(1), settled_upto: Slot(3), votes, part: 0, parts: 1 }
         };
         promises.on_vote(node, low, Slot(2)).expect("new");
         promises.on_vote(node, low, Slot(4)).expect("new");

@@ -96,7 +96,8 @@ mod tests {
 
     fn begins(round: u64) -> Dispatch {
         let mut dispatch = Dispatch::default();
-        let heartbeat = AcceptorMessage::Heartbeat { ballot: ballot(), round, chosen_upto: Slot(4) };
+        let heartbeat =
+            AcceptorMessage::Heartbeat { ballot: ballot(), round, chosen_upto: Slot(4), everywhere_upto: Slot(0) };
         dispatch.mail.acceptor.push((LEADER, heartbeat));
         dispatch
     }
@@ -113,7 +114,12 @@ mod tests {
         let mut rounds = Rounds::default();
         rounds.set_quorum(2);
         let answer = |rounds: &mut Rounds, node, round| {
-            let ack = ProposerMessage::HeartbeatAck { ballot: ballot(), round, settled_upto: Slot(4) };
+            let ack = ProposerMessage::HeartbeatAck {
+                ballot: ballot(),
+                round,
+                settled_upto: Slot(4),
+                executed_upto: Slot(4),
+            };
             rounds.on_message(LEADER, NodeId(node), &ack);
         };
         assert_eq!(rounds.on_lot(LEADER, &begins(1)), Ok(()));

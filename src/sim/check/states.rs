@@ -7,8 +7,8 @@ use std::hash::{Hash, Hasher};
 use super::{Broken, Held};
 use crate::machine::Composite;
 use crate::paxos::{
-    Ballot, ClientId, Effect, Effects, Executor, ExecutorMessage, NodeId, Place, Reply, Sequence, SessionId, Settings,
-    Slot, StateMachine, Token, Value,
+    Ballot, ClientId, Configuration, Effect, Effects, Executor, ExecutorMessage, Membership, NodeId, Place, Reply,
+    Sequence, SessionId, Settings, Slot, StateMachine, Token, Value,
 };
 use crate::sim::hash::Fold;
 
@@ -26,14 +26,18 @@ impl Default for States {
     fn default() -> States {
         let settings = Settings { snapshot_slots: u64::MAX, snapshot_bytes: u64::MAX, ..Settings::default() };
         States {
-            executor: Executor::new(NodeId(0), settings, Composite::default(), 0),
+            executor: Executor::new(NodeId(0), founders(), settings, Composite::default(), 0),
             digests: BTreeMap::from([(
                 Slot::ZERO,
-                digests(&Executor::new(NodeId(0), Settings::default(), Composite::default(), 0)),
+                digests(&Executor::new(NodeId(0), founders(), Settings::default(), Composite::default(), 0)),
             )]),
             executed: BTreeMap::new(),
         }
     }
+}
+
+fn founders() -> Membership {
+    Membership::founded(Configuration::numbered(1))
 }
 
 const NAME: &str = "states";
@@ -114,12 +118,12 @@ mod tests {
         let mut states = States::default();
         let chosen = BTreeMap::from([(Slot(1), Value::batch(Default::default(), &[]))]);
         states.advance(&chosen).expect("an empty batch");
-        let mut executor = Executor::new(NodeId(1), Settings::default(), Composite::default(), 1);
+        let mut executor = Executor::new(NodeId(1), founders(), Settings::default(), Composite::default(), 1);
         assert_eq!(states.check(NodeId(1), &executor), Ok(()), "nothing executed yet");
         executor.on_chosen(vec![(Slot(1), Ballot::ZERO, chosen[&Slot(1)].clone())], &mut Effects::new());
         assert_eq!(states.check(NodeId(1), &executor), Ok(()));
         let open = crate::paxos::Command::Open { token: Token(1) };
-        let mut other = Executor::new(NodeId(1), Settings::default(), Composite::default(), 1);
+        let mut other = Executor::new(NodeId(1), founders(), Settings::default(), Composite::default(), 1);
         other.on_chosen(vec![(Slot(1), Ballot::ZERO, Value::batch(Default::default(), &[open]))], &mut Effects::new());
         assert!(states.check(NodeId(1), &other).is_err(), "a session more");
         other.on_chosen(vec![(Slot(2), Ballot::ZERO, Value::no_op())], &mut Effects::new());

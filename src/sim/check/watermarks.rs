@@ -27,7 +27,15 @@ mod tests {
             Recovered { snapshot: None, records: vec![], trimmed_upto: Slot::ZERO, last_batch: BatchNumber(0) };
         let fx = &mut Effects::new();
         let (configuration, settings) = (Configuration::numbered(3), Settings::default());
-        let replica = Replica::recover(NodeId(1), configuration, &settings, Composite::default(), 1, recovered, fx);
+        let replica = Replica::recover(
+            NodeId(1),
+            crate::paxos::Membership::founded(configuration),
+            &settings,
+            Composite::default(),
+            1,
+            recovered,
+            fx,
+        );
         let mut replica = replica.expect("nothing to refuse");
         let disk = MemoryDisk::new();
         assert_eq!(check(NodeId(1), &replica, &disk), Ok(()));

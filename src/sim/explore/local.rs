@@ -11,7 +11,8 @@ use crate::paxos::dice::mix;
 use crate::paxos::message::AcceptorMessage;
 use crate::paxos::{
     Ballot, BatchNumber, Bytes, ClientId, Command, Configuration, Effect, Effects, ExecutorMessage, LearnerMessage,
-    Message, NodeId, ProposerMessage, Record, Recovered, Replica, Reply, SessionId, Settings, Slot, Then, Token, Value,
+    Membership, Message, NodeId, ProposerMessage, Record, Recovered, Replica, Reply, SessionId, Settings, Slot, Then,
+    Token, Value,
 };
 
 use super::notes::Notes;
@@ -140,8 +141,16 @@ impl Local {
             _ => Configuration::numbered(cluster.nodes),
         };
         let peers: Vec<NodeId> = believes.nodes().filter(|node| *node != id || believes.members().len() == 1).collect();
-        let replica = Replica::recover(id, believes, &settings(), Notes::default(), seed, recovered, &mut effects)
-            .expect("there is no snapshot to be refused");
+        let replica = Replica::recover(
+            id,
+            Membership::founded(believes),
+            &settings(),
+            Notes::default(),
+            seed,
+            recovered,
+            &mut effects,
+        )
+        .expect("there is no snapshot to be refused");
         for peer in peers {
             let none = BatchNumber(0);
             effects.send(id, AcceptorMessage::Greeted { peer, witnessed: none, durable: none });
@@ -219,7 +228,7 @@ impl Local {
                     Effect::Append { records } => disk.push_back(DiskWork::Append(records)),
                     Effect::SupplySlots { to, first, upto } => disk.push_back(DiskWork::Supply(to, first, upto)),
                     Effect::Reply { client, reply } => outcome.replies.push((client, reply)),
-                    Effect::Note(_) => {}
+                    Effect::Note(_) | Effect::ExecutedEverywhere { .. } | Effect::Members(_) => {}
                     Effect::SupplySnapshot { .. } | Effect::InstallSnapshot { .. } | Effect::TakeSnapshot { .. } => {
                         unreachable!("no snapshot is ever due")
                     }

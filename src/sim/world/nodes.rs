@@ -358,7 +358,7 @@ impl World {
 
     /// Performs what a lot of a role, or of the disk, asked for.
     pub(super) fn perform(&mut self, node: usize, dispatch: Dispatch) -> Held {
-        let Dispatch { disk, mail, remote, replies, snapshots, events } = dispatch;
+        let Dispatch { disk, mail, remote, replies, members: _, snapshots, events } = dispatch;
         let own = self.nodes[node].id;
         events.iter().try_for_each(|event| self.on_event(node, event))?;
         if events.contains(&Event::Admitted {}) {
