@@ -172,11 +172,13 @@ impl Proposer {
         if !beats {
             return;
         }
-        // Whoever has left may stop once a quorum of its successors has what it could supply.
+        // Whoever has left may stop once a quorum of a later configuration has executed every slot before its own: among
+        // any quorum of it there is one that supplies what the others lack, and the log goes on without the old ones.
         for former in self.membership.former() {
             let first = self.membership.spans()[0].first.max(former.from);
-            let successors = self.membership.at(first);
-            if successors.is_some_and(|next| leading.members.have_executed(next, former.from.previous())) {
+            let successors = self.membership.span_at(first);
+            if successors.is_some_and(|span| leading.members.have_executed(&span.configuration, span.first.previous()))
+            {
                 fx.send(former.member.id, ProposerMessage::Dismissed { from: former.from });
             }
         }

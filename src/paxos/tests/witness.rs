@@ -7,15 +7,15 @@ use std::hash::{Hash, Hasher};
 use super::journal::Journal;
 use super::ledger::Ledger;
 use crate::paxos::{
-    Ballot, Configuration, Entry, Executor, Membership, NodeId, Place, Replica, Sequence, SessionId, Slot, Then, Value,
+    Ballot, Configuration, Effects, Executor, Membership, NodeId, Place, Replica, Sequence, SessionId, Settings, Slot,
+    Then, Value,
 };
 
 /// Facts that were once true and must stay true.
 #[derive(Debug)]
 pub struct Witness {
-    /// The chosen log's word on the members, as far as it has no hole.
-    membership: Membership,
-    seen_upto: Slot,
+    /// The chosen log, executed as far as it has no hole: its word on the members.
+    log: Executor<Ledger>,
     /// The furthest that each node has executed.
     reached: BTreeMap<NodeId, Slot>,
     /// Every configuration that there ever was, by its first slot.
@@ -34,9 +34,9 @@ pub struct Witness {
 impl Witness {
     pub fn new(founders: Membership) -> Witness {
         let configurations = founders.spans().iter().map(|span| (span.first, span.configuration.clone())).collect();
+        let settings = Settings { snapshot_slots: u64::MAX, ..Settings::default() };
         Witness {
-            membership: founders,
-            seen_upto: Slot::ZERO,
+            log: Executor::new(NodeId(0), founders, settings, Ledger::default(), 0),
             configurations,
             reached: BTreeMap::new(),
             chosen: BTreeMap::new(),
@@ -48,12 +48,12 @@ impl Witness {
     }
 
     pub fn membership(&self) -> &Membership {
-        &self.membership
+        self.log.membership()
     }
 
     /// Every configuration that may decide a slot, as far as that is known: where it is not, nobody may propose.
     fn configuration(&self, slot: Slot) -> Option<&Configuration> {
-        if slot > self.membership.known_upto() {
+        if slot > self.membership().known_upto() {
             return None;
         }
         self.configurations.range(..=slot).next_back().map(|(_, configuration)| configuration)
@@ -62,7 +62,7 @@ impl Witness {
     /// A node is told that all members have executed so much. Whoever said so may not have known of the latest newcomers.
     pub fn on_everywhere(&self, upto: Slot) {
         let then = self.configuration(upto).into_iter().flat_map(Configuration::nodes);
-        for node in then.filter(|node| self.membership.latest().contains(*node)) {
+        for node in then.filter(|node| self.membership().latest().contains(*node)) {
             assert!(self.reached(node) >= upto, "n{node} has never executed {upto}");
         }
     }
@@ -70,10 +70,14 @@ impl Witness {
     /// A node that left may stop: whatever it voted on must be known to a quorum of those that stay (DESIGN section 4,
     /// rule 6).
     pub fn on_dismissed(&self, node: NodeId, from: Slot) {
-        assert!(!self.membership.votes(node), "n{node} still has a vote");
-        let next = self.configuration(from).expect("it has begun");
-        let reached = next.nodes().filter(|node| self.reached(*node) >= from.previous()).count();
-        assert!(reached >= next.quorum(), "n{node} stops at {from}, and is still needed");
+        assert!(!self.membership().votes(node), "n{node} still has a vote");
+        let enough = |(first, next): (&Slot, &Configuration)| {
+            next.nodes().filter(|node| self.reached(*node) >= first.previous()).count() >= next.quorum()
+        };
+        // A newcomer that leaves had no vote: for it the configuration goes on.
+        let mut later =
+            self.configurations.range(..=from).next_back().into_iter().chain(self.configurations.range(from..));
+        assert!(later.any(enough), "n{node} stops at {from}, and is still needed");
     }
 
     fn reached(&self, node: NodeId) -> Slot {
@@ -123,18 +127,10 @@ impl Witness {
     pub fn on_chosen(&mut self, node: NodeId, slot: Slot, value: &Value) {
         let held = self.chosen.entry(slot).or_insert_with(|| value.clone());
         assert_eq!(held, value, "{node}: two values are chosen in slot {slot}");
-        while let Some(value) = self.chosen.get(&self.seen_upto.next()) {
-            let slot = self.seen_upto.next();
-            for entry in value.entries() {
-                match entry {
-                    Entry::Change { change, .. } => drop(self.membership.change(slot, &change)),
-                    Entry::Promote { node } => drop(self.membership.promote(slot, node)),
-                    Entry::Open { .. } | Entry::Apply { .. } => {}
-                }
-            }
-            self.membership.on_executed(slot);
-            self.seen_upto = slot;
-            let spans = self.membership.spans().iter().map(|span| (span.first, span.configuration.clone()));
+        while let Some(value) = self.chosen.get(&self.log.executed_upto().next()) {
+            let slot = self.log.executed_upto().next();
+            self.log.on_chosen(vec![(slot, Ballot::ZERO, value.clone())], &mut Effects::new());
+            let spans = self.log.membership().spans().iter().map(|span| (span.first, span.configuration.clone()));
             self.configurations.extend(spans);
         }
     }
