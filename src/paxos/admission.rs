@@ -101,13 +101,14 @@ impl Admission {
             let told = std::mem::replace(&mut self.told, true);
             return (!told).then_some(Event::Amnesia { peer, witnessed, durable: held });
         }
-        self.greeted.add(self.own);
         self.greeted.add(peer);
         self.weigh(configuration)
     }
 
     /// Whether those greeted suffice; for when the configuration has changed. Says what changed.
     pub fn weigh(&mut self, configuration: &Configuration) -> Option<Event> {
+        // Whoever is alone meets nobody; nor has anybody else seen its journal.
+        self.greeted.add(self.own);
         let all = || configuration.nodes().all(|node| self.greeted.contains(node));
         let enough = self.greeted.are_quorum_of(configuration) && (self.confirmed || all());
         if self.standing == Standing::Waiting && enough {

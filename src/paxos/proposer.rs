@@ -643,7 +643,10 @@ impl Leading {
             };
             let count = proposals.iter().take_while(fits).count().max(1);
             let rest = proposals.split_off(count);
-            fx.broadcast(span.configuration.nodes(), AcceptorMessage::Accept { ballot, proposals, chosen_upto });
+            // A leader without a vote there needs the values all the same: its learner knows them by its own vote.
+            let own = Some(ballot.node).filter(|own| !span.configuration.contains(*own));
+            let nodes = span.configuration.nodes().chain(own);
+            fx.broadcast(nodes, AcceptorMessage::Accept { ballot, proposals, chosen_upto });
             proposals = rest;
         }
     }
