@@ -97,7 +97,7 @@ impl Acceptor {
             AcceptorMessage::Executed(progress) => {
                 self.executed_upto = self.executed_upto.max(progress.upto);
                 progress.renew(&mut self.membership);
-                let event = self.admission.weigh(self.membership.latest());
+                let event = self.admission.weigh(self.membership.current());
                 self.stand(event, fx);
             }
             AcceptorMessage::Witnessed { peer, batch } => {
@@ -235,7 +235,7 @@ impl Acceptor {
 
     /// A handshake with a peer succeeded.
     pub fn on_greeted(&mut self, peer: NodeId, witnessed: BatchNumber, durable: BatchNumber, fx: &mut Effects) {
-        let event = self.admission.greet(peer, witnessed, durable, self.membership.latest());
+        let event = self.admission.greet(peer, witnessed, durable, self.membership.current());
         self.stand(event, fx);
     }
 

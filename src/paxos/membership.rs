@@ -220,6 +220,11 @@ impl Membership {
         self.spans.iter().find(|span| span.first > slot)
     }
 
+    /// The configuration that decides the next slot to be executed.
+    pub fn current(&self) -> &Configuration {
+        &self.spans.first().expect("there is always a configuration").configuration
+    }
+
     /// The newest configuration, which may not decide anything yet.
     pub fn latest(&self) -> &Configuration {
         &self.spans.last().expect("there is always a configuration").configuration

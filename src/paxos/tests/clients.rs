@@ -17,6 +17,8 @@ pub struct Client {
     next_read: u64,
     /// What some of its commands are, instead of an operation.
     changes: BTreeMap<u64, Change>,
+    /// Changes that may still be done, whatever was heard of them.
+    doubtful: BTreeSet<u64>,
     /// The longest ledger that this world's clients knew of when they last looked.
     known: u64,
 }
@@ -54,7 +56,7 @@ impl World {
         self.next_folder += 1;
         let incarnation = Incarnation(self.next_folder);
         // What is on its way may leave fewer members than are seen now.
-        let busy = self.clients[client].open.iter().any(|number| self.clients[client].changes.contains_key(number));
+        let busy = !self.clients[client].doubtful.is_empty();
         let change = match self.dice.below(8) {
             0 | 1 if members < 7 => Change::Add { name: format!("m{}", self.next_folder), incarnation },
             2 | 3 if members > 2 => Change::Remove { name: name(any) },
@@ -68,6 +70,7 @@ impl World {
         if operator.session.is_some() && operator.open.len() < 3 {
             operator.open.insert(operator.next);
             operator.changes.insert(operator.next, change);
+            operator.doubtful.insert(operator.next);
             operator.next += 1;
         }
     }
@@ -138,6 +141,7 @@ impl World {
             }
             Reply::Done { sequence, result, .. } if client.changes.contains_key(&sequence.0) => {
                 client.open.remove(&sequence.0);
+                client.doubtful.remove(&sequence.0);
                 assert!(Outcome::from_bytes(&result).is_some(), "an outcome of a change");
             }
             Reply::Done { session, sequence, place, result, .. } => {
