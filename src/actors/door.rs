@@ -15,8 +15,9 @@ use tokio::io::AsyncWriteExt;
 
 use super::doors::{Doors, Outbox};
 use super::guard::Guard;
-use super::host::{Dial, Host};
+use super::host::{Dial, Host, Meet};
 use super::inspect::inspect;
+use super::proposer::HandOver;
 use super::role::Lot;
 use super::stage::{About, Stage, Staged};
 use crate::net::codec::append;
@@ -142,6 +143,16 @@ impl Door {
                 let Lobby { stage, about, .. } = self.lobby.clone();
                 self.answer(id, async move { inspect(inspection, &stage, &about).await });
             }
+            ClientFrame::Meet { id, address } => {
+                let host = self.lobby.host.clone();
+                self.answer(id, async move {
+                    host.send(Meet { address }).await.unwrap_or_else(|_| Err("the node is stopping".into()))
+                });
+            }
+            ClientFrame::Lead { id, name } => {
+                let stage = self.lobby.stage.clone();
+                self.answer(id, async move { lead(&stage, name).await });
+            }
             ClientFrame::Connect { id, name, address } => {
                 let host = self.lobby.host.clone();
                 self.answer(id, async move {
@@ -185,11 +196,8 @@ impl Door {
     /// Before the founding, or with a broken journal, nothing is taken.
     fn turn_away(&mut self, executor: Vec<ExecutorMessage>, commands: &[Command]) {
         let reason = Refusal::NotAdmitted;
-        let refused = commands.iter().map(|command| Reply::Refused {
-            command: command.name(),
-            reason: reason.clone(),
-            forwarded: false,
-        });
+        let named = commands.iter().filter_map(Command::name);
+        let refused = named.map(|command| Reply::Refused { command, reason: reason.clone(), forwarded: false });
         let mut replies: Vec<Reply> = refused.collect();
         for message in executor {
             // What the client attached to holds from the moment there is an executor: it does not say it again.
@@ -202,6 +210,19 @@ impl Door {
             self.lobby.doors.reply(self.client, replies);
         }
     }
+}
+
+/// Has the member of this name take over from this node, which leads.
+async fn lead(stage: &Stage, name: String) -> Result<Report, String> {
+    let serving = match &*stage.borrow() {
+        Staged::Serving(serving) => serving.clone(),
+        _ => return Err("this node does not serve".into()),
+    };
+    let member = serving.events.membership().named(&name).map(|member| member.id);
+    let member = member.ok_or_else(|| format!("no member goes by the name `{name}`: `member list` shows them"))?;
+    let handed = serving.proposer.send(HandOver(member)).await.map_err(|_| "the node is stopping")?;
+    handed.map_err(|why| format!("{name} does not take over: {why}"))?;
+    Ok(Report::HandedOver(name))
 }
 
 /// Waits for a frame, and takes those along that have come with it, up to a limit; none when the client has hung up.

@@ -8,13 +8,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use log::{debug, info, warn};
 
 use crate::net::report::ViewChange;
-use crate::paxos::{Configuration, Event, NodeId};
+use crate::paxos::effect::Changed;
+use crate::paxos::{Event, Membership, NodeId};
 
 /// A shared recorder of events.
 #[derive(Clone)]
 pub struct Events {
     name: Arc<str>,
-    configuration: Arc<Configuration>,
+    membership: Arc<Mutex<Membership>>,
     seen: Arc<Mutex<Seen>>,
     commands: Arc<AtomicU64>,
 }
@@ -30,10 +31,10 @@ struct Seen {
 
 impl Events {
     /// A recorder for the node of this name.
-    pub fn new(name: &str, configuration: &Configuration) -> Events {
+    pub fn new(name: &str, membership: &Membership) -> Events {
         Events {
             name: name.into(),
-            configuration: Arc::new(configuration.clone()),
+            membership: Arc::new(Mutex::new(membership.clone())),
             seen: Arc::new(Mutex::new(Seen::default())),
             commands: Arc::new(AtomicU64::new(0)),
         }
@@ -86,6 +87,21 @@ impl Events {
                 self.seen().admitted = true;
             }
             Event::Installed { upto } => info!("{name}: installed a snapshot up to slot {upto}"),
+            Event::Extended { ballot, first, merged } => {
+                debug!("{name}: leads in ballot {ballot} from slot {first} on, too: {merged} merged");
+            }
+            Event::Changed { slot, change, from } => {
+                let what = match change {
+                    Changed::Added { node, name } => format!("{name} comes as node {node}, without a vote so far"),
+                    Changed::Removed { name } => format!("{name} leaves at slot {from}"),
+                    Changed::Replaced { node, name } => {
+                        format!("{name} comes with a new folder as node {node}, without a vote so far")
+                    }
+                    Changed::Promoted { name, .. } => format!("{name} has caught up, and votes from slot {from} on"),
+                };
+                info!(target: NEWS, "{name}: slot {slot}: {what}");
+            }
+            Event::Dismissed { from } => info!(target: NEWS, "{name}: has left the cluster at slot {from}"),
         }
     }
 
@@ -119,7 +135,17 @@ impl Events {
 
     /// A node's name; its number for a stranger.
     pub fn name_of(&self, node: NodeId) -> String {
-        self.configuration.member(node).map_or_else(|| format!("node {node}"), |member| member.name.clone())
+        self.membership().member(node).map_or_else(|| format!("node {node}"), |member| member.name.clone())
+    }
+
+    /// The members have changed.
+    pub fn renew(&self, membership: Membership) {
+        *self.membership() = membership;
+    }
+
+    /// Who the members are, as far as is executed here.
+    pub fn membership(&self) -> MutexGuard<'_, Membership> {
+        self.membership.lock().expect("no holder of this lock panics")
     }
 
     fn view(&self, leader: NodeId, ballot: crate::paxos::Ballot, merged: Option<(crate::paxos::Slot, u64, u64)>) {

@@ -21,6 +21,7 @@ use super::door::{self, Lobby};
 use super::doors::Doors;
 use super::events::{NEWS, wall_ms};
 use super::guard::Guard;
+use super::joining::{self, Asked};
 use super::peer::{DialNow, InboundAddresses, LinkChange, LinkEvent, Peer, SetAddress, Stop, TellAddresses, receive};
 use super::registry::Registry;
 use super::role::Lot;
@@ -28,10 +29,12 @@ use super::router::{Route, Router};
 use super::stage::{About, Stage, Staged};
 use super::start::{self, Origin, Started, Threads};
 use crate::net::address_file;
-use crate::net::identity::{Founded, NodeHello};
+use crate::net::handshake::AdmitAll;
+use crate::net::identity::{Enrolment, Founded, NodeHello};
 use crate::net::link::{Arrival, Connection, LinkContext, LinkError, LinkLimits, Listening, dial};
+use crate::net::report::Report;
 use crate::paxos::hearsay::MEETING_MS;
-use crate::paxos::{AcceptorMessage, BatchNumber, NodeId, Settings, StateMachine};
+use crate::paxos::{AcceptorMessage, BatchNumber, Membership, NodeId, Settings, Slot, StateMachine};
 use crate::storage::FileDisk;
 
 /// What a host needs to know. The rest it finds out.
@@ -54,8 +57,23 @@ pub struct Setup {
     pub voters: Vec<String>,
     /// What must be ended when the node stops, whatever has become of its host.
     pub threads: Rc<RefCell<Threads>>,
+    /// Says that the node has left its cluster, and may stop.
+    pub left: UnboundedSender<Slot>,
     /// Says that the node must stop, and why.
     pub fatal: UnboundedSender<String>,
+}
+
+/// What a node's executor says of the members.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub enum Members {
+    /// They are these from now on.
+    Are(Box<Membership>),
+    /// This node has left, and may stop.
+    WithoutUs {
+        /// The first slot in which it had no vote.
+        from: Slot,
+    },
 }
 
 /// The actor that watches over a node.
@@ -65,7 +83,8 @@ pub struct Host {
     start_roles: Option<StartRoles>,
     founded: Option<Founded>,
     context: LinkContext,
-    peers: BTreeMap<String, Addr<Peer>>,
+    /// By name: the number that messages for it go to, once it is known, and its actor.
+    peers: BTreeMap<String, (Option<NodeId>, Addr<Peer>)>,
     /// Connections that peers dialled.
     inbound: BTreeMap<String, JoinHandle<()>>,
     router: Option<Addr<Router>>,
@@ -74,7 +93,7 @@ pub struct Host {
     waiting: Vec<(String, oneshot::Sender<Result<String, String>>)>,
 }
 
-type StartRoles = Box<dyn FnOnce(&Setup, &Founded, Arc<AtomicU64>) -> Result<Started, String>>;
+type StartRoles = Box<dyn FnOnce(&Setup, &Founded, Arc<AtomicU64>, Recipient<Members>) -> Result<Started, String>>;
 
 impl Host {
     /// A host. With `founded` its roles start at once from what is held; with nothing held it only tells why.
@@ -86,7 +105,7 @@ impl Host {
             limits: LinkLimits::default(),
         };
         let start_roles = origin.map(|origin| -> StartRoles {
-            Box::new(move |setup, founded, durable| start::start(setup, founded, durable, origin))
+            Box::new(move |setup, founded, durable, host| start::start(setup, founded, durable, host, origin))
         });
         let guard = Guard::new("the host", &setup.fatal);
         Host {
@@ -111,16 +130,10 @@ impl Host {
     /// Every founder has been met: journals it, drops every link, and starts the roles.
     fn found_if_complete(&mut self, ctx: &mut Context<Host>) {
         if let (None, Some(founded)) = (&self.founded, self.setup.registry.complete()) {
-            let names: Vec<&str> = founded.configuration.members().iter().map(|member| member.name.as_str()).collect();
+            let names: Vec<&str> = founded.founders.members().iter().map(|member| member.name.as_str()).collect();
             let (name, id) = (&self.setup.about.name, founded.cluster_id.short());
             log::info!(target: NEWS, "{name}: founded cluster {id} of {}", names.join(", "));
-            for (_, peer) in std::mem::take(&mut self.peers) {
-                peer.do_send(Stop);
-            }
-            std::mem::take(&mut self.inbound).into_values().for_each(|task| task.abort());
-            self.setup.about.links.borrow_mut().clear();
-            self.founded = Some(founded);
-            self.serve(ctx);
+            self.begin(founded, ctx);
         } else if let Staged::Founding { missing } = &mut *self.setup.stage.borrow_mut() {
             let still = self.setup.registry.missing();
             if still != *missing {
@@ -130,19 +143,43 @@ impl Host {
         }
     }
 
+    /// This node belongs to a cluster now: makes every link anew, and starts the roles.
+    fn begin(&mut self, founded: Founded, ctx: &mut Context<Host>) {
+        for (_, peer) in std::mem::take(&mut self.peers).into_values() {
+            peer.do_send(Stop);
+        }
+        std::mem::take(&mut self.inbound).into_values().for_each(|task| task.abort());
+        self.setup.about.links.borrow_mut().clear();
+        self.founded = Some(founded);
+        self.serve(ctx);
+    }
+
+    /// A member says that this node is one, too. True if that is news: then every link is made anew.
+    fn enrol(&mut self, enrolment: &Enrolment, ctx: &mut Context<Host>) -> bool {
+        let enrolled = self.setup.registry.enrolled(enrolment).filter(|_| self.founded.is_none());
+        let Some(founded) = enrolled else { return false };
+        let (name, id) = (&self.setup.about.name, founded.cluster_id.short());
+        log::info!(target: NEWS, "{name}: joins cluster {id} as node {}", founded.node);
+        self.begin(founded, ctx);
+        true
+    }
+
     /// Starts the roles, if there is something to start them from, and the links.
     fn serve(&mut self, ctx: &mut Context<Host>) {
         if let Some(founded) = &self.founded
             && let Some(start) = self.start_roles.take()
         {
-            match start(&self.setup, founded, self.context.durable.clone()) {
+            match start(&self.setup, founded, self.context.durable.clone(), ctx.address().recipient()) {
                 Ok(started) => {
+                    let founded = Founded { membership: started.membership, ..founded.clone() };
                     self.setup.registry.found(founded.clone());
                     self.router = Some(started.router);
                     *self.setup.threads.borrow_mut() = started.threads;
                     ctx.run_later(MEETING, |host, _| host.greet_all());
-                    let alone = founded.configuration.members().len() == 1;
+                    let current = founded.membership.current();
+                    let alone = current.members().len() == 1 && current.contains(founded.node);
                     let own = started.serving.own;
+                    self.founded = Some(founded);
                     *self.setup.stage.borrow_mut() = Staged::Serving(Box::new(started.serving));
                     if alone {
                         self.greet(own, BatchNumber(0)); // nobody else could have seen anything
@@ -151,23 +188,61 @@ impl Host {
                 Err(error) => return drop(self.setup.fatal.send(error)),
             }
         }
-        let members = self.founded.as_ref().map(|founded| founded.configuration.members().iter());
-        let voters: Vec<String> =
-            members.map_or_else(|| self.setup.voters.clone(), |all| all.map(|member| member.name.clone()).collect());
-        for voter in voters {
-            self.link_to(&voter, ctx);
+        match &self.founded {
+            None => self.setup.voters.clone().iter().for_each(|voter| self.link_to(voter, None, ctx)),
+            Some(_) => self.link_to_members(ctx),
         }
     }
 
-    /// Makes sure that a peer's actor runs and knows its address.
-    fn link_to(&mut self, name: &str, ctx: &mut Context<Host>) {
+    /// Links to every member, and to nobody who is none. Who has left keeps its link until it is gone itself.
+    fn link_to_members(&mut self, ctx: &mut Context<Host>) {
+        let Some(founded) = &self.founded else { return };
+        let membership = founded.membership.clone();
+        // Of two under one name the one that came last: the other's folder is lost.
+        let members: BTreeMap<String, NodeId> =
+            membership.members().into_iter().map(|member| (member.name.clone(), member.id)).collect();
+        for (name, id) in &members {
+            self.link_to(name, Some(*id), ctx);
+        }
+        let is_over = |name: &str, id: &Option<NodeId>| {
+            !members.contains_key(name) && id.is_none_or(|id| id <= membership.last() && membership.left(id).is_none())
+        };
+        let over: Vec<String> =
+            self.peers.iter().filter(|(name, (id, _))| is_over(name, id)).map(|(name, _)| name.clone()).collect();
+        over.iter().for_each(|name| self.unlink(name));
+    }
+
+    fn unlink(&mut self, name: &str) {
+        if let Some((_, peer)) = self.peers.remove(name) {
+            peer.do_send(Stop);
+            self.setup.about.links.borrow_mut().remove(name);
+        }
+    }
+
+    /// Whether messages go to this node only for as long as it is there: it has left.
+    fn has_left(&self, name: &str) -> bool {
+        let Some(founded) = &self.founded else { return false };
+        self.peers.get(name).is_some_and(|(id, _)| id.is_some_and(|id| founded.membership.left(id).is_some()))
+    }
+
+    /// Makes sure that a peer's actor runs and knows its address, and that messages for its number go there.
+    fn link_to(&mut self, name: &str, id: Option<NodeId>, ctx: &mut Context<Host>) {
         if name == self.setup.about.name || matches!(&*self.setup.stage.borrow(), Staged::Broken { .. }) {
             return;
         }
         let address = self.setup.about.book.borrow().address_of(name).map(str::to_owned);
-        if let Some(peer) = self.peers.get(name) {
+        if self.peers.get(name).is_some_and(|(known, _)| known.is_some() && id.is_some() && *known != id) {
+            self.unlink(name); // the name has gone to another folder
+        }
+        if let Some((known, peer)) = self.peers.get_mut(name) {
             if let Some(address) = address {
                 peer.do_send(SetAddress(address));
+            }
+            if known.is_none()
+                && let (Some(router), Some(node)) = (&self.router, id)
+            {
+                *known = id;
+                router.do_send(Route { node, peer: peer.clone() });
             }
             return;
         }
@@ -175,12 +250,11 @@ impl Host {
         let owned = name.to_owned();
         let guard = self.guard.of("the link to a peer");
         let peer = Supervisor::start(move |_| Peer::new(&owned, address, context, events).guarded(guard));
-        let member = self.founded.as_ref().and_then(|founded| founded.configuration.named(name));
-        if let (Some(router), Some(member)) = (&self.router, member) {
-            router.do_send(Route { node: member.id, peer: peer.clone() });
+        if let (Some(router), Some(node)) = (&self.router, id) {
+            router.do_send(Route { node, peer: peer.clone() });
         }
         self.setup.about.links.borrow_mut().entry(name.to_owned()).or_insert_with(|| "down".into());
-        self.peers.insert(name.to_owned(), peer);
+        self.peers.insert(name.to_owned(), (id, peer));
     }
 
     /// Tells the acceptor that a handshake with a peer succeeded.
@@ -190,7 +264,7 @@ impl Host {
     fn greet(&mut self, peer: NodeId, witnessed: BatchNumber) {
         if let Some(met) = &mut self.met {
             met.push((peer, witnessed));
-            let members = self.founded.as_ref().map_or(0, |founded| founded.configuration.members().len());
+            let members = self.founded.as_ref().map_or(0, |founded| founded.membership.current().members().len());
             let all: BTreeSet<NodeId> = met.iter().map(|(peer, _)| *peer).collect();
             if all.len() + 1 >= members {
                 self.greet_all();
@@ -215,10 +289,15 @@ impl Host {
     fn meet(&mut self, hello: &NodeHello, witnessed: BatchNumber, ctx: &mut Context<Host>) {
         // Whoever has not recorded the founding yet comes again when it has.
         let founded = self.founded.as_ref().filter(|_| hello.identity.is_some());
-        if let Some(number) = founded.and_then(|founded| founded.number(hello)) {
+        let number = founded.and_then(|founded| founded.number(hello));
+        if let Some(number) = number {
             self.greet(number, witnessed);
         }
         let moved = self.setup.about.book.borrow_mut().hear_first_hand(&hello.name, &hello.address, wall_ms());
+        if number.is_some() {
+            // It may be a member that this node does not know of yet.
+            self.link_to(&hello.name, number, ctx);
+        }
         if moved {
             self.spread(std::slice::from_ref(&hello.name), ctx);
         }
@@ -229,13 +308,13 @@ impl Host {
     fn spread(&mut self, changed: &[String], ctx: &mut Context<Host>) {
         let known: Vec<String> = self.peers.keys().cloned().collect();
         for name in changed.iter().filter(|name| known.contains(name)) {
-            self.link_to(name, ctx);
+            self.link_to(name, None, ctx);
         }
         let book = self.setup.about.book.borrow();
         if let Err(error) = address_file::save(&self.setup.book, &book) {
             log::warn!("{}: cannot write the address book: {error}", self.setup.about.name);
         }
-        for peer in self.peers.values() {
+        for (_, peer) in self.peers.values() {
             peer.do_send(TellAddresses(book.entries().cloned().collect()));
         }
     }
@@ -256,9 +335,58 @@ impl Actor for Host {
 
     fn started(&mut self, ctx: &mut Context<Host>) {
         self.found_if_complete(ctx);
+        self.ask_to_join(ctx);
         if self.peers.is_empty() {
             self.serve(ctx);
         }
+    }
+}
+
+impl Host {
+    /// Asks to be made a member, again and again, until a handshake says that it is one.
+    fn ask_to_join(&mut self, ctx: &mut Context<Host>) {
+        let through = match &*self.setup.stage.borrow() {
+            Staged::Joining { through: Some((address, _)) } => address.clone(),
+            _ => return,
+        };
+        let options = self.setup.registry.joins_through(&through);
+        let (hello, host) = (self.setup.registry.hello().clone(), ctx.address());
+        self.guard.spawn("the way into the cluster", async move {
+            loop {
+                let asked = joining::ask(options.clone(), &hello).await;
+                match host.send(asked).await {
+                    Ok(true) => tokio::time::sleep(joining::AGAIN).await,
+                    _ => return,
+                }
+            }
+        });
+    }
+}
+
+impl Message for Asked {
+    type Result = bool;
+}
+
+impl Handler<Asked> for Host {
+    type Result = bool;
+
+    /// Whether to ask again.
+    fn handle(&mut self, asked: Asked, _: &mut Context<Host>) -> bool {
+        let mut stage = self.setup.stage.borrow_mut();
+        let Staged::Joining { through: Some((address, outcome)) } = &mut *stage else { return false };
+        let told = match asked {
+            Asked::Member { through } => format!("{through} has added this node, and it waits to be dialled"),
+            Asked::NotYet(why) => why,
+            Asked::Never(why) => {
+                let _ = self.setup.fatal.send(why); // nobody listens only when the node is stopping
+                return false;
+            }
+        };
+        if told != *outcome {
+            log::info!(target: NEWS, "{}: joins through {address}: {told}", self.setup.about.name);
+            *outcome = told;
+        }
+        true
     }
 }
 
@@ -306,6 +434,9 @@ impl Handler<Arrived> for Host {
             return;
         };
         let witnessed = connection.established.witnessed;
+        if connection.established.enrolment.clone().is_some_and(|enrolment| self.enrol(&enrolment, ctx)) {
+            return; // the peer dials again, and hears who we are now
+        }
         let lots = self.router.clone().map(Addr::recipient);
         let addresses = ctx.address().recipient();
         let context = self.context.clone();
@@ -322,10 +453,29 @@ impl Handler<Arrived> for Host {
         if let Some(older) = self.inbound.insert(hello.name.clone(), reading) {
             older.abort();
         }
-        if let Some(peer) = self.peers.get(&hello.name) {
+        self.meet(&hello, witnessed, ctx);
+        if let Some((_, peer)) = self.peers.get(&hello.name) {
             peer.do_send(DialNow);
         }
-        self.meet(&hello, witnessed, ctx);
+    }
+}
+
+impl Handler<Members> for Host {
+    type Result = ();
+
+    fn handle(&mut self, members: Members, ctx: &mut Context<Host>) {
+        let membership = match members {
+            Members::Are(membership) => *membership,
+            Members::WithoutUs { from } => {
+                let _ = self.setup.left.send(from); // nobody listens only when the node is stopping anyway
+                return;
+            }
+        };
+        self.setup.registry.renew(membership.clone());
+        if let Some(founded) = &mut self.founded {
+            founded.membership = membership;
+        }
+        self.link_to_members(ctx);
     }
 }
 
@@ -381,8 +531,14 @@ impl Handler<LinkEvent> for Host {
             log::info!("{}: the link to {name} is {link}", self.setup.about.name);
         }
         self.answer_waiting(&name, &answer);
-        if let LinkChange::Up { hello, witnessed } = change {
-            if let Some(peer) = self.peers.get(&name) {
+        if link != "up" && self.has_left(&name) {
+            return self.unlink(&name);
+        }
+        if let LinkChange::Up { hello, witnessed, enrolment } = change {
+            if enrolment.is_some_and(|enrolment| self.enrol(&enrolment, ctx)) {
+                return;
+            }
+            if let Some((_, peer)) = self.peers.get(&name) {
                 peer.do_send(TellAddresses(self.setup.about.book.borrow().entries().cloned().collect()));
             }
             self.meet(&hello, witnessed, ctx);
@@ -436,7 +592,7 @@ impl Handler<Dial> for Host {
             let mut known: Vec<&str> = self.peers.keys().map(String::as_str).collect();
             known.push(&self.setup.about.name);
             known.sort_unstable();
-            return refused(format!("{name} is no voter of this cluster, which has {}", known.join(", ")));
+            return refused(format!("{name} is no member of this cluster, which has {}", known.join(", ")));
         }
         let up = self.setup.about.links.borrow().get(&name).is_some_and(|link| link == "up");
         if up && self.setup.about.book.borrow().address_of(&name) == Some(address.as_str()) {
@@ -453,6 +609,32 @@ impl Handler<Dial> for Host {
                 return Err(format!("cannot connect to {name}: {error}"));
             }
             host.send(Introduce { name, address }).await.unwrap_or_else(|_| Err("the node is stopping".into()))
+        })
+    }
+}
+
+/// Find out who lives at an address, on a person's word.
+#[derive(Message)]
+#[rtype(result = "Result<Report, String>")]
+pub struct Meet {
+    /// `HOST:PORT`.
+    pub address: String,
+}
+
+impl Handler<Meet> for Host {
+    type Result = ResponseFuture<Result<Report, String>>;
+
+    fn handle(&mut self, Meet { address }: Meet, _: &mut Context<Host>) -> Self::Result {
+        let local = self.setup.registry.as_client();
+        Box::pin(async move {
+            let met = dial(&address, local, &AdmitAll, DIAL_PATIENCE).await;
+            let met = met.map_err(|error| format!("cannot reach {address}: {error}"))?;
+            let hello = met.established.peer.node().ok_or_else(|| format!("no node lives at {address}"))?;
+            Ok(Report::Met {
+                name: hello.name.clone(),
+                incarnation: hello.incarnation,
+                node: hello.identity.map(|identity| identity.node),
+            })
         })
     }
 }

@@ -11,10 +11,11 @@ use super::executor::AskExecutor;
 use super::role::Look;
 use super::stage::{About, Serving, Stage, Staged};
 use crate::net::report::{
-    EntryReport, Inspection, LogReport, MOST_SLOTS, PeerStatus, Report, SlotReport, SlotState, Status,
+    EntryReport, Inspection, LogReport, MOST_SLOTS, MemberStanding, MemberStatus, PeerStatus, Report, SlotReport,
+    SlotState, Status,
 };
 use crate::paxos::proposer::Phase;
-use crate::paxos::{Acceptor, Ballot, Bytes, Entry, Learner, Proposer, Slot, Value};
+use crate::paxos::{Acceptor, Ballot, Bytes, Entry, Learner, Member, NodeId, Proposer, Slot, Value};
 
 /// Answers an inspection.
 pub async fn inspect(inspection: Inspection, stage: &Stage, about: &About) -> Result<Report, String> {
@@ -32,8 +33,8 @@ pub async fn inspect(inspection: Inspection, stage: &Stage, about: &About) -> Re
 }
 
 async fn status(serving: &Serving, about: &About) -> Result<Status, String> {
-    let look = Look::new(|proposer: &Proposer| (phase_of(proposer), proposer.leader()));
-    let (phase, leader) = asked(serving.proposer.send(look).await)?;
+    let look = Look::new(|proposer: &Proposer| (phase_of(proposer), proposer.leader(), executed_by(proposer)));
+    let (phase, leader, executed) = asked(serving.proposer.send(look).await)?;
     let (promised, voted) = asked(
         serving
             .acceptor
@@ -70,15 +71,47 @@ async fn status(serving: &Serving, about: &About) -> Result<Status, String> {
             text
         }),
         peers: peers_of(serving, about),
+        members: members_of(serving, &executed),
         ..of(about)
     })
 }
 
+/// What the members have executed, as a leader knows.
+fn executed_by(proposer: &Proposer) -> BTreeMap<NodeId, Slot> {
+    let Phase::Leading(leading) = proposer.phase() else { return BTreeMap::new() };
+    let members = leading.members();
+    let known = |member: &Member| Some((member.id, members.executed_upto(member.id)?));
+    proposer.membership().members().into_iter().filter_map(known).collect()
+}
+
+fn members_of(serving: &Serving, executed: &BTreeMap<NodeId, Slot>) -> Vec<MemberStatus> {
+    let membership = serving.events.membership();
+    let standing = |member: &Member| {
+        if let Some(from) = membership.left(member.id) {
+            return MemberStanding::Leaving { from };
+        }
+        if membership.current().contains(member.id) {
+            return MemberStanding::Voter;
+        }
+        let span = membership.spans().iter().find(|span| span.configuration.contains(member.id));
+        span.map_or(MemberStanding::Newcomer, |span| MemberStanding::Coming { from: span.first })
+    };
+    let status = |member: &Member| MemberStatus {
+        name: member.name.clone(),
+        node: member.id,
+        incarnation: member.incarnation,
+        standing: standing(member),
+        executed_upto: executed.get(&member.id).copied(),
+    };
+    membership.members().into_iter().map(status).collect()
+}
+
 fn peers_of(serving: &Serving, about: &About) -> Vec<PeerStatus> {
     let (round_trips, now) = (serving.round_trips.borrow(), Instant::now());
-    let mut peers = peers(about, |name| serving.configuration.named(name).is_some());
+    let membership = serving.events.membership().clone();
+    let mut peers = peers(about, |name| membership.latest().named(name).is_some());
     for peer in peers.iter_mut().filter(|peer| peer.link == "up") {
-        let member = serving.configuration.named(&peer.name);
+        let member = membership.named(&peer.name);
         let round_trip = member.and_then(|member| round_trips.of(member.id, now));
         peer.round_trip_us = round_trip.map(|took| took.as_micros() as u64);
     }
@@ -115,6 +148,16 @@ fn not_serving(stage: &Stage, about: &About) -> Status {
             let why = |name: &str| not_met(book.address_of(name), links.get(name).map(String::as_str));
             ("founding", waits_for(missing, why))
         }
+        Staged::Joining { through: Some((address, outcome)) } => {
+            ("joining", format!("joins through {address}: {outcome}"))
+        }
+        Staged::Joining { through: None } => (
+            "joining",
+            format!(
+                "waits to be made a member: `synod member add {}={}` on a member does it",
+                about.name, about.address
+            ),
+        ),
         Staged::Broken { trouble } => ("not voting", trouble.clone()),
         Staged::Serving(_) => ("", String::new()),
     };
@@ -236,6 +279,8 @@ fn entry_report(entry: Entry<'_>) -> EntryReport {
             operation: Bytes::from(&operation[..operation.len().min(SHOWN_BYTES)]),
             length: operation.len() as u64,
         },
+        Entry::Change { session, sequence, change, .. } => EntryReport::Change { session, sequence, change },
+        Entry::Promote { node } => EntryReport::Promote { node },
     }
 }
 

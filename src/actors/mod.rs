@@ -18,6 +18,8 @@
 //! | [`host`], [`start`] | the actor that founds, links and watches over it; the start of the roles |
 //! | [`role`] | the shell of the four role actors: mailbox, lots |
 //! | [`outlet`] | where a role's effects go |
+//! | [`proposer`] | leadership handed over, on a person's word |
+//! | [`joining`] | a node's way into a cluster that exists |
 //! | [`executor`], [`keeper`] | snapshots: beside the executor's role, and on their thread |
 //! | [`disk`] | the journal's only writer |
 //! | [`router`], [`peer`] | to and from other nodes |
@@ -38,10 +40,12 @@ pub mod executor;
 pub mod guard;
 pub mod host;
 pub mod inspect;
+pub mod joining;
 pub mod keeper;
 pub mod node;
 pub mod outlet;
 pub mod peer;
+pub mod proposer;
 pub mod registry;
 pub mod role;
 pub mod round_trips;
@@ -51,4 +55,4 @@ pub mod start;
 
 pub use cluster::Cluster;
 pub use events::NEWS;
-pub use node::{Node, NodeError, NodeOptions};
+pub use node::{Join, Node, NodeError, NodeOptions};

@@ -33,7 +33,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::doors::Doors;
 use super::events::{NEWS, wall_ms};
 use super::host::{Host, Listen, Setup};
-use super::registry::Registry;
+use super::registry::{Beginning, Registry};
 use super::stage::{About, Staged};
 use super::start::Threads;
 use crate::net::address_file;
@@ -41,7 +41,7 @@ use crate::net::addresses::{Address, AddressBook};
 use crate::net::cookie::Cookie;
 use crate::net::identity::{Founded, Founding, NodeHello, check_name};
 use crate::net::link::{ListenError, Listening};
-use crate::paxos::{Configuration, Incarnation, Record, Settings, StateMachine};
+use crate::paxos::{Configuration, Incarnation, Membership, Record, Settings, StateMachine};
 use crate::storage::{self, DataFolder, Held};
 
 /// How to start a node. Made with [`NodeOptions::new`]; the rest has defaults.
@@ -67,6 +67,8 @@ pub struct NodeOptions {
     pub voters: Vec<String>,
     /// Found a cluster of this node alone.
     pub alone: bool,
+    /// Become a member of a cluster that exists.
+    pub join: Option<Join>,
     /// Limits and times of the protocol.
     pub settings: Settings,
     /// Sizes of the journal.
@@ -87,6 +89,7 @@ impl NodeOptions {
             peers: Vec::new(),
             voters: Vec::new(),
             alone: false,
+            join: None,
             settings: Settings::default(),
             journal: storage::Settings::default(),
         }
@@ -116,6 +119,12 @@ impl NodeOptions {
         self
     }
 
+    /// Becomes a member of the cluster that the node at this `HOST:PORT` belongs to.
+    pub fn join(mut self, address: impl Into<String>) -> NodeOptions {
+        self.join = Some(Join::Through(address.into()));
+        self
+    }
+
     /// The founders as these options name them, sorted; none if they name none.
     fn founders(&self) -> Vec<String> {
         let mut founders = self.voters.clone();
@@ -127,6 +136,15 @@ impl NodeOptions {
         founders.dedup();
         founders
     }
+}
+
+/// How a node becomes a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Join {
+    /// It asks the member that lives at this `HOST:PORT`.
+    Through(String),
+    /// It waits until somebody adds it.
+    WhenAdded,
 }
 
 /// A running node. Dropping it stops it as a crash would; [`Node::stop`] is the polite way.
@@ -269,12 +287,16 @@ pub enum NodeError {
     Listen(String),
     /// It broke while running: a failed disk, or a broken invariant. Nothing acknowledged is lost; start it again.
     Fatal(String),
+    /// It has left its cluster, on an operator's word, and is not needed any more.
+    Left(String),
 }
 
 impl fmt::Display for NodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            NodeError::Options(why) | NodeError::Folder(why) | NodeError::Listen(why) => f.write_str(why),
+            NodeError::Options(why) | NodeError::Folder(why) | NodeError::Listen(why) | NodeError::Left(why) => {
+                f.write_str(why)
+            }
             NodeError::Fatal(why) => write!(f, "the node stopped: {why}"),
         }
     }
@@ -302,28 +324,32 @@ async fn run<M: StateMachine + Unpin>(
         Err(trouble) => (None, Some(trouble)),
     };
     let recorded = held.as_ref().and_then(|held| recorded_founding(&held.records));
-    let founded = recorded.map(|(cluster, node, configuration)| of_record(&options, cluster, node, configuration));
+    let founded = recorded.map(|(cluster, node, founders)| of_record(&options, cluster, node, founders));
     let founded = founded.transpose()?;
     let founders = options.founders();
-    if founded.is_none() && trouble.is_none() && founders.is_empty() {
-        return Err(NodeError::Options(format!(
-            "{} has no cluster yet: name its founders with --peer NAME=HOST:PORT or --voters NAME,NAME, or found one of \
-             this node alone with --alone",
-            options.name
-        )));
-    }
     if let Some(founded) = &founded {
-        notice_differences(&options, &founders, founded);
-        let names: Vec<&str> = founded.configuration.members().iter().map(|member| member.name.as_str()).collect();
+        let known = held.as_ref().and_then(|held| held.snapshot.as_ref()).map(|snapshot| snapshot.membership.clone());
+        let membership = known.unwrap_or_else(|| founded.membership.clone());
+        notice_differences(&options, &founders, &membership);
+        let names: Vec<&str> = membership.members().into_iter().map(|member| member.name.as_str()).collect();
         let (name, id) = (&options.name, founded.cluster_id.short());
         log::info!(target: NEWS, "{name}: belongs to cluster {id} of {}", names.join(", "));
     }
-    let founding = match (&founded, &trouble) {
-        (None, None) => {
-            let founding = Founding::new(&options.cluster, &options.name, folder.incarnation(), founders.clone());
-            Some(founding.map_err(NodeError::Options)?)
+    let beginning = match (&founded, &trouble, &options.join) {
+        (Some(founded), _, _) => Beginning::Founded(founded.clone()),
+        (None, Some(_), _) => Beginning::Broken,
+        (None, None, Some(_)) => Beginning::Joining,
+        (None, None, None) if founders.is_empty() => {
+            return Err(NodeError::Options(format!(
+                "{} has no cluster yet: name its founders with --peer NAME=HOST:PORT or --voters NAME,NAME, join a cluster \
+                 that exists with --join HOST:PORT, or found one of this node alone with --alone",
+                options.name
+            )));
         }
-        _ => None,
+        (None, None, None) => {
+            let founding = Founding::new(&options.cluster, &options.name, folder.incarnation(), founders.clone());
+            Beginning::Founding(founding.map_err(NodeError::Options)?)
+        }
     };
 
     let listening = listen(&options).await?;
@@ -347,12 +373,18 @@ async fn run<M: StateMachine + Unpin>(
     {
         log::warn!("{}: cannot write the address book: {error}", options.name);
     }
-    let registry = Registry::new(options.cookie.clone(), &options.cluster, hello, founding, founded.clone());
+    let registry = Registry::new(options.cookie.clone(), &options.cluster, hello, beginning);
     let staged = match &trouble {
         Some(trouble) => {
             log::error!("{}: {trouble}", options.name);
             Staged::Broken { trouble: trouble.clone() }
         }
+        None if founded.is_none() && options.join.is_some() => Staged::Joining {
+            through: match &options.join {
+                Some(Join::Through(address)) => Some((address.clone(), "asks to be added".into())),
+                _ => None,
+            },
+        },
         None => {
             let missing = registry.missing();
             if !missing.is_empty() {
@@ -369,6 +401,7 @@ async fn run<M: StateMachine + Unpin>(
         links: RefCell::new(BTreeMap::new()),
     };
     let (fatal, mut failing) = unbounded_channel();
+    let (left, mut leaving) = unbounded_channel();
     let threads = Rc::new(RefCell::new(Threads::default()));
     let setup = Setup {
         settings: options.settings.clone(),
@@ -380,6 +413,7 @@ async fn run<M: StateMachine + Unpin>(
         book: book_file,
         voters: founders,
         threads: threads.clone(),
+        left,
         fatal,
     };
     let host = Host::new(setup, founded, held.map(|held| (held, machine))).start();
@@ -389,12 +423,17 @@ async fn run<M: StateMachine + Unpin>(
     }
     let outcome = tokio::select! {
         Some(error) = failing.recv() => Err(NodeError::Fatal(error)),
+        Some(from) = leaving.recv() => Err(NodeError::Left(format!(
+            "{} has left the cluster at slot {from}, and the others need it no more: its folder may be deleted; to come \
+             back, start it with an empty --data folder and --join HOST:PORT",
+            options.name
+        ))),
         order = ordered.recv() => match order {
             Some(Order::Stop) => Ok(true),
             Some(Order::Halt) | None => Ok(false),
         },
     };
-    let gracefully = matches!(outcome, Ok(true));
+    let gracefully = matches!(outcome, Ok(true) | Err(NodeError::Left(_)));
     threads.take().end(gracefully);
     drop(folder); // the lock goes last
     match (outcome, failing.try_recv()) {
@@ -452,11 +491,11 @@ fn of_record(
     options: &NodeOptions,
     cluster: String,
     node: crate::paxos::NodeId,
-    configuration: Configuration,
+    founders: Configuration,
 ) -> Result<Founded, NodeError> {
     let folder = options.data.display();
-    let own = configuration.member(node).map(|member| member.name.clone()).unwrap_or_default();
-    if own != options.name {
+    // Who came later is no founder: its name is in the log.
+    if let Some(own) = founders.member(node).map(|member| &member.name).filter(|own| **own != options.name) {
         return Err(NodeError::Options(format!(
             "{folder} belongs to the node {own}, not {}: start it as --name {own}, or name another folder with --data",
             options.name
@@ -469,16 +508,16 @@ fn of_record(
             options.cluster
         )));
     }
-    Founded::of(&cluster, &own, configuration).ok_or_else(|| NodeError::Options(format!("{folder} names no such node")))
+    Ok(Founded::recorded(&cluster, node, founders))
 }
 
-fn notice_differences(options: &NodeOptions, founders: &[String], founded: &Founded) {
-    let recorded: Vec<&str> = founded.configuration.members().iter().map(|member| member.name.as_str()).collect();
-    let mut sorted = recorded.clone();
+fn notice_differences(options: &NodeOptions, founders: &[String], membership: &Membership) {
+    let recorded = membership.members().into_iter().map(|member| member.name.as_str());
+    let mut sorted: Vec<&str> = recorded.collect();
     sorted.sort_unstable();
     if !founders.is_empty() && founders != sorted {
         log::warn!(
-            "{}: the flags name the voters {}, the cluster was founded by {}: the latter holds",
+            "{}: the flags name the voters {}, the cluster has the members {}: the latter holds",
             options.name,
             founders.join(","),
             sorted.join(",")

@@ -13,11 +13,12 @@ use super::disk::{DiskCommand, DiskHandle};
 use super::doors::Doors;
 use super::events::Events;
 use super::executor::Snapshots;
+use super::host::Members;
 use super::keeper::KeeperHandle;
 use super::role::Lot;
 use super::router::{Outgoing, Router};
 use crate::paxos::dispatch::{Dispatch, Mail};
-use crate::paxos::{AcceptorMessage, Effects, ExecutorMessage, LearnerMessage, NodeId, ProposerMessage};
+use crate::paxos::{AcceptorMessage, Effects, Event, ExecutorMessage, LearnerMessage, NodeId, ProposerMessage};
 
 /// The mailboxes of a node's four roles.
 #[derive(Clone)]
@@ -86,6 +87,8 @@ pub struct Outlet {
     pub doors: Doors,
     /// Whoever watches.
     pub events: Events,
+    /// Who links to the other members.
+    pub host: Recipient<Members>,
     /// Says that the node must stop, and why.
     pub fatal: UnboundedSender<String>,
     /// Set with the first fatal error: nothing leaves any more.
@@ -95,8 +98,18 @@ pub struct Outlet {
 impl Outlet {
     /// Performs a lot of effects and leaves the buffer empty.
     pub fn perform(&self, effects: &mut Effects) {
-        let Dispatch { disk, mail, remote, replies, snapshots, events } = Dispatch::of(self.own, effects);
-        events.iter().for_each(|event| self.events.note(event));
+        let Dispatch { disk, mail, remote, replies, members, snapshots, events } = Dispatch::of(self.own, effects);
+        // Names first: the events may tell of newcomers.
+        if let Some(membership) = members {
+            self.events.renew((*membership).clone());
+            self.host.do_send(Members::Are(membership));
+        }
+        for event in &events {
+            self.events.note(event);
+            if let Event::Dismissed { from } = event {
+                self.host.do_send(Members::WithoutUs { from: *from });
+            }
+        }
         if !snapshots.is_empty() {
             self.snapshots.get().expect(FILLED_IN).do_send(Snapshots(snapshots));
         }

@@ -34,7 +34,7 @@ use tokio::task::JoinHandle;
 pub use inbound::{InboundAddresses, InboundLot, receive};
 
 use super::guard::Guard;
-use crate::net::identity::NodeHello;
+use crate::net::identity::{Enrolment, NodeHello};
 use crate::net::link::LinkContext;
 use crate::net::refusal::Refused;
 use crate::net::wire::{KnownAddress, approximate_len};
@@ -221,6 +221,8 @@ pub enum LinkChange {
         hello: NodeHello,
         /// The highest batch of our journal that it has seen us claim.
         witnessed: BatchNumber,
+        /// The remote node says that this one is a member of its cluster.
+        enrolment: Option<Enrolment>,
     },
     /// It is down, or cannot be brought up.
     Down {

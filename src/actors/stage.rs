@@ -15,7 +15,7 @@ use super::outlet::Mailboxes;
 use super::role::RoleActor;
 use super::round_trips::RoundTrips;
 use crate::net::addresses::AddressBook;
-use crate::paxos::{Acceptor, Configuration, Learner, NodeId, Proposer};
+use crate::paxos::{Acceptor, Learner, NodeId, Proposer};
 
 /// A node's stage, shared by what runs on its thread.
 pub type Stage = Rc<RefCell<Staged>>;
@@ -26,6 +26,11 @@ pub enum Staged {
     Founding {
         /// Those not heard of yet.
         missing: Vec<String>,
+    },
+    /// It waits to be made a member.
+    Joining {
+        /// Through which node it asks for that, and what came of it last; none: it waits for `member add`.
+        through: Option<(String, String)>,
     },
     /// Its roles run.
     Serving(Box<Serving>),
@@ -41,8 +46,6 @@ pub enum Staged {
 pub struct Serving {
     /// Its number.
     pub own: NodeId,
-    /// The voters.
-    pub configuration: Rc<Configuration>,
     /// The cluster's id, in hexadecimal.
     pub cluster_id: String,
     /// Where messages for its roles go.

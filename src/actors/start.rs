@@ -12,14 +12,14 @@ use actix::prelude::*;
 use super::disk::{self, DiskCommand, DiskHandle};
 use super::events::{Events, wall_ms};
 use super::guard::Guard;
-use super::host::Setup;
+use super::host::{Members, Setup};
 use super::keeper::{KeeperHandle, KeeperThread, Reports};
 use super::outlet::{Mailboxes, Outlet};
 use super::role::{RoleActor, Tick};
 use super::router::Router;
 use super::stage::Serving;
 use crate::net::identity::Founded;
-use crate::paxos::{Effects, Replica, StateMachine};
+use crate::paxos::{Effects, Membership, Replica, StateMachine};
 use crate::storage::{FileDisk, Held, Snapshots};
 
 /// What the roles start from, held until the founding: the disk, read, and the machine, empty.
@@ -29,6 +29,8 @@ pub type Origin<M> = (Held<FileDisk>, M);
 pub struct Started {
     /// The parts, for those who look at them or talk to them.
     pub serving: Serving,
+    /// Who the members are, as far as the newest snapshot says.
+    pub membership: Membership,
     /// The way to and from other nodes.
     pub router: Addr<Router>,
     /// What must be ended before the folder is given up.
@@ -62,16 +64,16 @@ pub fn start<M: StateMachine + Unpin>(
     setup: &Setup,
     founded: &Founded,
     durable: Arc<AtomicU64>,
+    host: Recipient<Members>,
     (mut held, machine): Origin<M>,
 ) -> Result<Started, String> {
     let own = founded.node;
-    held.found(&setup.about.cluster, own, &founded.configuration).map_err(|error| error.to_string())?;
+    held.found(&setup.about.cluster, own, &founded.founders).map_err(|error| error.to_string())?;
     let (recovered, journal) = held.into_parts();
-    let configuration = founded.configuration.clone();
     let mut effects = Effects::new();
     let replica = Replica::recover(
         own,
-        configuration.clone(),
+        Membership::founded(founded.founders.clone()),
         &setup.settings,
         machine,
         rand::random(),
@@ -89,7 +91,8 @@ pub fn start<M: StateMachine + Unpin>(
     let guard = Guard::new("the router", &setup.fatal);
     let mailboxes = Rc::new(OnceCell::new());
     let snapshots = Rc::new(OnceCell::new());
-    let events = Events::new(name, &configuration);
+    let membership = replica.executor.membership().clone();
+    let events = Events::new(name, &membership);
     if replica.acceptor.admission().amnesiac() {
         events.remember_loss();
     }
@@ -116,6 +119,7 @@ pub fn start<M: StateMachine + Unpin>(
         snapshots: snapshots.clone(),
         doors: setup.doors.clone(),
         events: events.clone(),
+        host,
         fatal: setup.fatal.clone(),
         failed: Arc::new(AtomicBool::new(false)),
     };
@@ -148,7 +152,6 @@ pub fn start<M: StateMachine + Unpin>(
     ];
     let serving = Serving {
         own,
-        configuration: Rc::new(configuration),
         cluster_id: founded.cluster_id.to_string(),
         mailboxes: boxes,
         proposer,
@@ -162,7 +165,7 @@ pub fn start<M: StateMachine + Unpin>(
     guard.spawn("the ticker", tick(ticks));
     let threads =
         Threads { disk: Some(serving.disk.clone()), keeper: Some(keeper), joins: vec![disk_thread, keeper_thread] };
-    Ok(Started { serving, router, threads })
+    Ok(Started { serving, membership, router, threads })
 }
 
 fn no_thread(error: std::io::Error) -> String {

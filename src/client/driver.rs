@@ -21,13 +21,14 @@ use super::nodes::Nodes;
 use super::outcome::Outcome;
 use super::session::{NodeIndex, Output, RequestKey, SLOW_TICK_MS, Session, TICK_MS};
 use super::transport::{Connection, DIAL_TIME, DialError, Transport, first_of};
+use crate::client::session::Task;
 use crate::net::report::{Inspection, Report};
 use crate::net::wire::{ClientFrame, NodeFrame};
 use crate::paxos::{Bytes, Token};
 
 /// What a handle asks of the driver.
 pub(super) enum Request {
-    Submit { operation: Bytes, deadline: Instant, answer: oneshot::Sender<Outcome> },
+    Submit { task: Task, deadline: Instant, answer: oneshot::Sender<Outcome> },
     Read { question: Bytes, local: bool, deadline: Instant, answer: oneshot::Sender<Outcome> },
     Ask { ask: Ask, answer: oneshot::Sender<Result<Report, ClientError>> },
 }
@@ -36,6 +37,8 @@ pub(super) enum Request {
 pub(super) enum Ask {
     Inspect(Inspection),
     Connect { name: String, address: String },
+    Meet { address: String },
+    Lead { name: String },
 }
 
 /// Connects, then leaves the driver to itself.
@@ -178,8 +181,8 @@ impl Driver {
 
     fn take(&mut self, request: Request) {
         match request {
-            Request::Submit { operation, deadline, answer } => {
-                let key = self.session.submit(operation, self.ms(deadline));
+            Request::Submit { task, deadline, answer } => {
+                let key = self.session.submit_task(task, self.ms(deadline));
                 self.callers.insert(key, answer);
             }
             Request::Read { question, local, deadline, answer } => {
@@ -192,6 +195,8 @@ impl Driver {
                 let frame = match ask {
                     Ask::Inspect(inspection) => ClientFrame::Inspect { id, inspection },
                     Ask::Connect { name, address } => ClientFrame::Connect { id, name, address },
+                    Ask::Meet { address } => ClientFrame::Meet { id, address },
+                    Ask::Lead { name } => ClientFrame::Lead { id, name },
                 };
                 self.asks.insert(id, PendingAsk { frame: Some(frame), answer });
                 self.send_asks();

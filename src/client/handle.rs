@@ -15,10 +15,11 @@ use super::driver::{self, Ask, Request};
 use super::error::ClientError;
 use super::nodes::Nodes;
 use super::outcome::Outcome;
+use super::session::Task;
 use super::transport::{Network, Transport, ask_once};
 use crate::net::cookie::Cookie;
 use crate::net::report::{Inspection, Report, Status};
-use crate::paxos::{Ballot, Bytes, Place};
+use crate::paxos::{Ballot, Bytes, Change, Place};
 
 /// The deadline of a request, unless told otherwise.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
@@ -108,9 +109,23 @@ impl Client {
     /// # Errors
     /// [`ClientError::Unknown`] if it may have been executed, or may be yet; otherwise it was not and will not be.
     pub async fn submit(&self, operation: Vec<u8>) -> Result<Done, ClientError> {
+        self.submit_task(Task::Operation(operation.into())).await
+    }
+
+    /// The same for a change of members.
+    pub(super) async fn submit_change(&self, change: Change, force: bool) -> Result<Done, ClientError> {
+        self.submit_task(Task::Change { change, force }).await
+    }
+
+    /// Within which connecting, and every request, ends.
+    pub fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    async fn submit_task(&self, task: Task) -> Result<Done, ClientError> {
         let (answer, outcome) = oneshot::channel();
         let deadline = Instant::now() + self.deadline;
-        self.hand_over(Request::Submit { operation: operation.into(), deadline, answer }, deadline).await?;
+        self.hand_over(Request::Submit { task, deadline, answer }, deadline).await?;
         match outcome.await {
             Ok(Outcome::Done { place, ballot, result }) => Ok(Done { place, ballot, result }),
             Ok(outcome) => Err(unexpected(&outcome)),
@@ -247,7 +262,7 @@ impl Client {
         }
     }
 
-    async fn ask(&self, ask: Ask) -> Result<Report, ClientError> {
+    pub(super) async fn ask(&self, ask: Ask) -> Result<Report, ClientError> {
         let (answer, report) = oneshot::channel();
         let deadline = Instant::now() + self.deadline;
         self.hand_over(Request::Ask { ask, answer }, deadline).await?;
@@ -287,7 +302,7 @@ fn unexpected(outcome: &Outcome) -> ClientError {
     ClientError::from_outcome(outcome).unwrap_or_else(nonsense)
 }
 
-fn nonsense() -> ClientError {
+pub(super) fn nonsense() -> ClientError {
     ClientError::Connection { reason: "the node answered another question; it may run another version".into() }
 }
 

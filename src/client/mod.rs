@@ -7,6 +7,7 @@
 //! | `pause` | back-off |
 //! | [`error`] | what a caller is told when a request did not succeed |
 //! | `handle` (runtime) | [`Client`]: the calls |
+//! | `members` (runtime) | those about members, and who leads |
 //! | `driver` (runtime) | the task that owns the socket and the session |
 //! | `nodes` (runtime) | which nodes are known, where |
 //! | `transport` (runtime) | what the driver needs of a network |
@@ -23,6 +24,8 @@ mod driver;
 #[cfg(feature = "runtime")]
 mod handle;
 #[cfg(feature = "runtime")]
+mod members;
+#[cfg(feature = "runtime")]
 mod nodes;
 #[cfg(feature = "runtime")]
 mod transport;
@@ -30,3 +33,5 @@ mod transport;
 pub use error::ClientError;
 #[cfg(feature = "runtime")]
 pub use handle::{Client, ConnectOptions, DEFAULT_DEADLINE, Done};
+#[cfg(feature = "runtime")]
+pub use members::Met;

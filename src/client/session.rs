@@ -40,7 +40,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::outcome::{Doubt, Failure, Outcome};
 use super::pause::Pause;
 use crate::net::wire::ClientFrame;
-use crate::paxos::{Bytes, Refusal, Reply, Sequence, SessionId, Token};
+use crate::paxos::{Bytes, Change, Refusal, Reply, Sequence, SessionId, Token};
 
 /// How many commands, and how many reads, are in flight at most: the executor keeps as many replies per session.
 pub const WINDOW: u64 = 1024;
@@ -134,11 +134,35 @@ struct Home {
 
 #[derive(Clone, Debug, PartialEq)]
 struct PendingCommand {
-    operation: Bytes,
+    task: Task,
     deadline_ms: u64,
     name: Option<(SessionId, Sequence)>,
     attempts: Attempts,
     doubt: Option<Doubt>,
+}
+
+/// What a command is to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Task {
+    /// Something for a machine.
+    Operation(Bytes),
+    /// A change of members.
+    Change {
+        /// Who comes or goes.
+        change: Change,
+        /// Even if the members that are left do not answer.
+        force: bool,
+    },
+}
+
+impl Task {
+    /// About how many bytes it takes.
+    fn len(&self) -> usize {
+        match self {
+            Task::Operation(operation) => operation.len(),
+            Task::Change { change, .. } => change.name().len(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -182,9 +206,14 @@ impl Session {
 
     /// A command to be executed once. It is given up when the clock reaches `deadline_ms`.
     pub fn submit(&mut self, operation: Bytes, deadline_ms: u64) -> RequestKey {
-        let Some(key) = self.admit(operation.len(), deadline_ms) else { return self.last_key() };
+        self.submit_task(Task::Operation(operation), deadline_ms)
+    }
+
+    /// The same for a command of any kind.
+    pub fn submit_task(&mut self, task: Task, deadline_ms: u64) -> RequestKey {
+        let Some(key) = self.admit(task.len(), deadline_ms) else { return self.last_key() };
         let attempts = Attempts::default();
-        self.commands.insert(key, PendingCommand { operation, deadline_ms, name: None, attempts, doubt: None });
+        self.commands.insert(key, PendingCommand { task, deadline_ms, name: None, attempts, doubt: None });
         self.unnumbered.insert(key);
         key
     }
@@ -314,7 +343,7 @@ impl Session {
             self.retries.remove(&key);
             if let Some(name) = command.name {
                 self.numbered.remove(&name);
-                self.numbered_bytes -= command.operation.len();
+                self.numbered_bytes -= command.task.len();
             }
         } else if let Some(read) = self.reads.remove(&key) {
             self.deadlines.remove(&(read.deadline_ms, key));

@@ -33,13 +33,13 @@
 mod end;
 
 use super::cookie::Cookie;
-use super::identity::{NodeHello, PeerHello, check_name};
+use super::identity::{Enrolment, NodeHello, PeerHello, check_name};
 use super::refusal::{Refused, RefusedBecause};
 use crate::paxos::BatchNumber;
 use end::{DIALER_ACCOUNT, End, LISTENER_ACCOUNT, LISTENER_VERDICT, MALFORMED, Sealed, cut};
 
 /// The lowest and the highest version of the protocol that this program speaks.
-pub const VERSIONS: (u16, u16) = (1, 1);
+pub const VERSIONS: (u16, u16) = (2, 2);
 
 /// What one end brings along.
 #[derive(Clone, Debug)]
@@ -77,8 +77,14 @@ impl Local {
 
 /// What the handshake asks this end about a peer that has proved to know the cookie.
 pub trait Gatekeeper: Send + Sync {
-    /// Whether this peer may talk to us. Cookie, cluster, founders and cluster ids have been compared before.
-    fn admit(&self, peer: &PeerHello) -> Result<(), RefusedBecause>;
+    /// Whether this peer may talk to us. Cookie, cluster, founders and cluster ids have been compared before. `enrolment`
+    /// is what it said of us.
+    fn admit(&self, peer: &PeerHello, enrolment: Option<&Enrolment>) -> Result<(), RefusedBecause>;
+
+    /// What to tell this node of itself: that it is a member, if it does not know.
+    fn enrolment(&self, _peer: &NodeHello) -> Option<Enrolment> {
+        None
+    }
 
     /// The highest batch of that peer's journal that we have seen it claim before the start it is in now; zero if we
     /// know of none.
@@ -90,7 +96,7 @@ pub trait Gatekeeper: Send + Sync {
 pub struct AdmitAll;
 
 impl Gatekeeper for AdmitAll {
-    fn admit(&self, _peer: &PeerHello) -> Result<(), RefusedBecause> {
+    fn admit(&self, _peer: &PeerHello, _: Option<&Enrolment>) -> Result<(), RefusedBecause> {
         Ok(())
     }
 
@@ -124,6 +130,8 @@ pub struct Established {
     pub witnessed: BatchNumber,
     /// The version of the protocol that both speak.
     pub version: u16,
+    /// The peer says that we are a member of its cluster.
+    pub enrolment: Option<Enrolment>,
 }
 
 /// The end that dialled.
@@ -195,17 +203,18 @@ impl Dialer {
                     return Err(MALFORMED);
                 };
                 let peer = PeerHello::Node(listener.clone());
-                if let Err(because) = self.end.judge(&peer, gatekeeper) {
+                if let Err(because) = self.end.judge(&peer, None, gatekeeper) {
                     return Err(self.end.refuse(DIALER_ACCOUNT, because, out));
                 }
                 let witnessed = gatekeeper.witnessed(&listener);
-                let account = Sealed::Account { hello: self.end.local.hello.clone(), witnessed };
+                let enrolment = self.end.enrolment(&listener, gatekeeper);
+                let account = Sealed::Account { hello: self.end.local.hello.clone(), witnessed, enrolment };
                 self.end.say_sealed(DIALER_ACCOUNT, &account, out);
                 Ok(Turn::Next(DialerAwaits::Welcome { listener }))
             }
             DialerAwaits::Welcome { listener } => match self.end.hear_sealed(LISTENER_VERDICT, payload, out)? {
-                Sealed::Welcome { witnessed } => {
-                    Ok(Turn::Established(self.end.established(PeerHello::Node(listener), witnessed)))
+                Sealed::Welcome { witnessed, enrolment } => {
+                    Ok(Turn::Established(self.end.established(PeerHello::Node(listener), witnessed, enrolment)))
                 }
                 _ => Err(MALFORMED),
             },
@@ -282,22 +291,25 @@ impl Listener {
             }
             ListenerAwaits::Proof => {
                 self.end.hear_proof(payload, out)?;
-                let account = Sealed::Account { hello: self.end.local.hello.clone(), witnessed: BatchNumber(0) };
+                let hello = self.end.local.hello.clone();
+                let account = Sealed::Account { hello, witnessed: BatchNumber(0), enrolment: None };
                 self.end.say_sealed(LISTENER_ACCOUNT, &account, out);
                 Ok(Turn::Next(ListenerAwaits::Account))
             }
             ListenerAwaits::Account => {
-                let Sealed::Account { hello: dialer, witnessed } =
+                let Sealed::Account { hello: dialer, witnessed, enrolment } =
                     self.end.hear_sealed(DIALER_ACCOUNT, payload, out)?
                 else {
                     return Err(MALFORMED);
                 };
-                if let Err(because) = self.end.judge(&dialer, gatekeeper) {
+                if let Err(because) = self.end.judge(&dialer, enrolment.as_ref(), gatekeeper) {
                     return Err(self.end.refuse(LISTENER_VERDICT, because, out));
                 }
                 let ours = dialer.node().map_or(BatchNumber(0), |node| gatekeeper.witnessed(node));
-                self.end.say_sealed(LISTENER_VERDICT, &Sealed::Welcome { witnessed: ours }, out);
-                Ok(Turn::Established(self.end.established(dialer, witnessed)))
+                let theirs = dialer.node().and_then(|node| self.end.enrolment(node, gatekeeper));
+                let welcome = Sealed::Welcome { witnessed: ours, enrolment: theirs };
+                self.end.say_sealed(LISTENER_VERDICT, &welcome, out);
+                Ok(Turn::Established(self.end.established(dialer, witnessed, enrolment)))
             }
             ListenerAwaits::Preamble | ListenerAwaits::Nothing => Err(MALFORMED),
         }

@@ -15,20 +15,15 @@ use sha2::{Digest, Sha256};
 
 use super::addresses::Address;
 use super::refusal::RefusedBecause;
-use crate::paxos::{Configuration, Incarnation, NodeId};
+use crate::paxos::configuration::MOST_MEMBERS;
+use crate::paxos::membership::{LONGEST_NAME, is_name};
+use crate::paxos::{Configuration, Incarnation, Membership, NodeId};
 
-/// The most voters that a founding takes: two lists of them fit in a handshake's refusal.
-pub const MOST_VOTERS: usize = 31;
-
-/// The longest name, in bytes.
-pub const LONGEST_NAME: usize = 64;
-
-const _: () = assert!(2 * MOST_VOTERS * (LONGEST_NAME + 8) + 256 < super::frame::HANDSHAKE_LIMIT);
+const _: () = assert!(2 * MOST_MEMBERS * (LONGEST_NAME + 8) + 256 < super::frame::HANDSHAKE_LIMIT);
 
 /// Whether `name` may name a node or a cluster: 1 to 64 letters, digits, `-`, `_`, `.`.
 pub fn check_name(name: &str) -> Result<(), String> {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    if (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(fits) {
+    if is_name(name) {
         Ok(())
     } else {
         let shown: String = name.chars().take(LONGEST_NAME).collect();
@@ -158,8 +153,8 @@ impl NodeHello {
 }
 
 fn check_voters(voters: &[String]) -> Result<(), String> {
-    if voters.len() > MOST_VOTERS {
-        return Err(format!("{} voters are more than {MOST_VOTERS}", voters.len()));
+    if voters.len() > MOST_MEMBERS {
+        return Err(format!("{} voters are more than {MOST_MEMBERS}", voters.len()));
     }
     voters.iter().try_for_each(|voter| check_name(voter))
 }
@@ -266,11 +261,22 @@ impl Founding {
     }
 }
 
+/// What a member tells a node whom the log has made a member, too, and which does not know that yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enrolment {
+    /// The number that the log gave it.
+    pub node: NodeId,
+    /// Who founded the cluster; its id follows.
+    pub founders: Configuration,
+}
+
 /// A founded cluster, as one member sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Founded {
-    /// The voters.
-    pub configuration: Configuration,
+    /// Who founded it.
+    pub founders: Configuration,
+    /// Who the members are, as far as this one knows.
+    pub membership: Membership,
     /// The cluster's id.
     pub cluster_id: ClusterId,
     /// This node's number.
@@ -278,10 +284,16 @@ pub struct Founded {
 }
 
 impl Founded {
-    /// The founded cluster that a journal recorded; none if `name` is not a member.
-    pub fn of(cluster: &str, name: &str, configuration: Configuration) -> Option<Founded> {
-        let node = configuration.named(name)?.id;
-        Some(Founded { cluster_id: ClusterId::of(cluster, &configuration), configuration, node })
+    /// The cluster as one of its founders sees it; none if `name` is not one.
+    pub fn of(cluster: &str, name: &str, founders: Configuration) -> Option<Founded> {
+        let node = founders.named(name)?.id;
+        Some(Founded::recorded(cluster, node, founders))
+    }
+
+    /// The cluster that a journal recorded, or that a member has told of, as the node of this number sees it.
+    pub fn recorded(cluster: &str, node: NodeId, founders: Configuration) -> Founded {
+        let cluster_id = ClusterId::of(cluster, &founders);
+        Founded { membership: Membership::founded(founders.clone()), cluster_id, founders, node }
     }
 
     /// What this node says of itself.
@@ -289,25 +301,48 @@ impl Founded {
         Identity { cluster_id: self.cluster_id, node: self.node }
     }
 
-    /// The number of the node that introduced itself so; none unless name and incarnation are a member's.
+    /// The number of the node that introduced itself so; none unless [`Founded::admits`] it.
     pub fn number(&self, peer: &NodeHello) -> Option<NodeId> {
-        self.configuration.named(&peer.name).filter(|member| member.incarnation == peer.incarnation).map(|m| m.id)
+        match self.membership.known(&peer.name, peer.incarnation) {
+            Some(member) => Some(member.id),
+            None => self.later(peer),
+        }
     }
 
-    /// Whether the recorded configuration knows this node.
+    /// The number of a node that the log has made a member later than this node knows. Only the log gives such numbers, and
+    /// a node keeps its own in its journal: a wiped disk has none to show.
+    fn later(&self, peer: &NodeHello) -> Option<NodeId> {
+        let theirs = peer.identity.filter(|theirs| theirs.cluster_id == self.cluster_id)?;
+        (theirs.node > self.membership.last()).then_some(theirs.node)
+    }
+
+    /// Whether this node is a member: as far as we know, or later than we know. One that has left is let in until its
+    /// name goes to another: it may not know yet that it has left.
     pub fn admits(&self, peer: &NodeHello) -> Result<(), RefusedBecause> {
         let name = || peer.name.clone();
-        let member = self.configuration.named(&peer.name).ok_or_else(|| RefusedBecause::NotAMember { name: name() })?;
-        if member.incarnation != peer.incarnation {
-            return Err(RefusedBecause::UnknownIncarnation { name: name() });
+        if let Some(theirs) = peer.identity.filter(|theirs| theirs.cluster_id != self.cluster_id) {
+            return Err(RefusedBecause::DifferentClusterId { ours: self.cluster_id, theirs: theirs.cluster_id });
         }
-        match peer.identity {
-            Some(theirs) if theirs.cluster_id != self.cluster_id => {
-                Err(RefusedBecause::DifferentClusterId { ours: self.cluster_id, theirs: theirs.cluster_id })
+        let known = self.membership.known(&peer.name, peer.incarnation);
+        let holder = self.membership.named(&peer.name);
+        match (known, holder) {
+            (Some(known), Some(holder)) if known.id != holder.id && self.membership.left(known.id).is_some() => {
+                Err(RefusedBecause::NotAMember { name: name() })
             }
-            Some(theirs) if theirs.node != member.id => Err(RefusedBecause::Malformed),
-            _ => Ok(()),
+            (Some(known), _) if peer.identity.is_some_and(|theirs| theirs.node != known.id) => {
+                Err(RefusedBecause::Malformed)
+            }
+            (Some(_), _) => Ok(()),
+            (None, _) if self.later(peer).is_some() => Ok(()),
+            (None, Some(_)) => Err(RefusedBecause::UnknownIncarnation { name: name() }),
+            (None, None) => Err(RefusedBecause::NotAMember { name: name() }),
         }
+    }
+
+    /// What to tell a node that is a member and does not say so itself.
+    pub fn enrolment(&self, peer: &NodeHello) -> Option<Enrolment> {
+        let member = self.membership.known(&peer.name, peer.incarnation).filter(|_| peer.identity.is_none())?;
+        Some(Enrolment { node: member.id, founders: self.founders.clone() })
     }
 }
 
@@ -347,7 +382,7 @@ pub(super) mod tests {
         assert_eq!(founded.iter().map(|founded| founded.node.0).collect::<Vec<_>>(), [1, 2, 3]);
         for pair in founded.windows(2) {
             assert_eq!(pair[0].cluster_id, pair[1].cluster_id);
-            assert_eq!(pair[0].configuration, pair[1].configuration);
+            assert_eq!(pair[0].founders, pair[1].founders);
         }
     }
 

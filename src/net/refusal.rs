@@ -178,9 +178,8 @@ impl fmt::Display for RefusedBecause {
             ),
             RefusedBecause::UnknownIncarnation { name } => write!(
                 f,
-                "`{name}` came with another data folder than the cluster knows (a wiped disk, a name already taken, or \
-                 no member at all?): put its old folder back; without it `{name}` cannot return, and the others go on \
-                 as long as a majority of all members is up"
+                "`{name}` came with another data folder than the cluster knows (a wiped disk, or a name already taken?): \
+                 put its old folder back, or let the new one take its place: `synod member replace {name}=HOST:PORT`"
             ),
             RefusedBecause::JournalDamaged { name } => {
                 write!(f, "the journal of `{name}` cannot be read: `synod status {name}` tells how to mend it")
@@ -188,7 +187,8 @@ impl fmt::Display for RefusedBecause {
             RefusedBecause::NotAMember { name } => {
                 write!(
                     f,
-                    "`{name}` is not a member of the cluster: start it with a member's name, or add it as a member"
+                    "`{name}` is not a member of the cluster, or no longer: start it with an empty --data folder and \
+                     --join HOST:PORT, or add it with `synod member add {name}=HOST:PORT`"
                 )
             }
             RefusedBecause::Crowded { clients } => {

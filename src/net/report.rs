@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::paxos::{Ballot, Bytes, NodeId, Sequence, SessionId, Slot, Token};
+use crate::paxos::{Ballot, Bytes, Change, Incarnation, NodeId, Sequence, SessionId, Slot, Token};
 
 /// A question about one node's own state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +34,62 @@ pub enum Report {
     View(Vec<ViewChange>),
     /// To `Connect`: the link is up, to the node of this name.
     Connected(String),
+    /// To `Meet`: who lives there.
+    Met {
+        /// Its name.
+        name: String,
+        /// Its data folder's.
+        incarnation: Incarnation,
+        /// The number that its cluster gave it, if it belongs to one.
+        node: Option<NodeId>,
+    },
+    /// To `Lead`: the member of this name was asked to take over.
+    HandedOver(String),
+}
+
+/// One member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberStatus {
+    /// Its name.
+    pub name: String,
+    /// Its number.
+    pub node: NodeId,
+    /// Its data folder's.
+    pub incarnation: Incarnation,
+    /// Whether it votes.
+    pub standing: MemberStanding,
+    /// How far it has executed, as a leader knows.
+    pub executed_upto: Option<Slot>,
+}
+
+/// What a member may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MemberStanding {
+    /// It votes.
+    Voter,
+    /// It will vote, from this slot on.
+    Coming {
+        /// The slot.
+        from: Slot,
+    },
+    /// It catches up, and is promoted then.
+    Newcomer,
+    /// It votes until this slot.
+    Leaving {
+        /// The first slot without its vote.
+        from: Slot,
+    },
+}
+
+impl std::fmt::Display for MemberStanding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            MemberStanding::Voter => f.pad("votes"),
+            MemberStanding::Coming { from } => f.pad(&format!("votes from slot {from}")),
+            MemberStanding::Newcomer => f.pad("catches up"),
+            MemberStanding::Leaving { from } => f.pad(&format!("leaves at slot {from}")),
+        }
+    }
 }
 
 /// Who a node is and how it stands.
@@ -85,6 +141,8 @@ pub struct Status {
     pub digest: String,
     /// The other nodes it knows.
     pub peers: Vec<PeerStatus>,
+    /// The members, by number, as far as it has executed.
+    pub members: Vec<MemberStatus>,
 }
 
 /// One peer, as a node sees it.
@@ -171,6 +229,20 @@ pub enum EntryReport {
         operation: Bytes,
         /// Its whole length in bytes.
         length: u64,
+    },
+    /// Changes who the members are.
+    Change {
+        /// The session.
+        session: SessionId,
+        /// The sequence.
+        sequence: Sequence,
+        /// What is to change.
+        change: Change,
+    },
+    /// Gives a newcomer its vote.
+    Promote {
+        /// The newcomer.
+        node: NodeId,
     },
 }
 

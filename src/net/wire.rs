@@ -68,6 +68,20 @@ pub enum ClientFrame {
         /// `HOST:PORT`.
         address: String,
     },
+    /// Find out who lives at an address.
+    Meet {
+        /// The client's number for it.
+        id: u64,
+        /// `HOST:PORT`.
+        address: String,
+    },
+    /// If this node leads, have the member of this name take over.
+    Lead {
+        /// The client's number for it.
+        id: u64,
+        /// Its name.
+        name: String,
+    },
 }
 
 /// From a node to a client.

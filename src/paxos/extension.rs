@@ -210,6 +210,10 @@ impl Proposer {
         if !is_name(change.name()) {
             return Some(Refusal::TooLarge { limit: super::membership::LONGEST_NAME as u64 });
         }
+        // One change at a time: each is weighed with what the one before has left.
+        if self.is_changing() {
+            return Some(Refusal::Busy);
+        }
         if matches!(change, Change::Add { .. }) {
             return None;
         }

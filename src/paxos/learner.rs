@@ -58,6 +58,8 @@ pub struct Learner {
 struct CatchUp {
     /// A peer knows everything up to here.
     target: Slot,
+    /// Who said so last: perhaps a member that this node does not know of yet.
+    teller: Option<NodeId>,
     /// Who was asked, and when to ask the next one.
     asked: Option<(NodeId, u64)>,
     /// A snapshot on its way.
@@ -207,6 +209,7 @@ impl Learner {
     /// A peer knows everything up to `chosen_upto`.
     pub fn on_behind(&mut self, chosen_upto: Slot, supplier: NodeId, fx: &mut Effects) {
         self.catch_up.target = self.catch_up.target.max(chosen_upto);
+        self.catch_up.teller = Some(supplier);
         if self.catch_up.asked.is_none() && supplier != self.own {
             self.ask(supplier, fx);
         }
@@ -407,7 +410,8 @@ impl Learner {
     fn ask_anybody(&mut self, fx: &mut Effects) {
         let last = self.catch_up.asked.map_or(self.own, |(node, _)| node);
         let members = self.membership.members().into_iter().map(|member| member.id);
-        let others: Vec<NodeId> = members.filter(|node| *node != self.own).collect();
+        let mut others: Vec<NodeId> = members.chain(self.catch_up.teller).filter(|node| *node != self.own).collect();
+        others.sort_unstable();
         let next = others.iter().find(|node| **node > last).or(others.first()).copied();
         if let Some(supplier) = next {
             self.ask(supplier, fx);

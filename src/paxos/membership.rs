@@ -197,6 +197,11 @@ impl Membership {
         self.alpha
     }
 
+    /// Everything up to here is executed by whoever holds this copy.
+    pub fn executed_upto(&self) -> Slot {
+        self.executed_upto
+    }
+
     /// The last slot whose configuration is known.
     pub fn known_upto(&self) -> Slot {
         self.executed_upto.plus(self.alpha)

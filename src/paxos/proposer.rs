@@ -34,7 +34,7 @@ use super::quorum::Answers;
 use super::record::Record;
 use super::settings::{MAX_BATCH_BYTES, MAX_MESSAGE_BYTES, MAX_OPERATION_BYTES, MAX_QUEUE_BYTES, MAX_WINDOW, Settings};
 use super::slot::{Slot, forget_upto};
-use super::value::{Command, Stamp, Value};
+use super::value::{Command, Entry, Stamp, Value};
 
 /// One node's proposer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -255,6 +255,18 @@ impl Proposer {
     pub(super) fn enqueue(&mut self, origin: NodeId, command: Command) {
         self.queue.bytes += command.encoded_len();
         self.queue.commands.push_back((origin, command));
+    }
+
+    /// Whether a change of members is on its way: it waits for a slot, or is not executed here yet.
+    pub(super) fn is_changing(&self) -> bool {
+        let is_change = |command: &Command| matches!(command, Command::Change { .. } | Command::Promote { .. });
+        let has_change =
+            |value: &Value| value.entries().any(|entry| matches!(entry, Entry::Change { .. } | Entry::Promote { .. }));
+        let Phase::Leading(leading) = &self.phase else { return false };
+        self.membership.executed_upto() < self.chosen_upto
+            || self.queue.commands.iter().any(|(_, command)| is_change(command))
+            || leading.in_flight.values().any(|flight| has_change(&flight.value))
+            || leading.inherited.values().any(has_change)
     }
 
     /// Whether this node has begun to lead after that time.
@@ -599,6 +611,11 @@ impl Proposer {
             Phase::Leading(leading) => Some(leading.ballot),
             Phase::Canvassing(_) | Phase::Preparing(_) => None,
         }
+    }
+
+    /// Who the members are, as far as this proposer knows.
+    pub fn membership(&self) -> &Membership {
+        &self.membership
     }
 
     /// Commands that wait for a slot.

@@ -222,7 +222,7 @@ impl Node {
     ) -> Result<Dispatch, String> {
         self.life += 1;
         let id = self.id;
-        let configuration = &founded.configuration;
+        let configuration = &founded.founders;
         let mut held = Held::open(&self.disk, journal, seed)?;
         held.found("synod", id, configuration).map_err(|error| error.to_string())?;
         let (recovered, journal) = held.into_parts();

@@ -122,6 +122,8 @@ pub fn frame(frame: &ClientFrame) -> String {
         ClientFrame::Reads { queries, .. } => list(queries.iter().map(|(_, asked)| query(asked)), queries.len()),
         ClientFrame::Inspect { .. } => "inspect".into(),
         ClientFrame::Connect { name, .. } => format!("connect {name}"),
+        ClientFrame::Meet { address, .. } => format!("meet {address}"),
+        ClientFrame::Lead { name, .. } => format!("lead {name}"),
     }
 }
 

@@ -88,7 +88,8 @@ impl LinkTask {
         };
         let witnessed = connection.established.witnessed;
         self.gauge.up.set(true);
-        self.tell(LinkChange::Up { hello, witnessed });
+        let enrolment = connection.established.enrolment.clone();
+        self.tell(LinkChange::Up { hello, witnessed, enrolment });
         let ended = self.carry(connection).await;
         self.gauge.up.set(false);
         while self.outbox.try_recv().is_ok() {}

@@ -22,7 +22,7 @@ struct Node {
 }
 
 impl Gatekeeper for Node {
-    fn admit(&self, _peer: &PeerHello) -> Result<(), RefusedBecause> {
+    fn admit(&self, _peer: &PeerHello, _: Option<&crate::net::identity::Enrolment>) -> Result<(), RefusedBecause> {
         Ok(())
     }
 
@@ -141,7 +141,7 @@ fn catch_up(slot: u64) -> LearnerMessage {
 async fn lots_arrive_in_order_and_only_what_the_peer_may_say() {
     let (address, mut connections, _task) = n2("127.0.0.1:0", "secret").await;
     let (peer, mut events) = peer(&address, context(1, "secret"));
-    let up = LinkChange::Up { hello: hello(2), witnessed: BatchNumber(20) };
+    let up = LinkChange::Up { hello: hello(2), witnessed: BatchNumber(20), enrolment: None };
     assert_eq!(events.next().await, LinkEvent { name: "n2".into(), change: up });
 
     let (lots, mut heard_lots) = ear::<InboundLot>();

@@ -49,7 +49,7 @@ impl Session {
         }
         if let Some(name) = command.name.take() {
             self.numbered.remove(&name);
-            self.numbered_bytes -= command.operation.len();
+            self.numbered_bytes -= command.task.len();
         }
         command.attempts.sent_ms = None;
         self.unnumbered.insert(key);
@@ -70,7 +70,7 @@ impl Session {
         };
         let &key = self.numbered.get(&(session, sequence))?;
         let command = self.commands.get_mut(&key).expect("a numbered command is unfinished");
-        if let Refusal::TooLarge { .. } = reason {
+        if let Refusal::TooLarge { .. } | Refusal::NoLiveQuorum { .. } = reason {
             let outcome = match command.doubt {
                 Some(reason) => Outcome::Unknown { reason },
                 None => Outcome::Refused { reason },

@@ -1,6 +1,6 @@
 //! What leaves the session: who is introduced before what, in as few frames as will hold it.
 
-use super::{Attempts, Home, LOT_BYTES, NodeIndex, Output, RequestKey, Session, Standing, WINDOW, WINDOW_BYTES};
+use super::{Attempts, Home, LOT_BYTES, NodeIndex, Output, RequestKey, Session, Standing, Task, WINDOW, WINDOW_BYTES};
 use crate::net::wire::ClientFrame;
 use crate::paxos::{Command, Sequence, SessionId};
 
@@ -33,7 +33,7 @@ impl Session {
             let command = self.commands.get_mut(&key).expect("an unnumbered command is unfinished");
             command.name = Some((session, self.next_sequence));
             self.numbered.insert((session, self.next_sequence), key);
-            self.numbered_bytes += command.operation.len();
+            self.numbered_bytes += command.task.len();
             self.next_sequence.0 += 1;
             due.push(key);
         }
@@ -49,9 +49,12 @@ impl Session {
             let command = self.commands.get_mut(&key).expect("what is due is unfinished");
             command.attempts.sent_ms = Some(now_ms);
             let (session, sequence) = command.name.expect("it has just been numbered, or was before");
-            let operation = command.operation.clone();
-            let length = operation.len();
-            lot.push(Command::Apply { session, sequence, done_below, operation }, length, &mut self.outputs);
+            let length = command.task.len();
+            let command = match command.task.clone() {
+                Task::Operation(operation) => Command::Apply { session, sequence, done_below, operation },
+                Task::Change { change, force } => Command::Change { session, sequence, done_below, change, force },
+            };
+            lot.push(command, length, &mut self.outputs);
         }
         lot.close(&mut self.outputs);
     }

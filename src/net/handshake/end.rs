@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::{Established, Gatekeeper, Local, VERSIONS};
 use crate::codec;
 use crate::net::frame::{self, HANDSHAKE_LIMIT, Head};
-use crate::net::identity::{PeerHello, check_name};
+use crate::net::identity::{Enrolment, NodeHello, PeerHello, check_name};
 use crate::net::refusal::{Refused, RefusedBecause, Side};
 use crate::paxos::BatchNumber;
 
@@ -27,8 +27,8 @@ enum Plain {
 /// What travels under a seal.
 #[derive(Serialize, Deserialize)]
 pub(super) enum Sealed {
-    Account { hello: PeerHello, witnessed: BatchNumber },
-    Welcome { witnessed: BatchNumber },
+    Account { hello: PeerHello, witnessed: BatchNumber, enrolment: Option<Enrolment> },
+    Welcome { witnessed: BatchNumber, enrolment: Option<Enrolment> },
     Refuse(RefusedBecause),
 }
 
@@ -139,7 +139,12 @@ impl End {
     }
 
     /// Whether a peer that knows the cookie fits, by our own lights first, then by the policy's.
-    pub(super) fn judge(&self, peer: &PeerHello, gatekeeper: &dyn Gatekeeper) -> Result<(), RefusedBecause> {
+    pub(super) fn judge(
+        &self,
+        peer: &PeerHello,
+        enrolment: Option<&Enrolment>,
+        gatekeeper: &dyn Gatekeeper,
+    ) -> Result<(), RefusedBecause> {
         self.same_cluster()?;
         if let PeerHello::Node(theirs) = peer {
             if theirs.check().is_err() {
@@ -154,7 +159,12 @@ impl End {
                 _ => agreement?,
             }
         }
-        gatekeeper.admit(peer)
+        gatekeeper.admit(peer, enrolment)
+    }
+
+    /// What to tell a node of itself. A client has no say in that.
+    pub(super) fn enrolment(&self, peer: &NodeHello, gatekeeper: &dyn Gatekeeper) -> Option<Enrolment> {
+        self.local.hello.node().and_then(|_| gatekeeper.enrolment(peer))
     }
 
     fn same_cluster(&self) -> Result<(), RefusedBecause> {
@@ -181,8 +191,13 @@ impl End {
         self.same_cluster().err().unwrap_or(RefusedBecause::WrongCookie)
     }
 
-    pub(super) fn established(&self, peer: PeerHello, witnessed: BatchNumber) -> Established {
-        Established { peer, witnessed, version: self.version }
+    pub(super) fn established(
+        &self,
+        peer: PeerHello,
+        witnessed: BatchNumber,
+        enrolment: Option<Enrolment>,
+    ) -> Established {
+        Established { peer, witnessed, version: self.version, enrolment }
     }
 
     fn say(&mut self, message: &Plain, out: &mut Vec<u8>) {

@@ -35,7 +35,7 @@ fn node(hello: NodeHello) -> Local {
 struct Policy(Result<u64, RefusedBecause>);
 
 impl Gatekeeper for Policy {
-    fn admit(&self, _peer: &PeerHello) -> Result<(), RefusedBecause> {
+    fn admit(&self, _peer: &PeerHello, _: Option<&crate::net::identity::Enrolment>) -> Result<(), RefusedBecause> {
         self.0.clone().map(|_| ())
     }
 
@@ -129,7 +129,7 @@ fn two_nodes_meet_and_tell_what_they_witnessed() {
     let (dialer, listener) = between(node(hello("n1", 1)).expecting("n2"), node(hello("n2", 2)));
     let of = |name, incarnation, witnessed| {
         let peer = PeerHello::Node(hello(name, incarnation));
-        Ok(Established { peer, witnessed: BatchNumber(witnessed), version: 1 })
+        Ok(Established { peer, witnessed: BatchNumber(witnessed), version: VERSIONS.1, enrolment: None })
     };
     assert_eq!(dialer, of("n2", 2, 12));
     assert_eq!(listener, of("n1", 1, 21));

@@ -25,7 +25,7 @@ fn local(name: &str, cookie: &str, cluster: &str) -> Local {
 struct N2;
 
 impl Gatekeeper for N2 {
-    fn admit(&self, _peer: &PeerHello) -> Result<(), RefusedBecause> {
+    fn admit(&self, _peer: &PeerHello, _: Option<&crate::net::identity::Enrolment>) -> Result<(), RefusedBecause> {
         Ok(())
     }
 

@@ -52,6 +52,9 @@ impl World {
         let membership = self.membership().clone();
         let members = membership.members().len();
         let name = |id: NodeId| membership.member(id).map(|member| member.name.clone()).unwrap_or_default();
+        if self.wiped_ms > 0 && self.now_ms < self.wiped_ms + 2000 {
+            return;
+        }
         let client = self.clients.len() - 1;
         self.next_folder += 1;
         let incarnation = Incarnation(self.next_folder);

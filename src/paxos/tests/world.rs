@@ -45,6 +45,8 @@ pub struct World {
     pub clients: Vec<Client>,
     /// The folder that the next member comes with.
     pub next_folder: u128,
+    /// When a disk was lost last: for a moment nobody has noticed.
+    pub wiped_ms: u64,
     pub now_ms: u64,
     healed: bool,
     pub witness: Witness,
@@ -103,6 +105,7 @@ impl World {
             cut: BTreeSet::new(),
             clients,
             next_folder: 1000,
+            wiped_ms: 0,
             now_ms: 0,
             healed: false,
             witness: Witness::new(founders),
@@ -353,6 +356,7 @@ impl World {
         }
         self.crash(id);
         self.hosts.get_mut(&id).expect("a node").gone = true;
+        self.wiped_ms = self.now_ms;
         self.note(|| format!("{id} has lost its disk"));
         true
     }

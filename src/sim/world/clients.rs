@@ -218,7 +218,10 @@ impl World {
             ClientFrame::AttachToken(token) => ExecutorMessage::AttachToken { token, client }.into(),
             ClientFrame::Commands(commands) => ProposerMessage::Submit { commands }.into(),
             ClientFrame::Reads { queries, local } => ExecutorMessage::Read { client, queries, local }.into(),
-            ClientFrame::Inspect { .. } | ClientFrame::Connect { .. } => return,
+            ClientFrame::Inspect { .. }
+            | ClientFrame::Connect { .. }
+            | ClientFrame::Meet { .. }
+            | ClientFrame::Lead { .. } => return,
         };
         running.post(Role::of(&message), Letter::Message(own, message));
         self.wake_roles(connection.node);

@@ -154,6 +154,15 @@ fn command(slot: Slot, index: u32, entry: &EntryReport) -> Value {
             },
             "length": length,
         }),
+        EntryReport::Change { session, sequence, change } => json!({
+            "place": place,
+            "kind": "change",
+            "session": session.0,
+            "sequence": sequence.0,
+            "change": operation::change_word(change),
+            "member": change.name(),
+        }),
+        EntryReport::Promote { node } => json!({"place": place, "kind": "promote", "node": node.0}),
     }
 }
 

@@ -6,6 +6,7 @@
 use synod::machine::MachineId;
 use synod::machine::composite::untag;
 use synod::net::report::EntryReport;
+use synod::paxos::Change;
 
 use crate::words;
 
@@ -151,6 +152,19 @@ pub fn entry(entry: &EntryReport) -> String {
             };
             format!("s{}#{} {shown}", session.0, sequence.0)
         }
+        EntryReport::Change { session, sequence, change } => {
+            format!("s{}#{} member {} {}", session.0, sequence.0, change_word(change), change.name())
+        }
+        EntryReport::Promote { node } => format!("member {node} gets its vote"),
+    }
+}
+
+/// What a change does to its member, as the command is called.
+pub fn change_word(change: &Change) -> &'static str {
+    match change {
+        Change::Add { .. } => "add",
+        Change::Remove { .. } => "remove",
+        Change::Replace { .. } => "replace",
     }
 }
 
