@@ -86,6 +86,10 @@ impl Events {
                 self.seen().admitted = true;
             }
             Event::Installed { upto } => info!("{name}: installed a snapshot up to slot {upto}"),
+            Event::SnapshotDropped { peer, upto, why } => {
+                let peer = self.name_of(*peer);
+                warn!("{name}: dropped the snapshot up to slot {upto} that {peer} sent: {why}");
+            }
         }
     }
 

@@ -23,7 +23,7 @@ use crate::paxos::{Effects, Replica, StateMachine};
 use crate::storage::{FileDisk, Held, Snapshots};
 
 /// What the roles start from, held until the founding: the disk, read, and the machine, empty.
-pub type Origin<M> = (Held<FileDisk>, M);
+pub type Origin<M> = (Held<FileDisk, M>, M);
 
 /// What starting the roles gives.
 pub struct Started {
@@ -67,6 +67,7 @@ pub fn start<M: StateMachine + Unpin>(
     let own = founded.node;
     held.found(&setup.about.cluster, own, &founded.configuration).map_err(|error| error.to_string())?;
     let (recovered, journal) = held.into_parts();
+    let pattern = machine.empty();
     let configuration = founded.configuration.clone();
     let mut effects = Effects::new();
     let replica = Replica::recover(
@@ -88,7 +89,6 @@ pub fn start<M: StateMachine + Unpin>(
     let name = &setup.about.name;
     let guard = Guard::new("the router", &setup.fatal);
     let mailboxes = Rc::new(OnceCell::new());
-    let snapshots = Rc::new(OnceCell::new());
     let events = Events::new(name, &configuration);
     if replica.acceptor.admission().amnesiac() {
         events.remember_loss();
@@ -96,7 +96,7 @@ pub fn start<M: StateMachine + Unpin>(
     let router = Router::new(own, mailboxes.clone(), setup.registry.clone(), guard.clone());
     let round_trips = router.round_trips();
     let router = router.start();
-    let (keeping, keeper) = KeeperThread::new(setup.store.clone());
+    let (keeping, keeper) = KeeperThread::new(own, setup.store.clone(), pattern);
     let (disk, disk_thread) = disk::start(
         name,
         own,
@@ -104,6 +104,7 @@ pub fn start<M: StateMachine + Unpin>(
         Snapshots::new(setup.store.clone()),
         durable,
         router.clone().recipient(),
+        keeper.clone(),
         setup.fatal.clone(),
     )
     .map_err(no_thread)?;
@@ -113,7 +114,6 @@ pub fn start<M: StateMachine + Unpin>(
         router: router.clone(),
         disk: disk.clone(),
         keeper: keeper.clone(),
-        snapshots: snapshots.clone(),
         doors: setup.doors.clone(),
         events: events.clone(),
         fatal: setup.fatal.clone(),
@@ -129,11 +129,9 @@ pub fn start<M: StateMachine + Unpin>(
         learner: learner.clone().recipient(),
         executor: executor.clone().recipient(),
     };
-    let filled = mailboxes.set(boxes.clone()).is_ok() && snapshots.set(executor.clone().recipient()).is_ok();
-    assert!(filled, "the cells were made above");
+    assert!(mailboxes.set(boxes.clone()).is_ok(), "the cell was made above");
     let reports = Reports {
-        own,
-        executor: executor.clone().recipient(),
+        said: router.clone().recipient(),
         install: executor.clone().recipient(),
         disk: disk.clone(),
         fatal: setup.fatal.clone(),

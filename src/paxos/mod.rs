@@ -16,6 +16,7 @@
 //! | [`admission`] | whether this node may vote after a start |
 //! | [`hearsay`] | what was seen of the peers' journals, and passed on |
 //! | [`sessions`] | exactly once |
+//! | [`state_machine`], [`image`] | what a machine is; everything replicated at one slot, frozen |
 //! | [`node`] | the four roles of one node side by side, their recovery and invariants |
 //! | [`settings`], [`dice`] | limits, times, and the randomness that is handed in |
 //!
@@ -31,6 +32,7 @@ pub mod effect;
 pub mod election;
 pub mod executor;
 pub mod hearsay;
+pub mod image;
 pub mod learner;
 pub mod merge;
 pub mod message;
@@ -51,7 +53,8 @@ pub use acceptor::Acceptor;
 pub use ballot::{Ballot, NodeId};
 pub use configuration::{Configuration, Incarnation, Member};
 pub use effect::{Effect, Effects, Event, Then};
-pub use executor::{Executor, Snapshot};
+pub use executor::Executor;
+pub use image::{Image, SnapshotId, State};
 pub use learner::Learner;
 pub use message::{
     AcceptorMessage, Choice, ClientId, Durable, Envelope, ExecutorMessage, GroupId, LearnerMessage, Message,
@@ -63,5 +66,5 @@ pub use quorum::Tally;
 pub use record::{BatchNumber, Record};
 pub use settings::Settings;
 pub use slot::{Place, Slot};
-pub use state_machine::{Context, StateMachine};
+pub use state_machine::{Context, Frozen, StateMachine, Whole};
 pub use value::{Bytes, Command, Entry, Sequence, SessionId, Stamp, Token, Value};

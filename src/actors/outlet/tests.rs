@@ -11,6 +11,7 @@ use crate::actors::disk;
 use crate::actors::guard::Guard;
 use crate::actors::keeper::KeeperThread;
 use crate::actors::registry::Registry;
+use crate::machine::Kv;
 use crate::net::cookie::Cookie;
 use crate::net::identity::NodeHello;
 use crate::paxos::configuration::Configurations;
@@ -76,15 +77,16 @@ impl Way {
         let registry = Registry::new(Cookie::new("secret").expect("some text"), "synod", hello, None, None);
         let (durable, released_to) = (Arc::default(), ear.recipient());
         let snapshots = Snapshots::new(store.clone());
+        let keeper = KeeperThread::new(n(1), FileDisk::new("never used"), Kv::default()).1;
         let (disk, thread) =
-            disk::start("n1", n(1), journal, snapshots, durable, released_to, fatal_sender.clone()).expect("a thread");
+            disk::start("n1", n(1), journal, snapshots, durable, released_to, keeper.clone(), fatal_sender.clone())
+                .expect("a thread");
         let outlet = Outlet {
             own: n(1),
             mailboxes: mailboxes.clone(),
             router: Router::new(n(1), mailboxes, Arc::new(registry), Guard::new("a test", &fatal_sender)).start(),
             disk,
-            keeper: KeeperThread::new(FileDisk::new("never used")).1,
-            snapshots: Rc::default(),
+            keeper,
             doors: Doors::default(),
             events: Events::new("n1", &Configuration::numbered(3)),
             fatal: fatal_sender,

@@ -20,8 +20,8 @@ use omnipaxos_storage::memory_storage::MemoryStorage;
 use synod::paxos::proposer::Phase;
 use synod::paxos::{
     AcceptorMessage, BatchNumber, Bytes, ClientId, Command, Configuration, Context, Effect, Effects, ExecutorMessage,
-    Message, NodeId, ProposerMessage, Recovered, Replica, Reply, Sequence, SessionId, Settings, Slot, StateMachine,
-    Token,
+    Frozen, Message, NodeId, ProposerMessage, Recovered, Replica, Reply, Sequence, SessionId, Settings, Slot,
+    StateMachine, Token, Whole,
 };
 
 #[derive(Parser)]
@@ -71,11 +71,14 @@ impl StateMachine for Nothing {
     fn query(&self, _: &[u8]) -> Vec<u8> {
         Vec::new()
     }
-    fn snapshot(&self) -> Vec<u8> {
-        Vec::new()
+    fn freeze(&self) -> Box<dyn Frozen> {
+        Whole::freeze(Vec::new(), [0; 32])
     }
-    fn restore(&mut self, _: &[u8]) -> Result<(), String> {
+    fn restore(&mut self, _: &mut dyn Iterator<Item = Vec<u8>>) -> Result<(), String> {
         Ok(())
+    }
+    fn empty(&self) -> Nothing {
+        Nothing
     }
     fn digest(&self) -> [u8; 32] {
         [0; 32]
