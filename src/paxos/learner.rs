@@ -376,7 +376,11 @@ impl Learner {
         self.now_ms = now_ms;
         if self.catch_up.target <= self.chosen_upto {
             self.catch_up.asked = None;
-        } else if self.catch_up.incoming.is_some_and(|incoming| incoming.waits_for_the_keeper()) {
+        } else if self
+            .catch_up
+            .incoming
+            .is_some_and(|incoming| incoming.upto > self.chosen_upto && incoming.waits_for_the_keeper())
+        {
             // It says when it has written what came, or what became of the whole. Nobody else is asked meanwhile.
         } else if self.catch_up.asked.is_none_or(|(_, until)| now_ms >= until) {
             self.ask_anybody(fx);

@@ -310,4 +310,6 @@ impl<D: Disk, M: StateMachine> Keeper<D, M> {
 }
 
 #[cfg(test)]
+mod fetching;
+#[cfg(test)]
 mod tests;

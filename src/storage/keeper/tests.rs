@@ -11,14 +11,14 @@ use crate::storage::{Held, MemoryDisk, Settings};
 const OWN: NodeId = NodeId(1);
 const PEER: NodeId = NodeId(2);
 
-type TestKeeper = Keeper<MemoryDisk, Kv>;
+pub(super) type TestKeeper = Keeper<MemoryDisk, Kv>;
 
-fn keeper(disk: &MemoryDisk) -> TestKeeper {
+pub(super) fn keeper(disk: &MemoryDisk) -> TestKeeper {
     Keeper::new(OWN, disk.clone(), Kv::default())
 }
 
 /// A state at that slot, of about so many bytes.
-fn state(upto: u64, bytes: usize) -> State<Kv> {
+pub(super) fn state(upto: u64, bytes: usize) -> State<Kv> {
     let mut machine = Kv::default();
     let mut dice = Dice::new(upto);
     for n in 0..bytes.div_ceil(1000) {
@@ -41,11 +41,11 @@ fn perform(keeper: &mut TestKeeper, work: Keep) -> Result<Vec<Kept<Kv>>, DiskErr
     Ok(kept)
 }
 
-fn done(keeper: &mut TestKeeper, work: Keep) -> Vec<Kept<Kv>> {
+pub(super) fn done(keeper: &mut TestKeeper, work: Keep) -> Vec<Kept<Kv>> {
     perform(keeper, work).expect("the disk works")
 }
 
-fn own(state: &State<Kv>) -> Keep {
+pub(super) fn own(state: &State<Kv>) -> Keep {
     Keep::Own(state.freeze())
 }
 
@@ -114,7 +114,7 @@ fn newest(disk: &MemoryDisk) -> Option<State<Kv>> {
     Held::open(disk, settings, 9, &Kv::default()).expect("a node starts from it").snapshot
 }
 
-const LONG: usize = 700_000;
+pub(super) const LONG: usize = 700_000;
 
 #[test]
 fn the_journal_is_trimmed_up_to_the_older_of_two_snapshots() {
