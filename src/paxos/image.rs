@@ -116,7 +116,7 @@ impl<M: StateMachine> State<M> {
         }
         let mut sessions = Sessions::awaiting(last_session);
         let mut first = None;
-        while let Some(frame) = frames.next() {
+        for frame in &mut *frames {
             match frame {
                 Frame::Sessions(rows) => sessions.take(rows)?,
                 Frame::Machine(part) => {

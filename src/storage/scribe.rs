@@ -132,24 +132,22 @@ impl<D: Disk> Scribe<D> {
     }
 
     fn read(&mut self, work: DiskWork, listener: &mut impl Listener<D>) {
-        match work {
-            DiskWork::SupplySlots { to, first, upto } => match self.journal.read_slots(first, upto, SUPPLY_BYTES) {
-                Ok(entries) if !entries.is_empty() => {
-                    self.saying.push((to, LearnerMessage::Chosen { entries, chosen_upto: upto }.into()));
+        let DiskWork::SupplySlots { to, first, upto } = work else { return };
+        match self.journal.read_slots(first, upto, SUPPLY_BYTES) {
+            Ok(entries) if !entries.is_empty() => {
+                self.saying.push((to, LearnerMessage::Chosen { entries, chosen_upto: upto }.into()));
+            }
+            // A snapshot that was installed here took the place of these slots.
+            Ok(_) => listener.keep(supply_newest(to)),
+            // Perhaps nobody else knows this slot to be chosen: the state that it led to is supplied instead.
+            Err(error) => {
+                listener.unreadable(format!("cannot supply slot {first}: {error}"));
+                if self.snapshots.kept().is_ok_and(|kept| kept.last().is_some_and(|newest| *newest >= first)) {
+                    listener.keep(supply_newest(to));
+                } else {
+                    self.saying.push((self.own, ExecutorMessage::SnapshotWanted { slot: first }.into()));
                 }
-                // A snapshot that was installed here took the place of these slots.
-                Ok(_) => listener.keep(supply_newest(to)),
-                // Perhaps nobody else knows this slot to be chosen: the state that it led to is supplied instead.
-                Err(error) => {
-                    listener.unreadable(format!("cannot supply slot {first}: {error}"));
-                    if self.snapshots.kept().is_ok_and(|kept| kept.last().is_some_and(|newest| *newest >= first)) {
-                        listener.keep(supply_newest(to));
-                    } else {
-                        self.saying.push((self.own, ExecutorMessage::SnapshotWanted { slot: first }.into()));
-                    }
-                }
-            },
-            _ => {}
+            }
         }
     }
 }
