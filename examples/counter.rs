@@ -4,7 +4,7 @@
 //! cargo run --release --example counter
 //! ```
 
-use synod::{Cluster, Context, StateMachine};
+use synod::{Cluster, Context, Frozen, StateMachine, Whole};
 
 /// Adds up whatever it is told.
 #[derive(Default)]
@@ -22,13 +22,18 @@ impl StateMachine for Counter {
         self.0.to_string().into_bytes()
     }
 
-    fn snapshot(&self) -> Vec<u8> {
-        self.0.to_le_bytes().to_vec()
+    /// A snapshot: so small that it is encoded on the spot.
+    fn freeze(&self) -> Box<dyn Frozen> {
+        Whole::freeze(self.0.to_le_bytes().to_vec(), self.digest())
     }
 
-    fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {
-        self.0 = i64::from_le_bytes(snapshot.try_into().map_err(|_| "a counter has eight bytes".to_owned())?);
+    fn restore(&mut self, parts: &mut dyn Iterator<Item = Vec<u8>>) -> Result<(), String> {
+        self.0 = i64::from_le_bytes(Whole::restore(parts).try_into().map_err(|_| "a counter has eight bytes")?);
         Ok(())
+    }
+
+    fn empty(&self) -> Counter {
+        Counter::default()
     }
 
     /// Equal where the state is equal.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use synod::{Client, Cluster, Context, StateMachine, codec};
+use synod::{Client, Cluster, Context, Frozen, StateMachine, Whole, codec};
 
 /// What changes the locks.
 #[derive(Serialize, Deserialize)]
@@ -89,17 +89,22 @@ impl StateMachine for Locks {
         lock.map(|lock| lock.holder.clone().into_bytes()).unwrap_or_default()
     }
 
-    fn snapshot(&self) -> Vec<u8> {
-        codec::encode(&self.0)
+    fn freeze(&self) -> Box<dyn Frozen> {
+        Whole::freeze(codec::encode(&self.0), self.digest())
     }
 
-    fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {
-        self.0 = codec::decode(snapshot, snapshot.len()).map_err(|error| error.to_string())?;
+    fn restore(&mut self, parts: &mut dyn Iterator<Item = Vec<u8>>) -> Result<(), String> {
+        let bytes = Whole::restore(parts);
+        self.0 = codec::decode(&bytes, bytes.len()).map_err(|error| error.to_string())?;
         Ok(())
     }
 
+    fn empty(&self) -> Locks {
+        Locks::default()
+    }
+
     fn digest(&self) -> [u8; 32] {
-        Sha256::digest(self.snapshot()).into()
+        Sha256::digest(codec::encode(&self.0)).into()
     }
 }
 

@@ -11,7 +11,7 @@
 //!
 //! ```
 //! # #[cfg(feature = "runtime")] {
-//! use synod::{Cluster, Context, StateMachine};
+//! use synod::{Cluster, Context, Frozen, StateMachine, Whole};
 //!
 //! /// Adds up numbers.
 //! #[derive(Default)]
@@ -25,12 +25,15 @@
 //!     fn query(&self, _: &[u8]) -> Vec<u8> {
 //!         self.0.to_string().into_bytes()
 //!     }
-//!     fn snapshot(&self) -> Vec<u8> {
-//!         self.0.to_le_bytes().to_vec()
+//!     fn freeze(&self) -> Box<dyn Frozen> {
+//!         Whole::freeze(self.0.to_le_bytes().to_vec(), self.digest())
 //!     }
-//!     fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {
-//!         self.0 = u64::from_le_bytes(snapshot.try_into().map_err(|_| "not eight bytes".to_string())?);
+//!     fn restore(&mut self, parts: &mut dyn Iterator<Item = Vec<u8>>) -> Result<(), String> {
+//!         self.0 = u64::from_le_bytes(Whole::restore(parts).try_into().map_err(|_| "not eight bytes")?);
 //!         Ok(())
+//!     }
+//!     fn empty(&self) -> Sum {
+//!         Sum::default()
 //!     }
 //!     fn digest(&self) -> [u8; 32] {
 //!         let mut digest = [0; 32];
@@ -90,4 +93,4 @@ pub mod storage;
 pub use actors::{Cluster, Node, NodeError, NodeOptions};
 #[cfg(feature = "runtime")]
 pub use client::{Client, ClientError, ConnectOptions};
-pub use paxos::{Context, StateMachine};
+pub use paxos::{Context, Frozen, StateMachine, Whole};

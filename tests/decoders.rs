@@ -11,11 +11,12 @@ use synod::machine::kv::{Operation, Query};
 use synod::machine::{Composite, MachineId};
 use synod::net::frame;
 use synod::net::wire::PeerFrame;
+use synod::paxos::sessions::Sessions;
 use synod::paxos::{
     AcceptorMessage, Ballot, BatchNumber, Bytes, Command, Envelope, GroupId, NodeId, Record, Sequence, SessionId, Slot,
-    Stamp, StateMachine, Token, Value,
+    Stamp, State, StateMachine, Token, Value,
 };
-use synod::storage::{Disk, Journal, MemoryDisk, Settings, Snapshots};
+use synod::storage::{Disk, Journal, MemoryDisk, Settings, Snapshots, image};
 
 /// What the decoders take, to be spoilt.
 fn samples() -> Vec<Vec<u8>> {
@@ -43,7 +44,18 @@ fn samples() -> Vec<Vec<u8>> {
         journal.append(&vote);
         journal.commit().expect("the disk works");
     }
-    Snapshots::new(disk.clone()).save(Slot(7), &Composite::default().snapshot()).expect("the disk works");
+    let state = State {
+        upto: Slot(7),
+        clock_ms: 1,
+        sessions: Sessions::new(),
+        membership: synod::paxos::Membership::founded(synod::paxos::Configuration::numbered(3)),
+        machine: Composite::default(),
+    };
+    let snapshots = Snapshots::new(disk.clone());
+    let mut writer = snapshots.begin(Slot(7)).expect("the disk works");
+    image::write(&state.freeze(), &mut writer, || Ok(true)).expect("the disk works");
+    writer.finish().and_then(|_| snapshots.keep(Slot(7))).expect("the disk works");
+    let parts: Vec<Vec<u8>> = state.machine.freeze().parts().collect();
     let file = |name: &str| disk.read_all(name).expect("it was written");
 
     let mut session = Session::new(Token(1), 1);
@@ -64,7 +76,8 @@ fn samples() -> Vec<Vec<u8>> {
         framed,
         file("journal-0000000001"),
         file("snapshot-00000000000000000007"),
-        Composite::default().snapshot(),
+        parts[0].clone(),
+        parts[1][1..].to_vec(),
         b"n1@host.example:7101".to_vec(),
         b"127.0.0.1:7101".to_vec(),
     ]);

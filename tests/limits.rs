@@ -15,7 +15,7 @@ use synod::net::handshake::{AdmitAll, Local};
 use synod::net::link::dial;
 use synod::net::wire::{ClientFrame, NodeFrame};
 use synod::paxos::{Command, Sequence, SessionId};
-use synod::{Context, StateMachine};
+use synod::{Context, Frozen, StateMachine, Whole};
 use tokio::io::AsyncWriteExt;
 
 /// One test at a time looks at this process's memory.
@@ -100,11 +100,14 @@ impl StateMachine for Brittle {
     fn query(&self, _: &[u8]) -> Vec<u8> {
         Vec::new()
     }
-    fn snapshot(&self) -> Vec<u8> {
-        Vec::new()
+    fn freeze(&self) -> Box<dyn Frozen> {
+        Whole::freeze(Vec::new(), [0; 32])
     }
-    fn restore(&mut self, _: &[u8]) -> Result<(), String> {
+    fn restore(&mut self, _: &mut dyn Iterator<Item = Vec<u8>>) -> Result<(), String> {
         Ok(())
+    }
+    fn empty(&self) -> Brittle {
+        Brittle
     }
     fn digest(&self) -> [u8; 32] {
         panic!("on purpose")

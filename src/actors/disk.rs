@@ -15,12 +15,13 @@ use std::time::Duration;
 use actix::prelude::*;
 use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
+use super::keeper::KeeperHandle;
 use super::router::Outgoing;
-use crate::paxos::dispatch::DiskWork;
+use crate::paxos::dispatch::{DiskWork, SnapshotWork};
 use crate::paxos::settings::MAX_MESSAGE_BYTES;
 use crate::paxos::{BatchNumber, Choice, Message, NodeId, Slot};
 use crate::storage::scribe::Listener;
-use crate::storage::{Disk, Journal, Scribe, Snapshots, Spare};
+use crate::storage::{Disk, Journal, Keep, Scribe, Snapshots, Spare};
 
 /// Something for the disk's thread to do.
 #[derive(Debug)]
@@ -97,7 +98,8 @@ impl DiskHandle {
 }
 
 /// Starts the disk's thread. It keeps in `durable` the highest batch that peers may hear of. What it releases goes to
-/// `released`; an error goes to `fatal`, and ends it.
+/// `released`, what only snapshots can supply to `keeper`; an error goes to `fatal`, and ends it.
+#[expect(clippy::too_many_arguments, reason = "each is a way in or out of the thread")]
 pub fn start<D: Disk + Send + Sync + 'static>(
     name: &str,
     own: NodeId,
@@ -105,12 +107,13 @@ pub fn start<D: Disk + Send + Sync + 'static>(
     snapshots: Snapshots<D>,
     durable: Arc<AtomicU64>,
     released: Recipient<Outgoing>,
+    keeper: KeeperHandle,
     fatal: UnboundedSender<String>,
 ) -> std::io::Result<(DiskHandle, JoinHandle<()>)> {
     let (sender, commands) = channel();
     let gauges = Arc::new(Gauges { durable, ..Gauges::default() });
     let handle = DiskHandle { commands: sender.clone(), gauges: gauges.clone() };
-    let published = Published { released, gauges };
+    let published = Published { released, keeper, gauges };
     published.publish(&journal);
     let mut thread = DiskThread { scribe: Scribe::new(own, journal, snapshots), published, sender, spare: None };
     let run = move || {
@@ -202,6 +205,7 @@ impl<D: Disk + Send + Sync + 'static> DiskThread<D> {
 /// Where the scribe's results go.
 struct Published {
     released: Recipient<Outgoing>,
+    keeper: KeeperHandle,
     gauges: Arc<Gauges>,
 }
 
@@ -226,6 +230,10 @@ impl<D: Disk> Listener<D> for Published {
 
     fn unreadable(&mut self, what: String) {
         log::error!("{what}");
+    }
+
+    fn keep(&mut self, work: SnapshotWork) {
+        self.keeper.send(Keep::Work(work));
     }
 }
 

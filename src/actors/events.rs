@@ -102,6 +102,10 @@ impl Events {
                 info!(target: NEWS, "{name}: slot {slot}: {what}");
             }
             Event::Dismissed { from } => info!(target: NEWS, "{name}: has left the cluster at slot {from}"),
+            Event::SnapshotDropped { peer, upto, why } => {
+                let peer = self.name_of(*peer);
+                warn!("{name}: dropped the snapshot up to slot {upto} that {peer} sent: {why}");
+            }
         }
     }
 

@@ -1,55 +1,29 @@
-//! What the executor's actor does besides its role: snapshots, which the keeper checks and saves.
+//! What the executor's actor does besides its role: it puts in place what the keeper restored.
 
 use actix::prelude::*;
 
 use super::role::RoleActor;
-use crate::paxos::dispatch::SnapshotWork;
-use crate::paxos::{Executor, Slot, Snapshot, StateMachine};
+use crate::paxos::{Executor, Slot, State, StateMachine};
 use crate::storage::Keep;
 
 /// Executors as actors.
 pub type ExecutorActor<M> = RoleActor<Executor<M>>;
 
-/// Snapshot work of a lot.
+/// What a peer's snapshot holds: put it in place of the state.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub struct Snapshots(pub Vec<SnapshotWork>);
+pub struct Install<M: StateMachine>(pub Box<State<M>>);
 
-/// A peer's snapshot is whole: put it in place of the state.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Install {
-    /// Decoded.
-    pub snapshot: Box<Snapshot>,
-    /// Encoded.
-    pub bytes: Vec<u8>,
-}
-
-impl<M: StateMachine + Unpin> Handler<Snapshots> for ExecutorActor<M> {
+impl<M: StateMachine + Unpin> Handler<Install<M>> for ExecutorActor<M> {
     type Result = ();
 
-    fn handle(&mut self, Snapshots(work): Snapshots, _: &mut Self::Context) {
-        for work in work {
-            let keep = match work {
-                SnapshotWork::Take => Keep::Own(Box::new(self.role().snapshot())),
-                SnapshotWork::Check { upto, bytes } => Keep::Check { upto, bytes },
-            };
-            self.outlet().keeper.send(keep);
-        }
-    }
-}
-
-impl<M: StateMachine + Unpin> Handler<Install> for ExecutorActor<M> {
-    type Result = ();
-
-    /// The state first: a snapshot that the machine refuses must not take the place of anything on the disk.
-    fn handle(&mut self, Install { snapshot, bytes }: Install, ctx: &mut Self::Context) {
-        let upto = snapshot.upto;
-        let mut installed = Ok(());
-        self.step(ctx, |executor, fx| installed = executor.install(*snapshot, fx));
-        match installed {
-            Ok(()) => self.outlet().keeper.send(Keep::Installed { upto, bytes }),
-            Err(error) => log::error!("a snapshot from a peer was refused: {error}"),
+    /// Takes no longer than an exchange: what was there before is let go of by the keeper.
+    fn handle(&mut self, Install(state): Install<M>, ctx: &mut Self::Context) {
+        let upto = state.upto;
+        let mut replaced = None;
+        self.step(ctx, |executor, fx| replaced = Some(executor.install(*state, fx)));
+        if let Some(replaced) = replaced {
+            self.outlet().keeper.send(Keep::Installed { upto, replaced: Box::new(replaced) });
         }
     }
 }

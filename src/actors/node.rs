@@ -319,7 +319,7 @@ async fn run<M: StateMachine + Unpin>(
 ) -> Result<(), NodeError> {
     let folder = DataFolder::open(&options.data, || Incarnation(rand::random())).map_err(folder_error)?;
     let disk = folder.disk().clone();
-    let (held, trouble) = match open_disk(&disk, &options) {
+    let (held, trouble) = match open_disk(&disk, &options, &machine) {
         Ok(held) => (Some(held), None),
         Err(trouble) => (None, Some(trouble)),
     };
@@ -470,8 +470,12 @@ fn check(options: &NodeOptions) -> Result<(), NodeError> {
 }
 
 /// Opens the journal and the newest snapshot, or makes a journal; in trouble, a sentence that says how to mend it.
-fn open_disk(disk: &storage::FileDisk, options: &NodeOptions) -> Result<Held<storage::FileDisk>, String> {
-    let held = Held::open(disk, options.journal, rand::random())?;
+fn open_disk<M: StateMachine>(
+    disk: &storage::FileDisk,
+    options: &NodeOptions,
+    machine: &M,
+) -> Result<Held<storage::FileDisk, M>, String> {
+    let held = Held::open(disk, options.journal, rand::random(), machine)?;
     if let Some(torn) = held.torn {
         log::info!("{}: batch {} was not finished when the node stopped, and was cut", options.name, torn.0);
     }

@@ -12,13 +12,13 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::disk::{DiskCommand, DiskHandle};
 use super::doors::Doors;
 use super::events::Events;
-use super::executor::Snapshots;
 use super::host::Members;
 use super::keeper::KeeperHandle;
 use super::role::Lot;
 use super::router::{Outgoing, Router};
 use crate::paxos::dispatch::{Dispatch, Mail};
 use crate::paxos::{AcceptorMessage, Effects, Event, ExecutorMessage, LearnerMessage, NodeId, ProposerMessage};
+use crate::storage::Keep;
 
 /// The mailboxes of a node's four roles.
 #[derive(Clone)]
@@ -79,10 +79,8 @@ pub struct Outlet {
     pub router: Addr<Router>,
     /// The journal's only writer.
     pub disk: DiskHandle,
-    /// Who saves snapshots.
+    /// Who saves and supplies snapshots.
     pub keeper: KeeperHandle,
-    /// The executor's actor, which takes and installs them; filled in with the mailboxes.
-    pub snapshots: std::rc::Rc<std::cell::OnceCell<Recipient<Snapshots>>>,
     /// The clients' connections.
     pub doors: Doors,
     /// Whoever watches.
@@ -110,9 +108,7 @@ impl Outlet {
                 self.host.do_send(Members::WithoutUs { from: *from });
             }
         }
-        if !snapshots.is_empty() {
-            self.snapshots.get().expect(FILLED_IN).do_send(Snapshots(snapshots));
-        }
+        snapshots.into_iter().for_each(|work| self.keeper.send(Keep::Work(work)));
         self.disk.send(disk.into_iter().map(DiskCommand::Work).collect());
         self.mailboxes.get().expect(FILLED_IN).deliver(mail);
         if !remote.is_empty() {

@@ -13,12 +13,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use actix::prelude::*;
 
 use super::guard::Guard;
+use super::keeper::KeeperHandle;
 use super::outlet::Outlet;
 use crate::panics;
 use crate::paxos::{
     Acceptor, AcceptorMessage, Effects, Executor, ExecutorMessage, Learner, LearnerMessage, NodeId, Proposer,
     ProposerMessage, StateMachine,
 };
+use crate::storage::Keep;
 
 /// What the shell needs of a role.
 pub trait Role: Unpin + 'static {
@@ -32,6 +34,8 @@ pub trait Role: Unpin + 'static {
     fn tick(&mut self, _tick: Tick, _fx: &mut Effects) {}
     /// The end of a lot.
     fn end_lot(&mut self, _fx: &mut Effects) {}
+    /// What a step left for the keeper.
+    fn leave(&mut self, _keeper: &KeeperHandle) {}
 }
 
 /// Messages for one role, in order, each with its sender.
@@ -97,7 +101,12 @@ impl<R: Role> RoleActor<R> {
             return; // the node is stopping: nothing may follow a broken step
         }
         let RoleActor { role, effects, .. } = self;
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| step(role, effects))) {
+        let keeper = &self.outlet.keeper;
+        let step = || {
+            step(role, effects);
+            role.leave(keeper);
+        };
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(step)) {
             self.outlet.fail(format!("{} broke an invariant: {}", R::NAME, panics::said(&*panic)));
         }
     }
@@ -208,5 +217,11 @@ impl<M: StateMachine + Unpin> Role for Executor<M> {
 
     fn end_lot(&mut self, fx: &mut Effects) {
         self.on_lot_end(fx);
+    }
+
+    fn leave(&mut self, keeper: &KeeperHandle) {
+        for image in self.take_images() {
+            keeper.send(Keep::Own(image));
+        }
     }
 }

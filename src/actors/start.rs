@@ -23,7 +23,7 @@ use crate::paxos::{Effects, Membership, Replica, StateMachine};
 use crate::storage::{FileDisk, Held, Snapshots};
 
 /// What the roles start from, held until the founding: the disk, read, and the machine, empty.
-pub type Origin<M> = (Held<FileDisk>, M);
+pub type Origin<M> = (Held<FileDisk, M>, M);
 
 /// What starting the roles gives.
 pub struct Started {
@@ -70,6 +70,7 @@ pub fn start<M: StateMachine + Unpin>(
     let own = founded.node;
     held.found(&setup.about.cluster, own, &founded.founders).map_err(|error| error.to_string())?;
     let (recovered, journal) = held.into_parts();
+    let pattern = machine.empty();
     let mut effects = Effects::new();
     let replica = Replica::recover(
         own,
@@ -90,7 +91,6 @@ pub fn start<M: StateMachine + Unpin>(
     let name = &setup.about.name;
     let guard = Guard::new("the router", &setup.fatal);
     let mailboxes = Rc::new(OnceCell::new());
-    let snapshots = Rc::new(OnceCell::new());
     let membership = replica.executor.membership().clone();
     let events = Events::new(name, &membership);
     if replica.acceptor.admission().amnesiac() {
@@ -99,7 +99,7 @@ pub fn start<M: StateMachine + Unpin>(
     let router = Router::new(own, mailboxes.clone(), setup.registry.clone(), guard.clone());
     let round_trips = router.round_trips();
     let router = router.start();
-    let (keeping, keeper) = KeeperThread::new(setup.store.clone());
+    let (keeping, keeper) = KeeperThread::new(own, setup.store.clone(), pattern);
     let (disk, disk_thread) = disk::start(
         name,
         own,
@@ -107,6 +107,7 @@ pub fn start<M: StateMachine + Unpin>(
         Snapshots::new(setup.store.clone()),
         durable,
         router.clone().recipient(),
+        keeper.clone(),
         setup.fatal.clone(),
     )
     .map_err(no_thread)?;
@@ -116,7 +117,6 @@ pub fn start<M: StateMachine + Unpin>(
         router: router.clone(),
         disk: disk.clone(),
         keeper: keeper.clone(),
-        snapshots: snapshots.clone(),
         doors: setup.doors.clone(),
         events: events.clone(),
         host,
@@ -133,11 +133,9 @@ pub fn start<M: StateMachine + Unpin>(
         learner: learner.clone().recipient(),
         executor: executor.clone().recipient(),
     };
-    let filled = mailboxes.set(boxes.clone()).is_ok() && snapshots.set(executor.clone().recipient()).is_ok();
-    assert!(filled, "the cells were made above");
+    assert!(mailboxes.set(boxes.clone()).is_ok(), "the cell was made above");
     let reports = Reports {
-        own,
-        executor: executor.clone().recipient(),
+        said: router.clone().recipient(),
         install: executor.clone().recipient(),
         disk: disk.clone(),
         fatal: setup.fatal.clone(),

@@ -73,6 +73,7 @@ impl Cluster {
                 };
                 Reply::Done { session, sequence, place, ballot: None, result }
             }
+            other => panic!("no test sends {other:?}"),
         }
     }
 
@@ -145,7 +146,7 @@ impl Pipes {
                         Manner::NotAdmitted => {
                             let reason = Refusal::NotAdmitted;
                             let refused = |command: &Command| Reply::Refused {
-                                command: command.name(),
+                                command: command.name().expect("a client's"),
                                 reason: reason.clone(),
                                 forwarded: false,
                             };
@@ -170,6 +171,9 @@ impl Pipes {
                     NodeFrame::Report { id, report: Err(format!("{name} at {address} has another cookie")) }
                 }
                 ClientFrame::Connect { id, name, .. } => NodeFrame::Report { id, report: Ok(Report::Connected(name)) },
+                ClientFrame::Meet { id, .. } | ClientFrame::Lead { id, .. } => {
+                    NodeFrame::Report { id, report: Err("nobody lives here".into()) }
+                }
             };
             writer.send(answer).await.ok()?;
         }

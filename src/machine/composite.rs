@@ -4,7 +4,8 @@
 //! operation, query   machine u8 · what that machine understands
 //! answer             0 · what that machine answered
 //!                    1 · why no machine was asked (CompositeError)
-//! snapshot           format u32 · for each machine, ascending: machine u8, its snapshot
+//! snapshot           a part: 0 · format u32
+//!                    for each machine, ascending, its parts, each: machine u8 · the machine's part
 //! ```
 //!
 //! A machine that a snapshot does not mention starts empty, so that snapshots from before a machine was added restore.
@@ -15,9 +16,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::kv::Kv;
-use super::{Context, StateMachine};
+use super::{Context, Frozen, StateMachine};
 use crate::codec;
-use crate::paxos::Bytes;
 
 /// Which machine an operation is for. A number, once given, is never used for another machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -144,30 +144,44 @@ impl StateMachine for Composite {
         }
     }
 
-    fn snapshot(&self) -> Vec<u8> {
-        let machines = self.machines().map(|(machine, state)| (machine as u8, Bytes::from(state.snapshot())));
-        codec::encode(&(SNAPSHOT_FORMAT, machines.as_slice()))
+    fn freeze(&self) -> Box<dyn Frozen> {
+        let machines = self.machines().map(|(machine, state)| (machine, state.freeze())).into();
+        Box::new(FrozenMachines { machines, digest: self.digest() })
     }
 
-    fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {
-        let (format, parts): (u32, Vec<(u8, Bytes)>) =
-            codec::decode(snapshot, snapshot.len()).map_err(|_| "not a snapshot of the machines".to_string())?;
-        if format != SNAPSHOT_FORMAT {
-            return Err(format!("a snapshot of format {format}; this version reads {SNAPSHOT_FORMAT}"));
-        }
-        if parts.windows(2).any(|pair| pair[0].0 >= pair[1].0) {
-            return Err("a snapshot whose machines are not in order".to_string());
+    fn restore(&mut self, parts: &mut dyn Iterator<Item = Vec<u8>>) -> Result<(), String> {
+        let head = parts.next().ok_or("not a snapshot of the machines")?;
+        let Some((&NO_MACHINE, format)) = head.split_first() else {
+            return Err("not a snapshot of the machines".to_string());
+        };
+        if *format != SNAPSHOT_FORMAT.to_le_bytes() {
+            return Err(format!("a snapshot of another format; this version reads {SNAPSHOT_FORMAT}"));
         }
         let mut restored = Composite::default();
-        for (tag, part) in parts {
+        let mut parts = parts.peekable();
+        let mut before = NO_MACHINE;
+        while let Some(tag) = parts.peek().map(|part| part.first().copied().unwrap_or(NO_MACHINE)) {
+            if tag <= before {
+                return Err("a snapshot whose machines are not in order".to_string());
+            }
+            before = tag;
+            let mut own = std::iter::from_fn(|| {
+                let mut part = parts.next_if(|part| part.first() == Some(&tag))?;
+                part.remove(0);
+                Some(part)
+            });
             let mut machines = restored.machines_mut().into_iter();
             match machines.find(|(machine, _)| *machine as u8 == tag) {
-                Some((_, machine)) => machine.restore(&part)?,
+                Some((_, machine)) => machine.restore(&mut own)?,
                 None => return Err(format!("the snapshot: {}", CompositeError::UnknownMachine { machine: tag })),
             }
         }
         *self = restored;
         Ok(())
+    }
+
+    fn empty(&self) -> Composite {
+        Composite::default()
     }
 
     fn digest(&self) -> [u8; 32] {
@@ -177,6 +191,29 @@ impl StateMachine for Composite {
             hasher.update(state.digest());
         }
         hasher.finalize().into()
+    }
+}
+
+/// The machines' states, side by side.
+struct FrozenMachines {
+    machines: Vec<(MachineId, Box<dyn Frozen>)>,
+    digest: [u8; 32],
+}
+
+impl Frozen for FrozenMachines {
+    fn parts(&self) -> Box<dyn Iterator<Item = Vec<u8>> + '_> {
+        let head = [&[NO_MACHINE][..], &SNAPSHOT_FORMAT.to_le_bytes()].concat();
+        let tagged = self.machines.iter().flat_map(|(machine, state)| {
+            state.parts().map(|mut part| {
+                part.insert(0, *machine as u8);
+                part
+            })
+        });
+        Box::new(std::iter::once(head).chain(tagged))
+    }
+
+    fn digest(&self) -> [u8; 32] {
+        self.digest
     }
 }
 
@@ -194,7 +231,9 @@ fn failed(error: CompositeError) -> Vec<u8> {
 const ANSWERED: u8 = 0;
 const FAILED: u8 = 1;
 const MAX_ERROR_BYTES: usize = 64;
-const SNAPSHOT_FORMAT: u32 = 1;
+/// No machine has this number: what it tags is the snapshot's own.
+const NO_MACHINE: u8 = 0;
+const SNAPSHOT_FORMAT: u32 = 2;
 
 #[cfg(test)]
 mod tests {
@@ -240,15 +279,20 @@ mod tests {
         assert_eq!(bank.to_string(), "the nodes have no bank machine");
     }
 
+    fn parts(machine: &dyn StateMachine) -> Vec<Vec<u8>> {
+        machine.freeze().parts().collect()
+    }
+
     #[test]
     fn a_snapshot_restores_the_same_state_and_digest() {
         let mut machines = Composite::default();
         machines.apply(&CONTEXT, &put("a", "1"));
-        let mut other = Composite::default();
+        let mut other = machines.empty();
         assert_ne!(other.digest(), machines.digest());
-        other.restore(&machines.snapshot()).unwrap();
+        other.restore(&mut machines.freeze().parts()).unwrap();
         assert_eq!(other, machines);
-        assert_eq!(other.digest(), machines.digest());
+        assert_eq!(machines.freeze().digest(), machines.digest());
+        assert_eq!(parts(&other), parts(&machines));
     }
 
     #[test]
@@ -256,15 +300,26 @@ mod tests {
         let mut machines = Composite::default();
         machines.apply(&CONTEXT, &put("a", "1"));
         let before = machines.clone();
-        let snapshot = machines.snapshot();
-        for length in 0..snapshot.len() {
-            assert!(machines.restore(&snapshot[..length]).is_err(), "cut at {length}");
+        let whole = parts(&machines);
+        let mut refused = |parts: Vec<Vec<u8>>, what: &str| {
+            assert!(machines.restore(&mut parts.into_iter()).is_err(), "{what}");
+        };
+        refused(vec![], "nothing");
+        for cut in [0, 2] {
+            refused(whole[..cut].to_vec(), "parts are missing");
         }
-        let kv = Bytes::from(Kv::default().snapshot());
-        for parts in [vec![(9u8, kv.clone())], vec![(1, kv.clone()), (1, kv.clone())], vec![(1, b"?"[..].into())]] {
-            assert!(machines.restore(&codec::encode(&(SNAPSHOT_FORMAT, parts))).is_err());
+        for part in 0..whole.len() {
+            for length in 0..whole[part].len() {
+                let mut hurt = whole.clone();
+                hurt[part].truncate(length);
+                refused(hurt, "a part is cut");
+            }
         }
-        assert!(machines.restore(&codec::encode(&(2u32, vec![(1u8, kv)]))).is_err());
+        let head = || whole[0].clone();
+        refused(vec![head(), vec![9]], "no such machine");
+        refused([vec![head()], whole[1..].to_vec(), whole[1..].to_vec()].concat(), "a machine twice");
+        refused(vec![head(), head()], "two heads");
+        refused(vec![vec![NO_MACHINE, 1, 0, 0, 0]], "another format");
         assert_eq!(machines, before);
     }
 
@@ -272,7 +327,8 @@ mod tests {
     fn a_machine_that_the_snapshot_does_not_mention_starts_empty() {
         let mut machines = Composite::default();
         machines.apply(&CONTEXT, &put("a", "1"));
-        machines.restore(&codec::encode(&(SNAPSHOT_FORMAT, Vec::<(u8, Bytes)>::new()))).unwrap();
+        let head = parts(&machines).remove(0);
+        machines.restore(&mut [head].into_iter()).unwrap();
         assert_eq!(machines, Composite::default());
     }
 }

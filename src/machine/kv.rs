@@ -15,9 +15,10 @@ use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Context, StateMachine};
+use super::{Context, Frozen, StateMachine};
 use crate::codec;
 use crate::paxos::Bytes;
+use crate::paxos::state_machine::PART_BYTES;
 
 /// The longest key, in bytes.
 pub const MAX_KEY_BYTES: usize = 4 << 10;
@@ -112,7 +113,7 @@ pub struct Scan {
 }
 
 /// Where a key lives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Space {
     /// Among the ordinary keys.
     #[default]
@@ -312,19 +313,46 @@ impl StateMachine for Kv {
         codec::encode(&answer.unwrap_or_else(Answer::Error))
     }
 
-    fn snapshot(&self) -> Vec<u8> {
-        codec::encode(&(SNAPSHOT_FORMAT, self.keys.to_list(), self.decided.to_list(), self.proposed))
+    /// O(1): the frozen state shares everything with the store until that changes it.
+    fn freeze(&self) -> Box<dyn Frozen> {
+        Box::new(FrozenKv(self.clone()))
     }
 
-    fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {
-        type Form = (u32, Vec<(Bytes, Bytes)>, Vec<(Bytes, Bytes)>, u64);
-        let (format, keys, decided, proposed): Form =
-            codec::decode(snapshot, snapshot.len()).map_err(|_| "not a snapshot of the key-value store".to_string())?;
+    fn restore(&mut self, parts: &mut dyn Iterator<Item = Vec<u8>>) -> Result<(), String> {
+        let no_snapshot = || "not a snapshot of the key-value store".to_string();
+        let head = parts.next().ok_or_else(no_snapshot)?;
+        let Head { format, keys, decided, proposed } = codec::decode(&head, head.len()).map_err(|_| no_snapshot())?;
         if format != SNAPSHOT_FORMAT {
             return Err(format!("a key-value snapshot of format {format}; this version reads {SNAPSHOT_FORMAT}"));
         }
-        *self = Kv { keys: Table::from_list(keys)?, decided: Table::from_list(decided)?, proposed };
+        let mut restored = Kv { proposed, ..Kv::default() };
+        let mut last = None;
+        for part in parts {
+            let (space, entries): (Space, Vec<(Bytes, Bytes)>) =
+                codec::decode(&part, part.len()).map_err(|_| no_snapshot())?;
+            let table = match space {
+                Space::Keys => &mut restored.keys,
+                Space::Decided => &mut restored.decided,
+            };
+            for (key, value) in entries {
+                check(&key, value.len()).map_err(|error| format!("a key-value snapshot beyond the limits: {error}"))?;
+                let place = Some((space, key.clone()));
+                if place <= last {
+                    return Err("a key-value snapshot whose keys are not in order".to_string());
+                }
+                last = place;
+                table.insert(key, value);
+            }
+        }
+        if (restored.keys.entries.len() as u64, restored.decided.entries.len() as u64) != (keys, decided) {
+            return Err("a key-value snapshot that is not whole".to_string());
+        }
+        *self = restored;
         Ok(())
+    }
+
+    fn empty(&self) -> Kv {
+        Kv::default()
     }
 
     fn digest(&self) -> [u8; 32] {
@@ -337,6 +365,32 @@ impl StateMachine for Kv {
         hasher.update(self.proposed.to_le_bytes());
         hasher.finalize().into()
     }
+}
+
+/// A store that nobody changes any more.
+struct FrozenKv(Kv);
+
+impl Frozen for FrozenKv {
+    fn parts(&self) -> Box<dyn Iterator<Item = Vec<u8>> + '_> {
+        let FrozenKv(Kv { keys, decided, proposed }) = self;
+        let lengths = (keys.entries.len() as u64, decided.entries.len() as u64);
+        let head = Head { format: SNAPSHOT_FORMAT, keys: lengths.0, decided: lengths.1, proposed: *proposed };
+        let tables = keys.parts(Space::Keys).chain(decided.parts(Space::Decided));
+        Box::new(std::iter::once(codec::encode(&head)).chain(tables))
+    }
+
+    fn digest(&self) -> [u8; 32] {
+        self.0.digest()
+    }
+}
+
+/// The first part of a snapshot; the others are runs of entries, each with the space that they live in.
+#[derive(Serialize, Deserialize)]
+struct Head {
+    format: u32,
+    keys: u64,
+    decided: u64,
+    proposed: u64,
 }
 
 /// An ordered map that knows the sum of its entries' hashes.
@@ -393,20 +447,19 @@ impl Table {
         Answer::Page { entries, next: None }
     }
 
-    fn to_list(&self) -> Vec<(&Bytes, &Bytes)> {
-        self.entries.iter().map(|(key, held)| (key, &held.value)).collect()
-    }
-
-    fn from_list(list: Vec<(Bytes, Bytes)>) -> Result<Table, String> {
-        if list.windows(2).any(|pair| pair[0].0 >= pair[1].0) {
-            return Err("a key-value snapshot whose keys are not in order".to_string());
-        }
-        let mut table = Table::default();
-        for (key, value) in list {
-            check(&key, value.len()).map_err(|error| format!("a key-value snapshot beyond the limits: {error}"))?;
-            table.insert(key, value);
-        }
-        Ok(table)
+    /// The entries in order of keys, in runs that end where they reach a part's size.
+    fn parts(&self, space: Space) -> impl Iterator<Item = Vec<u8>> + '_ {
+        let mut entries = self.entries.iter();
+        std::iter::from_fn(move || {
+            let (mut run, mut bytes) = (Vec::new(), 0);
+            while bytes < PART_BYTES
+                && let Some((key, held)) = entries.next()
+            {
+                bytes += key.len() + held.value.len() + 16;
+                run.push((key, &held.value));
+            }
+            (!run.is_empty()).then(|| codec::encode(&(space, run)))
+        })
     }
 }
 
@@ -445,7 +498,7 @@ fn check(key: &[u8], value_length: usize) -> Result<(), KvError> {
     }
 }
 
-const SNAPSHOT_FORMAT: u32 = 1;
+const SNAPSHOT_FORMAT: u32 = 2;
 
 #[cfg(test)]
 #[path = "kv_tests.rs"]

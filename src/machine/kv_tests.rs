@@ -237,6 +237,15 @@ fn the_digest_tells_contents_apart() {
     }
 }
 
+fn parts(kv: &Kv) -> Vec<Vec<u8>> {
+    kv.freeze().parts().collect()
+}
+
+fn restored(parts: Vec<Vec<u8>>) -> Result<Kv, String> {
+    let mut kv = Kv::default();
+    kv.restore(&mut parts.into_iter()).map(|()| kv)
+}
+
 #[test]
 fn a_snapshot_restores_the_same_state_and_digest() {
     let mut kv = Kv::default();
@@ -246,10 +255,40 @@ fn a_snapshot_restores_the_same_state_and_digest() {
     apply(&mut kv, &Operation::Propose { value: bytes("v") });
     let mut other = Kv::default();
     put(&mut other, "stale", "gone");
-    other.restore(&kv.snapshot()).unwrap();
+    other.restore(&mut kv.freeze().parts()).unwrap();
     assert_eq!(other, kv);
-    assert_eq!(other.digest(), kv.digest());
-    assert_eq!(other.snapshot(), kv.snapshot());
+    assert_eq!(other.digest(), kv.freeze().digest());
+    assert_eq!(parts(&other), parts(&kv));
+}
+
+#[test]
+fn a_large_store_is_frozen_in_parts_of_bounded_size_that_depend_on_its_content_alone() {
+    let value = |n: usize| Bytes::from(vec![n as u8; 1000 + n % 97]);
+    let key = |n: usize| Bytes::from(format!("key {n:06}"));
+    let put = |kv: &mut Kv, n| {
+        kv.execute(Operation::Put { key: key(n), value: value(n) }).unwrap();
+    };
+    let (mut up, mut down) = (Kv::default(), Kv::default());
+    (0..5000).for_each(|n| put(&mut up, n));
+    (0..6000).rev().for_each(|n| put(&mut down, n));
+    (5000..6000).for_each(|n| drop(down.execute(Operation::Delete { key: key(n) }).unwrap()));
+    let whole = parts(&up);
+    assert_eq!(whole.len(), 1 + 6);
+    assert!(whole.iter().all(|part| part.len() < PART_BYTES + 4096));
+    assert!(whole == parts(&down), "whatever the way was");
+    assert!(restored(whole.clone()).unwrap() == up);
+    assert!(restored(whole[..6].to_vec()).unwrap_err().contains("not whole"));
+}
+
+#[test]
+fn what_is_frozen_stays_as_it_was() {
+    let mut kv = Kv::default();
+    put(&mut kv, "a", "1");
+    let (frozen, before) = (kv.freeze(), kv.clone());
+    put(&mut kv, "a", "2");
+    put(&mut kv, "b", "3");
+    assert_eq!(restored(frozen.parts().collect()).unwrap(), before);
+    assert_eq!(frozen.digest(), before.digest());
 }
 
 #[test]
@@ -257,18 +296,29 @@ fn a_bad_snapshot_changes_nothing() {
     let mut kv = Kv::default();
     put(&mut kv, "a", "1");
     let before = kv.clone();
-    let snapshot = kv.snapshot();
-    for length in 0..snapshot.len() {
-        assert!(kv.restore(&snapshot[..length]).is_err(), "cut at {length}");
+    let whole = parts(&kv);
+    let mut refused = |parts: Vec<Vec<u8>>| kv.restore(&mut parts.into_iter()).unwrap_err();
+    for part in 0..whole.len() {
+        for length in 0..whole[part].len() {
+            let mut hurt = whole.clone();
+            hurt[part].truncate(length);
+            refused(hurt);
+        }
+        let mut hurt = whole.clone();
+        hurt[part].push(0);
+        refused(hurt);
     }
-    assert!(kv.restore(&[&snapshot[..], &[0]].concat()).is_err());
-    let none: Vec<(Bytes, Bytes)> = vec![];
-    let entry = |key: &str| (bytes(key), bytes("v"));
-    for keys in [vec![entry("b"), entry("a")], vec![entry("a"), entry("a")], vec![(long(5000), bytes("v"))]] {
-        assert!(kv.restore(&codec::encode(&(SNAPSHOT_FORMAT, keys, none.clone(), 0u64))).is_err());
-    }
-    let other_format = codec::encode(&(2u32, none.clone(), none, 0u64));
-    assert!(kv.restore(&other_format).unwrap_err().contains("format 2"));
+    refused(vec![]);
+    refused(whole[..1].to_vec());
+    let head = |format, keys| codec::encode(&Head { format, keys, decided: 0, proposed: 0 });
+    let run =
+        |keys: &[Bytes]| codec::encode(&(Space::Keys, keys.iter().map(|key| (key, bytes("v"))).collect::<Vec<_>>()));
+    let ordered = run(&[bytes("a"), bytes("b")]);
+    assert!(refused(vec![head(2, 2), run(&[bytes("b"), bytes("a")])]).contains("not in order"));
+    assert!(refused(vec![head(2, 2), run(&[bytes("a"), bytes("a")])]).contains("not in order"));
+    assert!(refused(vec![head(2, 4), ordered.clone(), ordered.clone()]).contains("not in order"));
+    assert!(refused(vec![head(2, 1), run(&[long(5000)])]).contains("beyond the limits"));
+    assert!(refused(vec![head(1, 2), ordered]).contains("format 1"));
     assert_eq!(kv, before);
 }
 

@@ -6,4 +6,4 @@ pub mod kv;
 pub use composite::{Composite, MachineId};
 pub use kv::Kv;
 
-pub use crate::paxos::state_machine::{Context, StateMachine};
+pub use crate::paxos::state_machine::{Context, Frozen, StateMachine, Whole};

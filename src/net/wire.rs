@@ -123,7 +123,7 @@ pub fn approximate_len(envelope: &Envelope) -> usize {
 }
 
 /// What an envelope takes beside the parts that can be large.
-const ENVELOPE: usize = 64;
+const ENVELOPE: usize = 96;
 
 #[cfg(test)]
 mod tests;

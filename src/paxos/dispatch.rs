@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use super::ballot::NodeId;
-use super::effect::{Effect, Effects, Event, Then};
+use super::effect::{Effect, Effects, Event, SnapshotPart, Then};
+use super::image::SnapshotId;
 use super::membership::Membership;
 use super::message::{AcceptorMessage, ClientId, ExecutorMessage, LearnerMessage, Message, ProposerMessage, Reply};
 use super::record::Record;
@@ -36,15 +37,6 @@ pub enum DiskWork {
         /// The last slot.
         upto: Slot,
     },
-    /// See [`Effect::SupplySnapshot`].
-    SupplySnapshot {
-        /// Who asked.
-        to: NodeId,
-        /// Which snapshot.
-        upto: Slot,
-        /// From where on.
-        offset: u64,
-    },
     /// A durable snapshot covers every slot up to here.
     Trim {
         /// Inclusive.
@@ -66,18 +58,20 @@ pub enum DiskWork {
     Disown,
 }
 
-/// Snapshot work that a lot asks for.
+/// Something for the keeper of snapshots to do, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SnapshotWork {
-    /// Save the executor's state as it is now.
-    Take,
-    /// Check what came from a peer, then have the executor install it.
-    Check {
-        /// The last slot that it covers.
-        upto: Slot,
-        /// Encoded.
-        bytes: Vec<u8>,
+    /// See [`Effect::SupplySnapshot`].
+    Supply {
+        /// Who asked.
+        to: NodeId,
+        /// Which snapshot.
+        wanted: Option<SnapshotId>,
+        /// From where on.
+        offset: u64,
     },
+    /// See [`Effect::KeepPart`].
+    Part(SnapshotPart),
 }
 
 /// Messages sorted by the role that they are for, each list in order, each message with its sender.
@@ -118,7 +112,7 @@ pub struct Dispatch {
     pub replies: BTreeMap<ClientId, Vec<Reply>>,
     /// For whoever links to the other nodes, if they are others than before.
     pub members: Option<Box<Membership>>,
-    /// For the executor's driver.
+    /// For the keeper of snapshots.
     pub snapshots: Vec<SnapshotWork>,
     /// For whoever watches.
     pub events: Vec<Event>,
@@ -137,13 +131,14 @@ impl Dispatch {
                 Effect::SupplySlots { to, first, upto } => {
                     sorted.disk.push(DiskWork::SupplySlots { to, first, upto });
                 }
-                Effect::SupplySnapshot { to, upto, offset } => {
-                    sorted.disk.push(DiskWork::SupplySnapshot { to, upto, offset });
+                Effect::SupplySnapshot { to, wanted, offset } => {
+                    sorted.snapshots.push(SnapshotWork::Supply { to, wanted, offset });
                 }
                 Effect::ExecutedEverywhere { upto } => sorted.disk.push(DiskWork::ExecutedEverywhere { upto }),
                 Effect::Members(membership) => sorted.members = Some(membership),
-                Effect::InstallSnapshot { upto, bytes } => sorted.snapshots.push(SnapshotWork::Check { upto, bytes }),
-                Effect::TakeSnapshot { .. } => sorted.snapshots.push(SnapshotWork::Take),
+                Effect::KeepPart(part) => sorted.snapshots.push(SnapshotWork::Part(part)),
+                // Whoever drives the executor took the image when it was frozen.
+                Effect::TakeSnapshot { .. } => {}
                 Effect::Reply { client, reply } => sorted.replies.entry(client).or_default().push(reply),
                 Effect::Note(event) => {
                     sorted.heed(&event);
@@ -171,7 +166,7 @@ impl Dispatch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::paxos::{Ballot, BatchNumber, Refusal};
+    use crate::paxos::{Ballot, BatchNumber, Bytes, Refusal};
 
     #[test]
     fn rule_4_a_loss_found_in_the_lot_of_the_admission_takes_the_vouching_back() {
@@ -205,8 +200,10 @@ mod tests {
         effects.append(vec![promise.clone()]);
         effects.note(Event::Admitted {});
         effects.push(Effect::SupplySlots { to: other, first: Slot(1), upto: Slot(2) });
-        effects.push(Effect::SupplySnapshot { to: other, upto: Slot(0), offset: 7 });
-        effects.push(Effect::InstallSnapshot { upto: Slot(9), bytes: vec![1] });
+        let part =
+            SnapshotPart { upto: Slot(9), id: SnapshotId([1; 32]), total: 1, offset: 0, bytes: Bytes::from("x") };
+        effects.push(Effect::SupplySnapshot { to: other, wanted: None, offset: 7 });
+        effects.push(Effect::KeepPart(part.clone()));
         effects.push(Effect::TakeSnapshot { upto: Slot(4) });
         effects.reply(client, reply(2));
         assert!(!effects.is_empty());
@@ -216,7 +213,6 @@ mod tests {
                 DiskWork::Append { records: vec![promise] },
                 DiskWork::Vouch,
                 DiskWork::SupplySlots { to: other, first: Slot(1), upto: Slot(2) },
-                DiskWork::SupplySnapshot { to: other, upto: Slot(0), offset: 7 },
             ],
             mail: Mail {
                 acceptor: vec![(own, learned)],
@@ -227,7 +223,7 @@ mod tests {
             remote: vec![(other, heard)],
             replies: [(client, vec![reply(1), reply(2)])].into(),
             members: None,
-            snapshots: vec![SnapshotWork::Check { upto: Slot(9), bytes: vec![1] }, SnapshotWork::Take],
+            snapshots: vec![SnapshotWork::Supply { to: other, wanted: None, offset: 7 }, SnapshotWork::Part(part)],
             events: vec![Event::Admitted {}],
         };
         assert_eq!(sorted, expected);

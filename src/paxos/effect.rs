@@ -15,12 +15,14 @@
 //! way. `Send` may be lost, except to this node itself.
 
 use super::ballot::{Ballot, NodeId};
+use super::image::SnapshotId;
 use super::membership::Membership;
 use super::message::{
     Accepted, AcceptorMessage, ClientId, Durable, LearnerMessage, Message, Prepare, Promise, ProposerMessage, Reply,
 };
 use super::record::{BatchNumber, Record};
 use super::slot::Slot;
+use super::value::Bytes;
 
 /// Something for the driver to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,21 +55,14 @@ pub enum Effect {
         /// The last slot; it is chosen here.
         upto: Slot,
     },
-    /// Send a part of the newest snapshot as [`LearnerMessage::SnapshotPart`].
+    /// Send a part of a snapshot as [`LearnerMessage::SnapshotPart`].
     SupplySnapshot {
         /// The learner that asked.
         to: NodeId,
-        /// The snapshot it is in the middle of, or `Slot::ZERO`.
-        upto: Slot,
+        /// The snapshot that it is in the middle of; if that is not there, or none, the newest from the beginning.
+        wanted: Option<SnapshotId>,
         /// Where the part begins, in bytes.
         offset: u64,
-    },
-    /// Check and save a snapshot that came from a peer, then have the executor install it.
-    InstallSnapshot {
-        /// The last slot that it covers.
-        upto: Slot,
-        /// The encoded snapshot.
-        bytes: Vec<u8>,
     },
     /// Every member has executed every slot up to here: none of them will be asked for by slots again.
     ExecutedEverywhere {
@@ -76,7 +71,14 @@ pub enum Effect {
     },
     /// The members have changed: whom to link to, and whom to let in.
     Members(Box<Membership>),
-    /// Save a snapshot of the executor's state; the driver asks the executor for it, which is in the middle of nothing.
+    /// Write down a part of a snapshot from a peer, and say [`LearnerMessage::PartKept`]. The first part begins anew.
+    /// Behind the last one, check the whole, restore it aside, and have the executor install it; or say
+    /// [`LearnerMessage::SnapshotDropped`].
+    KeepPart(SnapshotPart),
+    /// The executor's state was frozen: the driver takes the image ([`Executor::take_images`]) in this very step, and has
+    /// it saved.
+    ///
+    /// [`Executor::take_images`]: super::Executor::take_images
     TakeSnapshot {
         /// The last slot that it will cover.
         upto: Slot,
@@ -90,6 +92,21 @@ pub enum Effect {
     },
     /// Tell whoever watches.
     Note(Event),
+}
+
+/// A part of a snapshot from a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotPart {
+    /// The last slot that the snapshot covers.
+    pub upto: Slot,
+    /// Its file.
+    pub id: SnapshotId,
+    /// The whole size of its image in bytes.
+    pub total: u64,
+    /// Where the part begins.
+    pub offset: u64,
+    /// The part.
+    pub bytes: Bytes,
 }
 
 /// What may be said only after a sync.
@@ -284,6 +301,15 @@ pub enum Event {
         /// Inclusive.
         upto: Slot,
     },
+    /// A snapshot from a peer was dropped; another is asked.
+    SnapshotDropped {
+        /// Who sent the last part of it.
+        peer: NodeId,
+        /// The last slot that it covers.
+        upto: Slot,
+        /// Why.
+        why: &'static str,
+    },
 }
 
 /// How the members have changed.
@@ -317,5 +343,5 @@ pub enum Changed {
     },
 }
 
-/// A snapshot's bytes as the wire carries them, in parts no longer than this.
+/// A snapshot's bytes as the wire carries them, in parts as long as this; only the last is shorter.
 pub const SNAPSHOT_PART_BYTES: usize = 256 * 1024;

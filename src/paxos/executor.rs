@@ -4,6 +4,10 @@
 //! so that every node that executed the same slots holds the same state. Around it, not replicated: which client's
 //! connection awaits which session, and reads that wait for their index.
 //!
+//! A snapshot begins with an [`Image`]: the state is frozen at an exact slot, between two others of the same lot, and
+//! handed to the driver in the same step; the executor goes on, and hears later that it is saved, or that it is not.
+//! [`Executor::install`] is as short: what a peer's snapshot holds was restored elsewhere, and is only put in place here.
+//!
 //! A linearizable read asks the leader for an index and is answered once that slot is executed here (DESIGN section 4,
 //! rule 3). All reads of a lot share one question. A batch of reads has a number that this node never used before, not
 //! even before a restart: a late answer to an old question would be a stale index.
@@ -13,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::ballot::{Ballot, NodeId};
 use super::dice::mix;
 use super::effect::{Changed, Effect, Effects, Event};
+use super::image::{Image, State};
 use super::membership::{Change, Membership, Outcome};
 use super::message::{
     AcceptorMessage, Choice, ClientId, CommandName, ExecutorMessage, LearnerMessage, Progress, ProposerMessage,
@@ -37,10 +42,34 @@ pub struct Executor<M> {
     executed_upto: Slot,
     told: Told,
     snapshots: SnapshotsDue,
+    images: Images,
     audience: Audience,
     reads: Reads,
     /// Of the results told to clients in this lot, which leave together at its end; zero between lots.
     result_bytes: usize,
+}
+
+/// Images frozen in this step, on their way to the driver; empty between steps. So it counts for nothing where two
+/// executors are compared.
+#[derive(Debug, Default)]
+struct Images(Vec<Image>);
+
+impl Clone for Images {
+    fn clone(&self) -> Images {
+        Images::default()
+    }
+}
+
+impl PartialEq for Images {
+    fn eq(&self, _: &Images) -> bool {
+        true
+    }
+}
+
+impl Eq for Images {}
+
+impl std::hash::Hash for Images {
+    fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
 }
 
 /// When the next snapshot is due.
@@ -48,6 +77,8 @@ pub struct Executor<M> {
 struct SnapshotsDue {
     /// The newest durable one covers every slot up to here.
     upto: Slot,
+    /// The state was last frozen here; it need not have been saved.
+    frozen_upto: Slot,
     /// One is being saved.
     saving: bool,
     /// Bytes of values executed since the last one.
@@ -110,21 +141,6 @@ fn bytes_of(reads: &[Read]) -> usize {
     reads.iter().map(|read| read.question.len()).sum()
 }
 
-/// The replicated state at one slot.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-pub struct Snapshot {
-    /// The last slot whose effects it holds.
-    pub upto: Slot,
-    /// The log's clock.
-    pub clock_ms: u64,
-    /// The session table.
-    pub sessions: Sessions,
-    /// Which configuration decides which slot.
-    pub membership: Membership,
-    /// The machine's own snapshot.
-    pub machine: Bytes,
-}
-
 impl<M: StateMachine> Executor<M> {
     /// An executor of an empty log, of the cluster that these members founded. `seed` is new at every start: numbers of
     /// read batches follow from it.
@@ -139,6 +155,7 @@ impl<M: StateMachine> Executor<M> {
             executed_upto: Slot::ZERO,
             told: Told::default(),
             snapshots: SnapshotsDue::default(),
+            images: Images::default(),
             audience: Audience::default(),
             reads: Reads { next_batch: mix(seed), ..Reads::default() },
             result_bytes: 0,
@@ -170,6 +187,7 @@ impl<M: StateMachine> Executor<M> {
                 self.snapshots.saving = false;
                 self.snapshots.upto = self.snapshots.upto.max(upto);
             }
+            ExecutorMessage::SnapshotUnsaved {} => self.snapshots.saving = false,
         }
     }
 
@@ -186,25 +204,37 @@ impl<M: StateMachine> Executor<M> {
             self.executed_upto = slot;
             self.membership.on_executed(slot);
             self.snapshots.bytes += value.as_bytes().len() as u64;
+            if self.is_snapshot_due() {
+                self.take_snapshot(fx);
+            }
         }
         fx.note(Event::Executed { upto: self.executed_upto, commands });
         if self.told.members_changed || self.executed_upto.0 - self.told.upto.0 >= self.membership.alpha() / 8 {
             self.tell_progress(fx);
         }
         self.answer_reads(fx);
-        let slots = self.executed_upto.0 - self.snapshots.upto.0;
-        let due = slots >= self.settings.snapshot_slots || self.snapshots.bytes >= self.settings.snapshot_bytes;
-        if due {
-            self.take_snapshot(fx);
-        }
     }
 
+    /// Many slots, or many bytes of them, since the last one; or since the last try, if there was no room for that.
+    fn is_snapshot_due(&self) -> bool {
+        let slots = self.executed_upto.0 - self.snapshots.frozen_upto.0;
+        slots >= self.settings.snapshot_slots || self.snapshots.bytes >= self.settings.snapshot_bytes
+    }
+
+    /// Freezes the state at the slot that was executed last, unless an earlier image is still being saved.
     fn take_snapshot(&mut self, fx: &mut Effects) {
         if !self.snapshots.saving {
             self.snapshots.saving = true;
             self.snapshots.bytes = 0;
+            self.snapshots.frozen_upto = self.executed_upto;
+            self.images.0.push(self.freeze());
             fx.push(Effect::TakeSnapshot { upto: self.executed_upto });
         }
+    }
+
+    /// What was frozen since the last call, in order: the driver takes it in the step that froze it, and has it saved.
+    pub fn take_images(&mut self) -> Vec<Image> {
+        std::mem::take(&mut self.images.0)
     }
 
     fn execute(&mut self, slot: Slot, ballot: Ballot, value: &Value, fx: &mut Effects) {
@@ -437,49 +467,49 @@ impl<M: StateMachine> Executor<M> {
     }
 
     /// The replicated state as it is now.
-    pub fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            upto: self.executed_upto,
-            clock_ms: self.clock_ms,
-            sessions: self.sessions.clone(),
-            membership: self.membership.clone(),
-            machine: Bytes::from(self.machine.snapshot()),
+    pub fn freeze(&self) -> Image {
+        let Executor { executed_upto, clock_ms, sessions, membership, machine, .. } = self;
+        Image {
+            upto: *executed_upto,
+            clock_ms: *clock_ms,
+            sessions: sessions.clone(),
+            membership: membership.clone(),
+            machine: machine.freeze(),
         }
     }
 
-    /// Puts a durable snapshot in place of the state, if it is ahead of it, and tells the learner.
-    ///
-    /// # Errors
-    /// The machine's sentence, if the snapshot is not one of its own; nothing has changed then.
-    pub fn install(&mut self, snapshot: Snapshot, fx: &mut Effects) -> Result<(), String> {
-        let upto = snapshot.upto;
+    /// Puts the state of a peer's snapshot in place of this one, if it is ahead of it, and tells the learner. Gives back
+    /// what is not needed any more: to let go of it may take long, and is for another thread.
+    pub fn install(&mut self, state: State<M>, fx: &mut Effects) -> State<M> {
+        let upto = state.upto;
+        let mut replaced = state;
         if upto > self.executed_upto {
-            self.restore(snapshot)?;
+            replaced = self.restore(replaced);
             self.told.members_changed = true;
             self.tell_progress(fx);
             self.answer_reads(fx);
             // Slots that were never executed here may hold what they wait for; sent again, it is answered from the table.
             self.have_sent_again(fx);
         }
-        // The log may have overtaken it on its way: it is durable all the same, and the learner will trim up to it.
+        // The log may have overtaken it on its way: it is whole all the same, and the learner will trim up to it.
         self.snapshots.upto = self.snapshots.upto.max(upto);
         fx.send(self.own, LearnerMessage::Installed { upto });
-        Ok(())
+        replaced
     }
 
-    /// Puts a durable snapshot in place of the state, at recovery.
-    ///
-    /// # Errors
-    /// The machine's sentence, if the snapshot is not one of its own; nothing has changed then.
-    pub fn restore(&mut self, snapshot: Snapshot) -> Result<(), String> {
-        self.machine.restore(&snapshot.machine)?;
-        self.clock_ms = snapshot.clock_ms;
-        self.sessions = snapshot.sessions;
-        self.membership = snapshot.membership;
-        self.executed_upto = snapshot.upto;
-        self.snapshots.upto = snapshot.upto;
+    /// Puts a snapshot's state in place of this one, at recovery. Gives back what was there.
+    pub fn restore(&mut self, state: State<M>) -> State<M> {
+        let State { upto, clock_ms, sessions, membership, machine } = state;
+        self.snapshots.upto = upto;
+        self.snapshots.frozen_upto = upto;
         self.snapshots.bytes = 0;
-        Ok(())
+        State {
+            upto: std::mem::replace(&mut self.executed_upto, upto),
+            clock_ms: std::mem::replace(&mut self.clock_ms, clock_ms),
+            sessions: std::mem::replace(&mut self.sessions, sessions),
+            membership: std::mem::replace(&mut self.membership, membership),
+            machine: std::mem::replace(&mut self.machine, machine),
+        }
     }
 
     /// The machine.

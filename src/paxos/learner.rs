@@ -13,6 +13,10 @@
 //! What it learns goes to the executor in order, without holes. Values leave memory on the way; a peer that asks for
 //! an old slot is served from the journal, or by a snapshot when the journal no longer has it.
 //!
+//! A snapshot from a peer comes in parts, in order, a few asked for ahead; each goes to the keeper, which writes it down
+//! and says so. Here is only how far it has come. Its file is named by its digest, so whoever has the very same one may
+//! be asked for the rest; a part of another file, from whoever was asked last, begins anew.
+//!
 //! Invariant: whatever lies above the last installed snapshot and at or below `chosen_upto` can be told from the
 //! journal, because a `ChosenUpto` record is
 //! only written behind a vote in at least its ballot or a `Chosen` record, for every slot that it covers.
@@ -22,14 +26,15 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::ballot::{Ballot, NodeId};
-use super::effect::{Effect, Effects, Event};
+use super::effect::{Effect, Effects, Event, SNAPSHOT_PART_BYTES, SnapshotPart};
+use super::image::SnapshotId;
 use super::membership::Membership;
-use super::message::{Accepted, AcceptorMessage, Choice, ExecutorMessage, LearnerMessage, ProposerMessage};
+use super::message::{Accepted, AcceptorMessage, Choice, Dropped, ExecutorMessage, LearnerMessage, ProposerMessage};
 use super::quorum::Tally;
 use super::record::Record;
 use super::settings::{MAX_OPEN_SLOTS, MAX_SNAPSHOT_BYTES, Settings};
 use super::slot::{Slot, forget_upto};
-use super::value::{Bytes, Value};
+use super::value::Value;
 
 /// One node's learner.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -66,12 +71,34 @@ struct CatchUp {
     incoming: Option<Incoming>,
 }
 
-/// A snapshot that arrives in parts.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// A snapshot that arrives in parts: written ≤ arrived ≤ total, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct Incoming {
     upto: Slot,
+    id: SnapshotId,
     total: u64,
-    bytes: Vec<u8>,
+    /// So much has been handed to the keeper.
+    arrived: u64,
+    /// So much of it has been written.
+    written: u64,
+    /// So much has been asked for.
+    asked: u64,
+}
+
+impl Incoming {
+    fn is_of(&self, part: &SnapshotPart) -> bool {
+        (self.upto, self.id, self.total) == (part.upto, part.id, part.total)
+    }
+
+    /// Up to where parts may be on their way.
+    fn most(&self) -> u64 {
+        self.total.min(self.written + PARTS_AHEAD * SNAPSHOT_PART_BYTES as u64)
+    }
+
+    /// The keeper is writing, or checks the whole: there is nothing to ask for.
+    fn waits_for_the_keeper(&self) -> bool {
+        self.written < self.arrived || self.arrived == self.total
+    }
 }
 
 impl Learner {
@@ -141,12 +168,14 @@ impl Learner {
             LearnerMessage::Accepted(accepted) => self.on_accepted(from, &accepted, fx),
             LearnerMessage::CatchUp { first } => self.on_catch_up(from, first, fx),
             LearnerMessage::Chosen { entries, chosen_upto } => self.on_chosen(from, entries, chosen_upto, fx),
-            LearnerMessage::FetchSnapshot { upto, offset } => {
-                fx.push(Effect::SupplySnapshot { to: from, upto, offset });
+            LearnerMessage::FetchSnapshot { id, offset, .. } => {
+                fx.push(Effect::SupplySnapshot { to: from, wanted: Some(id), offset });
             }
-            LearnerMessage::SnapshotPart { upto, total, offset, bytes } => {
-                self.on_snapshot_part(from, upto, total, offset, &bytes, fx);
+            LearnerMessage::SnapshotPart { upto, id, total, offset, bytes } => {
+                self.on_snapshot_part(from, SnapshotPart { upto, id, total, offset, bytes }, fx);
             }
+            LearnerMessage::PartKept { id, upto_bytes } => self.on_part_kept(id, upto_bytes, fx),
+            LearnerMessage::SnapshotDropped { id, because } => self.on_snapshot_dropped(id, because, fx),
             LearnerMessage::Voting { ballot, proposals } => self.on_voting(ballot, proposals, fx),
             LearnerMessage::Announced { ballot, chosen_upto } => self.on_announced(ballot, chosen_upto, fx),
             LearnerMessage::Behind { chosen_upto, supplier } => self.on_behind(chosen_upto, supplier, fx),
@@ -221,7 +250,7 @@ impl Learner {
             return fx.note(Event::Ignored { from, what: "CatchUp", why: "nothing is chosen there" });
         }
         if first <= self.trimmed_upto {
-            fx.push(Effect::SupplySnapshot { to: from, upto: Slot::ZERO, offset: 0 });
+            fx.push(Effect::SupplySnapshot { to: from, wanted: None, offset: 0 });
         } else {
             fx.push(Effect::SupplySlots { to: from, first, upto: self.chosen_upto });
         }
@@ -269,32 +298,58 @@ impl Learner {
         }
     }
 
-    /// A part of a snapshot arrives; the next is asked for, until it is whole.
-    fn on_snapshot_part(&mut self, from: NodeId, upto: Slot, total: u64, offset: u64, bytes: &Bytes, fx: &mut Effects) {
-        if upto <= self.chosen_upto || total > MAX_SNAPSHOT_BYTES || bytes.is_empty() {
-            return fx.note(Event::Ignored { from, what: "SnapshotPart", why: "old, empty, or too large" });
+    /// A part of a snapshot arrives. It goes to the keeper if it is the next one, or the first one of another file.
+    fn on_snapshot_part(&mut self, from: NodeId, part: SnapshotPart, fx: &mut Effects) {
+        let SnapshotPart { upto, id, total, offset, .. } = part;
+        let length = part.bytes.len() as u64;
+        if upto <= self.chosen_upto || total > MAX_SNAPSHOT_BYTES {
+            return fx.note(Event::Ignored { from, what: "SnapshotPart", why: "old, or too large" });
         }
-        if offset == 0 && self.catch_up.incoming.as_ref().is_none_or(|incoming| incoming.upto != upto) {
-            self.catch_up.incoming = Some(Incoming { upto, total, bytes: Vec::new() });
+        if length == 0 || total.checked_sub(offset).is_none_or(|rest| length != rest.min(SNAPSHOT_PART_BYTES as u64)) {
+            return fx.note(Event::Ignored { from, what: "SnapshotPart", why: "not as long as parts are" });
         }
-        let Some(incoming) = self.catch_up.incoming.as_mut().filter(|incoming| {
-            incoming.upto == upto && incoming.total == total && incoming.bytes.len() as u64 == offset
-        }) else {
-            return fx.note(Event::Ignored { from, what: "SnapshotPart", why: "not the part asked for" });
-        };
-        if offset + bytes.len() as u64 > total {
-            self.catch_up.incoming = None;
-            return fx.note(Event::Ignored { from, what: "SnapshotPart", why: "longer than announced" });
+        let known = self.catch_up.incoming.as_ref().filter(|incoming| incoming.is_of(&part));
+        let is_asked = self.catch_up.asked.is_some_and(|(node, _)| node == from);
+        // A part of another file takes the place of what there is only if that may still be asked for.
+        let gives_way = |incoming: &Incoming| is_asked && !incoming.waits_for_the_keeper();
+        match known {
+            // Few are asked for ahead: whoever sends more would fill the memory on the way to the disk.
+            Some(incoming) if incoming.arrived == offset && offset < incoming.most() => {}
+            None if offset == 0 && self.catch_up.incoming.as_ref().is_none_or(gives_way) => {
+                self.catch_up.incoming = Some(Incoming { upto, id, total, arrived: 0, written: 0, asked: 0 });
+            }
+            _ => return fx.note(Event::Ignored { from, what: "SnapshotPart", why: "not the part asked for" }),
         }
-        incoming.bytes.extend_from_slice(bytes);
-        let arrived = incoming.bytes.len() as u64;
+        let Some(incoming) = &mut self.catch_up.incoming else { return };
+        incoming.arrived += length;
+        incoming.asked = incoming.asked.max(incoming.arrived);
         self.catch_up.asked = Some((from, self.now_ms + self.ask_again_ms));
-        if arrived < total {
-            fx.send(from, LearnerMessage::FetchSnapshot { upto, offset: arrived });
-        } else if let Some(Incoming { upto, bytes, .. }) = self.catch_up.incoming.take() {
-            // Checking and saving it takes a while: meanwhile nobody is asked for it again.
-            self.catch_up.asked = Some((from, self.now_ms + INSTALL_PATIENCE_MS));
-            fx.push(Effect::InstallSnapshot { upto, bytes });
+        fx.push(Effect::KeepPart(part));
+    }
+
+    /// The keeper has written so much of a snapshot: more may come.
+    fn on_part_kept(&mut self, id: SnapshotId, upto_bytes: u64, fx: &mut Effects) {
+        let Some(incoming) = self.catch_up.incoming.as_mut().filter(|incoming| incoming.id == id) else { return };
+        incoming.written = incoming.written.max(upto_bytes.min(incoming.arrived));
+        let Some((supplier, _)) = self.catch_up.asked else { return };
+        self.catch_up.asked = Some((supplier, self.now_ms + self.ask_again_ms));
+        while incoming.asked < incoming.most() {
+            fx.send(supplier, LearnerMessage::FetchSnapshot { upto: incoming.upto, id, offset: incoming.asked });
+            incoming.asked += SNAPSHOT_PART_BYTES as u64;
+        }
+    }
+
+    /// What there was of a snapshot is gone. Soon another is asked; later, if there was no room for it.
+    fn on_snapshot_dropped(&mut self, id: SnapshotId, because: Dropped, fx: &mut Effects) {
+        let Some(Incoming { upto, .. }) = self.catch_up.incoming.take_if(|incoming| incoming.id == id) else { return };
+        let (why, wait_ms) = match because {
+            Dropped::NoSpace => ("the disk is full", NO_SPACE_PATIENCE_MS),
+            Dropped::Refused => ("it is not what its digest says, or no state of this machine", self.ask_again_ms),
+            Dropped::OutOfPlace => ("a part of it is missing", self.ask_again_ms),
+        };
+        if let Some((peer, until)) = &mut self.catch_up.asked {
+            *until = self.now_ms + wait_ms;
+            fx.note(Event::SnapshotDropped { peer: *peer, upto, why });
         }
     }
 
@@ -302,6 +357,7 @@ impl Learner {
     pub fn on_installed(&mut self, upto: Slot, fx: &mut Effects) {
         self.trimmed_upto = self.trimmed_upto.max(upto);
         let supplier = self.catch_up.asked.take();
+        self.catch_up.incoming.take_if(|incoming| incoming.upto <= upto);
         // The log may have overtaken it while it was being installed.
         if upto > self.chosen_upto {
             self.chosen_upto = upto;
@@ -325,6 +381,12 @@ impl Learner {
         self.now_ms = now_ms;
         if self.catch_up.target <= self.chosen_upto {
             self.catch_up.asked = None;
+        } else if self
+            .catch_up
+            .incoming
+            .is_some_and(|incoming| incoming.upto > self.chosen_upto && incoming.waits_for_the_keeper())
+        {
+            // It says when it has written what came, or what became of the whole. Nobody else is asked meanwhile.
         } else if self.catch_up.asked.is_none_or(|(_, until)| now_ms >= until) {
             self.ask_anybody(fx);
         }
@@ -398,9 +460,12 @@ impl Learner {
         self.catch_up.asked = Some((supplier, self.now_ms + self.ask_again_ms));
         // A snapshot that the log has overtaken would be ignored when it comes: asking for it would never end.
         self.catch_up.incoming.take_if(|incoming| incoming.upto <= self.chosen_upto);
-        match &self.catch_up.incoming {
-            Some(Incoming { upto, bytes, .. }) => {
-                fx.send(supplier, LearnerMessage::FetchSnapshot { upto: *upto, offset: bytes.len() as u64 });
+        match &mut self.catch_up.incoming {
+            Some(incoming) if incoming.waits_for_the_keeper() => {}
+            // Whatever was asked of another may not come.
+            Some(Incoming { upto, id, arrived, asked, .. }) => {
+                fx.send(supplier, LearnerMessage::FetchSnapshot { upto: *upto, id: *id, offset: *arrived });
+                *asked = *arrived + SNAPSHOT_PART_BYTES as u64;
             }
             None => fx.send(supplier, LearnerMessage::CatchUp { first: self.chosen_upto.next() }),
         }
@@ -419,5 +484,7 @@ impl Learner {
     }
 }
 
-/// How long a whole snapshot may take to be installed before it is asked for again.
-const INSTALL_PATIENCE_MS: u64 = 30_000;
+/// How many parts of a snapshot are on their way at most: asked for, or not written yet.
+const PARTS_AHEAD: u64 = 4;
+/// After how long a node whose disk was too full for a snapshot asks for one again, in milliseconds.
+const NO_SPACE_PATIENCE_MS: u64 = 10_000;

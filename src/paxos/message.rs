@@ -37,6 +37,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ballot::{Ballot, NodeId};
+use super::image::SnapshotId;
 use super::membership::Membership;
 use super::record::BatchNumber;
 use super::slot::{Place, Slot};
@@ -100,6 +101,8 @@ impl Message {
                     | LearnerMessage::Installed { .. }
                     | LearnerMessage::Trimmed { .. }
                     | LearnerMessage::Executed(_)
+                    | LearnerMessage::PartKept { .. }
+                    | LearnerMessage::SnapshotDropped { .. }
             ),
             Message::Executor(message) => matches!(
                 message,
@@ -410,10 +413,12 @@ pub enum LearnerMessage {
         /// How far the sender's log is chosen.
         chosen_upto: Slot,
     },
-    /// Please send the part of your newest snapshot that starts at this offset.
+    /// Please send the part of this snapshot that starts at this offset; the first of your newest, if you do not have it.
     FetchSnapshot {
-        /// Of which snapshot; `Slot::ZERO` for the newest.
+        /// The last slot that the snapshot covers.
         upto: Slot,
+        /// Its file, byte by byte.
+        id: SnapshotId,
         /// In bytes.
         offset: u64,
     },
@@ -421,11 +426,13 @@ pub enum LearnerMessage {
     SnapshotPart {
         /// The last slot that the snapshot covers.
         upto: Slot,
-        /// Its whole size in bytes.
+        /// Its file, byte by byte: any peer that has the same can go on with it.
+        id: SnapshotId,
+        /// The whole size of its image in bytes.
         total: u64,
-        /// Where this part begins.
+        /// Where this part begins: a multiple of [`SNAPSHOT_PART_BYTES`](super::effect::SNAPSHOT_PART_BYTES).
         offset: u64,
-        /// The part.
+        /// The part: as long as that, the last one excepted.
         bytes: Bytes,
     },
     /// Local, from the acceptor: it votes for these; the records are on their way to the journal.
@@ -461,6 +468,31 @@ pub enum LearnerMessage {
     },
     /// Local, from the executor: as for the proposer.
     Executed(Progress),
+    /// Local, from the keeper: so much of a snapshot from a peer is written.
+    PartKept {
+        /// Which.
+        id: SnapshotId,
+        /// In bytes, from the beginning.
+        upto_bytes: u64,
+    },
+    /// Local, from the keeper: a snapshot from a peer, or what there was of it, is gone.
+    SnapshotDropped {
+        /// Which.
+        id: SnapshotId,
+        /// Why.
+        because: Dropped,
+    },
+}
+
+/// Why a snapshot from a peer was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Dropped {
+    /// The disk is full.
+    NoSpace,
+    /// It is not what its digest says, or no state of this machine.
+    Refused,
+    /// A part came that does not follow what is there.
+    OutOfPlace,
 }
 
 /// What an executor receives.
@@ -530,6 +562,8 @@ pub enum ExecutorMessage {
         /// The last slot that it covers.
         upto: Slot,
     },
+    /// Local, from the keeper: there was no room for the snapshot.
+    SnapshotUnsaved {},
 }
 
 /// By what a reply finds the command it answers.

@@ -18,6 +18,7 @@
 //! | [`admission`] | whether this node may vote after a start |
 //! | [`hearsay`] | what was seen of the peers' journals, and passed on |
 //! | [`sessions`] | exactly once |
+//! | [`state_machine`], [`image`] | what a machine is; everything replicated at one slot, frozen |
 //! | [`node`] | the four roles of one node side by side, their recovery and invariants |
 //! | [`settings`], [`dice`] | limits, times, and the randomness that is handed in |
 //!
@@ -34,6 +35,7 @@ pub mod election;
 pub mod executor;
 pub mod extension;
 pub mod hearsay;
+pub mod image;
 pub mod learner;
 pub mod membership;
 pub mod merge;
@@ -55,7 +57,8 @@ pub use acceptor::Acceptor;
 pub use ballot::{Ballot, NodeId};
 pub use configuration::{Configuration, Incarnation, Member};
 pub use effect::{Effect, Effects, Event, Then};
-pub use executor::{Executor, Snapshot};
+pub use executor::Executor;
+pub use image::{Image, SnapshotId, State};
 pub use learner::Learner;
 pub use membership::{Change, Membership, Outcome};
 pub use message::{
@@ -68,5 +71,5 @@ pub use quorum::{Answers, Tally};
 pub use record::{BatchNumber, Record};
 pub use settings::Settings;
 pub use slot::{Place, Slot};
-pub use state_machine::{Context, StateMachine};
+pub use state_machine::{Context, Frozen, StateMachine, Whole};
 pub use value::{Bytes, Command, Entry, Sequence, SessionId, Stamp, Token, Value};

@@ -6,7 +6,8 @@
 use super::acceptor::Acceptor;
 use super::ballot::NodeId;
 use super::effect::Effects;
-use super::executor::{Executor, Snapshot};
+use super::executor::Executor;
+use super::image::State;
 use super::learner::Learner;
 use super::membership::Membership;
 use super::message::Message;
@@ -31,9 +32,9 @@ pub struct Replica<M> {
 
 /// What a node's journal and snapshots held when it started.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recovered<R> {
-    /// The newest whole snapshot.
-    pub snapshot: Option<Snapshot>,
+pub struct Recovered<R, M> {
+    /// The state of the newest whole snapshot.
+    pub snapshot: Option<State<M>>,
     /// Every record of the journal, in order.
     pub records: R,
     /// The journal no longer has slots up to here.
@@ -43,25 +44,30 @@ pub struct Recovered<R> {
 }
 
 impl<M: StateMachine> Replica<M> {
-    /// Folds what a node's disk held into its roles; the executor then executes forward from the snapshot. `founders` is
-    /// who the members were before the first slot; a snapshot says what became of them. `seed` must be new at every start. The effects are those of an ordinary step: local messages, and nothing for peers.
+    /// Folds what a node's disk held into its roles; the executor then executes forward from the snapshot, or from
+    /// `machine`, which is in its initial state. `founders` is who the members were before the first slot; a snapshot says
+    /// what became of them. `seed` must be new at every start. The effects are those of an ordinary step: local messages,
+    /// and nothing for peers.
     ///
     /// # Errors
-    /// The machine's sentence, if the snapshot is not one of its own.
+    /// A sentence, if slots are gone from the journal that no snapshot covers.
     pub fn recover<R: IntoIterator<Item = Record>>(
         own: NodeId,
         founders: Membership,
         settings: &Settings,
         machine: M,
         seed: u64,
-        recovered: Recovered<R>,
+        recovered: Recovered<R, M>,
         fx: &mut Effects,
     ) -> Result<Replica<M>, String> {
         let Recovered { snapshot, records, trimmed_upto, last_batch } = recovered;
         let snapshot_upto = snapshot.as_ref().map_or(Slot::ZERO, |snapshot| snapshot.upto);
+        if trimmed_upto > snapshot_upto {
+            return Err(format!("the journal begins behind slot {trimmed_upto}, the snapshot ends at {snapshot_upto}"));
+        }
         let mut executor = Executor::new(own, founders, settings.clone(), machine, seed);
-        if let Some(snapshot) = snapshot {
-            executor.restore(snapshot)?;
+        if let Some(state) = snapshot {
+            executor.restore(state);
         }
         let membership = executor.membership().clone();
         let mut acceptor = Acceptor::new(own, membership.clone(), snapshot_upto, last_batch);

@@ -10,8 +10,12 @@
 //! is not executed again. What is dropped follows from the log alone, as everything here.
 //!
 //! Order within a session is not promised: sequences are executed in the order of the log.
+//!
+//! A clone shares its sessions with the original until one of them changes, so that a snapshot of a hundred thousand
+//! sessions copies a hundred thousand pointers, and no results.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +29,7 @@ use super::value::{Bytes, Sequence, SessionId};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Sessions {
     last: SessionId,
-    table: BTreeMap<SessionId, Session>,
+    table: BTreeMap<SessionId, Arc<Session>>,
     /// Each session with a time at which it was active, not always the last: that is looked at when it comes first.
     by_activity: BTreeSet<(u64, SessionId)>,
     /// Whose results were kept, in the order of the log. Not all of them still are: see [`Sessions::tidy`].
@@ -84,7 +88,7 @@ impl Sessions {
         while self.table.len() >= MAX_SESSIONS && self.close_idlest(u64::MAX) {}
         self.last = SessionId(self.last.0 + 1);
         let session = Session { done_below: Sequence(1), active_ms: now_ms, ..Session::default() };
-        self.table.insert(self.last, session);
+        self.table.insert(self.last, Arc::new(session));
         self.by_activity.insert((now_ms, self.last));
         self.last
     }
@@ -114,7 +118,7 @@ impl Sessions {
 
     /// What to do with a command that the log holds.
     pub fn judge(&mut self, id: SessionId, sequence: Sequence, done_below: Sequence, now_ms: u64) -> Verdict {
-        let Some(session) = self.table.get_mut(&id) else { return Verdict::Expired };
+        let Some(session) = self.table.get_mut(&id).map(Arc::make_mut) else { return Verdict::Expired };
         session.active_ms = now_ms;
         if done_below > session.done_below {
             let known = session.executed.partition_point(|executed| executed.sequence < done_below);
@@ -140,7 +144,7 @@ impl Sessions {
     /// the result, unless it is too large to be kept or sent at all.
     pub fn remember(&mut self, id: SessionId, sequence: Sequence, place: Place, result: Bytes) -> Option<Bytes> {
         let result = (result.len() <= MAX_RESULT_BYTES).then_some(result);
-        let session = self.table.get_mut(&id).expect("judged New in the same step");
+        let session = self.table.get_mut(&id).map(Arc::make_mut).expect("judged New in the same step");
         let executed = Executed { sequence, place, result: result.clone() };
         match session.find(sequence) {
             Ok(at) => session.executed[at] = executed,
@@ -183,6 +187,7 @@ impl Sessions {
     /// Forgets a result, if it is still there, but not that the command was executed.
     fn drop_result(&mut self, id: SessionId, sequence: Sequence) {
         let Some(session) = self.table.get_mut(&id).filter(|session| session.keeps(sequence)) else { return };
+        let session = Arc::make_mut(session);
         if let Ok(at) = session.find(sequence) {
             let executed = &mut session.executed[at];
             let bytes = executed.kept_bytes();
@@ -191,6 +196,76 @@ impl Sessions {
             self.kept_bytes = self.kept_bytes.saturating_sub(bytes);
             self.kept_count = self.kept_count.saturating_sub(1);
         }
+    }
+
+    /// The table in rows, for a snapshot: their order and their cut follow from the table alone.
+    pub fn rows(&self) -> impl Iterator<Item = Rows> + '_ {
+        let known: BTreeMap<SessionId, u64> = self.by_activity.iter().map(|(ms, id)| (*id, *ms)).collect();
+        let mut table = self.table.iter().peekable();
+        let sessions = std::iter::from_fn(move || {
+            let (mut rows, mut bytes) = (Vec::new(), 0);
+            while bytes < ROWS_BYTES
+                && let Some((id, session)) = table.next()
+            {
+                bytes += session.approximate_bytes();
+                let known_ms = known.get(id).copied().unwrap_or(session.active_ms);
+                rows.push(Row { id: *id, known_ms, session: session.clone() });
+            }
+            (!rows.is_empty()).then_some(Rows::Sessions(rows))
+        });
+        let mut kept = self.kept.iter().copied();
+        let queue = std::iter::from_fn(move || {
+            let some: Vec<_> = kept.by_ref().take(ROWS_BYTES / size_of::<(SessionId, Sequence)>()).collect();
+            (!some.is_empty()).then_some(Rows::Kept(some))
+        });
+        sessions.chain(queue)
+    }
+
+    /// The number of the session opened last: no other will have it.
+    pub fn last(&self) -> SessionId {
+        self.last
+    }
+
+    /// An empty table that will take the rows of one in which `last` was opened last.
+    pub fn awaiting(last: SessionId) -> Sessions {
+        Sessions { last, ..Sessions::default() }
+    }
+
+    /// Takes the next rows of [`Sessions::rows`].
+    ///
+    /// # Errors
+    /// A sentence, if they are not what a table gives; this one is to be dropped then.
+    pub fn take(&mut self, rows: Rows) -> Result<(), String> {
+        match rows {
+            Rows::Sessions(rows) => rows.into_iter().try_for_each(|row| self.take_session(row)),
+            Rows::Kept(kept) => {
+                self.kept.extend(kept);
+                Ok(())
+            }
+        }
+    }
+
+    fn take_session(&mut self, Row { id, known_ms, mut session }: Row) -> Result<(), String> {
+        let is_next = self.table.last_key_value().is_none_or(|(last, _)| *last < id) && id <= self.last;
+        if !is_next || !self.kept.is_empty() || self.table.len() >= MAX_SESSIONS {
+            return Err(format!("session {} is out of its place", id.0));
+        }
+        let held = Arc::make_mut(&mut session);
+        let window = |executed: &Executed| {
+            executed.sequence.0.checked_sub(held.done_below.0).is_some_and(|ahead| ahead < SESSION_WINDOW)
+        };
+        let in_order = |pair: (&Executed, &Executed)| pair.0.sequence < pair.1.sequence;
+        let ordered = held.executed.iter().zip(held.executed.iter().skip(1)).all(in_order);
+        held.kept_bytes = held.executed.iter().map(Executed::kept_bytes).sum();
+        let bounded = held.kept_bytes <= MAX_SESSION_RESULT_BYTES + MAX_RESULT_BYTES;
+        if !ordered || !bounded || !held.executed.iter().all(window) || known_ms > held.active_ms {
+            return Err(format!("session {} contradicts itself", id.0));
+        }
+        self.kept_bytes += held.kept_bytes;
+        self.kept_count += held.executed.iter().filter(|executed| executed.kept_bytes() > 0).count();
+        self.by_activity.insert((known_ms, id));
+        self.table.insert(id, session);
+        Ok(())
     }
 
     /// How many bytes of results are kept.
@@ -209,7 +284,30 @@ impl Sessions {
     }
 }
 
+/// Some rows of a session table, on their way through a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Rows {
+    /// Sessions, ascending by number.
+    Sessions(Vec<Row>),
+    /// Whose results are kept, in the order of the log. They come behind all sessions.
+    Kept(Vec<(SessionId, Sequence)>),
+}
+
+/// A session, shared with the table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    id: SessionId,
+    /// As [`Sessions::by_activity`] has it.
+    known_ms: u64,
+    session: Arc<Session>,
+}
+
 impl Session {
+    /// About as many bytes as its encoding has.
+    fn approximate_bytes(&self) -> usize {
+        48 + self.executed.len() * 32 + self.kept_bytes
+    }
+
     /// Where this sequence is, or else where it belongs.
     fn find(&self, sequence: Sequence) -> Result<usize, usize> {
         match self.executed.back() {
@@ -238,6 +336,8 @@ impl Session {
     }
 }
 
+/// Rows are cut when they have about so many bytes; one session alone may have more.
+const ROWS_BYTES: usize = 1 << 20;
 /// So many commands a session may have room for without having them.
 const ROOM_KEPT: usize = 64;
 
@@ -312,9 +412,9 @@ mod tests {
         assert_eq!(sessions.judge(ids[0], Sequence(1), Sequence(1), 1), Verdict::Seen(place(1), None));
         let second = Verdict::Seen(place(2), Some(large.clone()));
         assert_eq!(sessions.judge(ids[1], Sequence(1), Sequence(1), 2), second);
-        let encoded = bincode::serialize(&sessions).expect("a table of plain values");
-        let clone: Sessions = bincode::deserialize(&encoded).expect("whole");
-        assert_eq!(clone, sessions, "part of the snapshot");
+        let mut again = Sessions::awaiting(sessions.last());
+        sessions.rows().try_for_each(|rows| again.take(rows)).expect("its own rows");
+        assert_eq!(again, sessions, "part of the snapshot");
         let last = Sequence(u64::MAX);
         assert_eq!(sessions.judge(ids[2], last, last, 3), Verdict::New);
         sessions.remember(ids[2], last, place(many + 2), large);
@@ -362,5 +462,49 @@ mod tests {
         assert_eq!(sessions.judge(second, Sequence(1), Sequence(1), 101), Verdict::New);
         assert_eq!(sessions.open(101), SessionId(3));
         assert_eq!((sessions.len(), sessions.is_empty(), Sessions::new().is_empty()), (2, false, true));
+    }
+
+    #[test]
+    fn a_clone_keeps_what_the_table_goes_on_to_change() {
+        let mut sessions = Sessions::new();
+        let (first, second) = (sessions.open(0), sessions.open(0));
+        let frozen = sessions.clone();
+        assert!(Arc::ptr_eq(&sessions.table[&second], &frozen.table[&second]), "shared");
+        assert_eq!(sessions.judge(first, Sequence(1), Sequence(1), 9), Verdict::New);
+        sessions.remember(first, Sequence(1), place(1), Bytes::from("r"));
+        assert!(frozen.table[&first].executed.is_empty());
+        assert!(Arc::ptr_eq(&sessions.table[&second], &frozen.table[&second]), "still shared");
+    }
+
+    #[test]
+    fn rows_that_no_table_gives_are_refused() {
+        let mut sessions = Sessions::new();
+        for _ in 0..3 {
+            let id = sessions.open(5);
+            sessions.judge(id, Sequence(1), Sequence(1), 6);
+            sessions.remember(id, Sequence(1), place(1), Bytes::from("r"));
+        }
+        let Some(Rows::Sessions(rows)) = sessions.rows().next() else { panic!("three sessions are one lot of rows") };
+        let taken = |change: &dyn Fn(&mut Vec<Row>)| {
+            let mut rows = rows.clone();
+            change(&mut rows);
+            Sessions::awaiting(sessions.last()).take(Rows::Sessions(rows))
+        };
+        assert_eq!(taken(&|_| {}), Ok(()));
+        let hurt = |session: &mut Session, change: &dyn Fn(&mut Session)| change(session);
+        for (change, why) in [
+            (&(|rows: &mut Vec<Row>| rows.swap(0, 1)) as &dyn Fn(&mut Vec<Row>), "session 1 is out of its place"),
+            (&|rows| rows[2].id = SessionId(4), "session 4 is out of its place"),
+            (&|rows| rows[1].known_ms = 7, "session 2 contradicts itself"),
+            (
+                &|rows| hurt(Arc::make_mut(&mut rows[0].session), &|session| session.done_below = Sequence(2)),
+                "session 1 contradicts itself",
+            ),
+        ] {
+            assert_eq!(taken(change), Err(why.to_owned()));
+        }
+        let mut late = Sessions::awaiting(sessions.last());
+        late.take(Rows::Kept(vec![(SessionId(1), Sequence(1))])).expect("anything");
+        assert!(late.take(Rows::Sessions(rows.clone())).is_err(), "sessions come first");
     }
 }

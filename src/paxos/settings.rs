@@ -69,7 +69,7 @@ pub const MAX_OPEN_SLOTS: u64 = 1 << 20;
 /// The most slots that a leader drives at once.
 pub const MAX_WINDOW: u32 = 1 << 16;
 /// The largest snapshot that is taken from a peer, in bytes.
-pub const MAX_SNAPSHOT_BYTES: u64 = 4 << 30;
+pub const MAX_SNAPSHOT_BYTES: u64 = 64 << 30;
 
 const _: () = assert!(MAX_OPERATION_BYTES < MAX_BATCH_BYTES);
 const _: () = assert!(MAX_BATCH_BYTES < MAX_MESSAGE_BYTES);
@@ -102,7 +102,7 @@ mod tests {
         assert_eq!((MAX_BATCH_BYTES, MAX_MESSAGE_BYTES, MAX_QUEUE_BYTES), (2 * MIB, 4 * MIB, 64 * MIB));
         assert_eq!((MAX_READS, MAX_READ_BYTES, MAX_ANSWER_BYTES), (64 * KIB, 64 * MIB, 64 * MIB));
         assert_eq!((MAX_OPEN_SLOTS, MAX_WINDOW), (MIB as u64, 64 * KIB as u32));
-        assert_eq!(MAX_SNAPSHOT_BYTES, 4096 * MIB as u64);
+        assert_eq!(MAX_SNAPSHOT_BYTES, 64 * 1024 * MIB as u64);
         assert_eq!(Settings::default().snapshot_bytes, 256 * MIB as u64);
     }
 }

@@ -8,6 +8,7 @@ use super::links::cuts_of;
 use super::node::State;
 use super::trace::Lanes;
 use super::world::{Happening, World};
+use crate::machine::Composite;
 use crate::paxos::dice::Dice;
 use crate::paxos::{BatchNumber, Incarnation, NodeId};
 use crate::storage::{self, Disk, Held as HeldStorage, MemoryDisk};
@@ -362,7 +363,8 @@ fn held_bytes(disk: &MemoryDisk) -> u64 {
 fn tells(disk: &MemoryDisk, settings: storage::Settings, own: NodeId) -> Result<String, String> {
     let disk = disk.fork();
     disk.heal();
-    HeldStorage::open(&disk, settings, u64::from(own.0)).map(|held| format!("{:?}", held.into_parts().0))
+    let held = HeldStorage::open(&disk, settings, u64::from(own.0), &Composite::default());
+    held.map(|held| format!("{:?}", held.into_parts().0))
 }
 
 /// Flips a bit somewhere in a file of that kind, if a node could tell: else it is left as it was. Whether it is flipped.

@@ -13,8 +13,9 @@ use crate::paxos::dispatch::{DiskWork, Dispatch, Mail, SnapshotWork};
 use crate::paxos::hearsay::{Hearsay, MEETING_MS};
 use crate::paxos::{
     AcceptorMessage, BatchNumber, ClientId, Effect, Effects, ExecutorMessage, Incarnation, Membership, Message, NodeId,
-    Replica, Reply, Settings, Slot, Snapshot,
+    Replica, Reply, Settings, Slot, State as Replicated,
 };
+use crate::storage::keeper::Meanwhile;
 use crate::storage::scribe::Listener;
 use crate::storage::{self, Held, Journal, Keep, Keeper, Kept, MemoryDisk, Scribe, Snapshots};
 
@@ -53,10 +54,8 @@ pub enum Letter {
     Message(NodeId, Message),
     /// Time has passed: the node's clock and the wall clock, in milliseconds.
     Tick(u64, u64),
-    /// For the executor's driver: snapshot work of a lot.
-    Snapshot(SnapshotWork),
-    /// For the executor's driver: a peer's snapshot is whole.
-    Install(Box<Snapshot>, Vec<u8>),
+    /// For the executor's driver: what a peer's snapshot held.
+    Install(Box<Replicated<Composite>>),
 }
 
 /// A node, running or not. Its disk outlives it.
@@ -128,7 +127,7 @@ pub struct Running {
     /// The journal's writer.
     pub scribe: Scribe<MemoryDisk>,
     /// The snapshots' writer.
-    pub keeper: Keeper<MemoryDisk>,
+    pub keeper: Keeper<MemoryDisk, Composite>,
     /// What waits for the keeper.
     pub keeping: VecDeque<Keep>,
     /// Whether the keeper's turn is on its way.
@@ -161,8 +160,10 @@ pub struct DiskTurn {
     pub premature: bool,
     /// The disk did not do what it was asked: the node stops.
     pub error: Option<String>,
-    /// Slots or parts of snapshots that could not be read back.
+    /// Slots that could not be read back.
     pub unreadable: u64,
+    /// What the keeper is to do.
+    pub keep: Vec<Keep>,
     /// Batches that were written.
     pub batches: u64,
 }
@@ -222,14 +223,14 @@ impl Node {
     ) -> Result<Dispatch, String> {
         self.life += 1;
         let id = self.id;
-        let configuration = &founded.founders;
-        let mut held = Held::open(&self.disk, journal, seed)?;
-        held.found("synod", id, configuration).map_err(|error| error.to_string())?;
+        let founders = &founded.founders;
+        let machine = Composite::default();
+        let mut held = Held::open(&self.disk, journal, seed, &machine)?;
+        held.found("synod", id, founders).map_err(|error| error.to_string())?;
         let (recovered, journal) = held.into_parts();
         let durable = recovered.last_batch;
         let mut effects = Effects::new();
-        let machine = Composite::default();
-        let founders = Membership::founded(configuration.clone());
+        let founders = Membership::founded(founders.clone());
         let replica = Replica::recover(id, founders, settings, machine, seed, recovered, &mut effects)?;
         replica
             .check(replica.executor.snapshot_upto())
@@ -246,7 +247,7 @@ impl Node {
             disk_queue: Vec::new(),
             disk_due: false,
             scribe: Scribe::new(id, journal, snapshots),
-            keeper: Keeper::new(self.disk.clone()),
+            keeper: Keeper::new(id, self.disk.clone(), Composite::default()),
             keeping: VecDeque::new(),
             keep_due: false,
             hearsay,
@@ -320,19 +321,13 @@ impl Running {
                     Role::Learner => replica.learner.on_tick(now_ms, &mut effects),
                     Role::Executor => replica.executor.on_tick(now_ms, &mut effects),
                 },
-                Letter::Snapshot(SnapshotWork::Take) => {
-                    keeping.push_back(Keep::Own(Box::new(replica.executor.snapshot())));
-                }
-                Letter::Snapshot(SnapshotWork::Check { upto, bytes }) => {
-                    keeping.push_back(Keep::Check { upto, bytes });
-                }
-                Letter::Install(snapshot, bytes) => {
-                    let upto = snapshot.upto;
-                    if replica.executor.install(*snapshot, &mut effects).is_ok() {
-                        keeping.push_back(Keep::Installed { upto, bytes });
-                    }
+                Letter::Install(state) => {
+                    let upto = state.upto;
+                    let replaced = Box::new(replica.executor.install(*state, &mut effects));
+                    keeping.push_back(Keep::Installed { upto, replaced });
                 }
             }
+            keeping.extend(replica.executor.take_images().into_iter().map(Keep::Own));
             look(&effects, replica);
         }
         match role {
@@ -422,6 +417,7 @@ impl Running {
         let done = if idle { self.scribe.idle(&mut ear) } else { self.scribe.perform(lot, &mut ear) };
         let Ear { durable, mut turn, .. } = ear;
         self.durable = durable;
+        self.keeping.extend(turn.keep.drain(..));
         turn.error = done.err().map(|error| error.to_string());
         turn.batches = self.scribe.journal().commits() - commits;
         turn
@@ -435,21 +431,33 @@ impl Running {
         let _ = self.scribe.close(&mut ear);
     }
 
-    /// The keeper does one thing.
+    /// The keeper does one thing. Gives what it says to other nodes.
     ///
     /// # Errors
     /// The disk did not do what it was asked: the node stops.
-    pub fn keep_turn(&mut self, own: NodeId) -> Result<(), String> {
-        let Some(work) = self.keeping.pop_front() else { return Ok(()) };
-        for kept in self.keeper.perform(work).map_err(|error| error.to_string())? {
-            match kept {
-                Kept::Saved(message) => self.post(Role::Executor, Letter::Message(own, message.into())),
-                Kept::Disk(work) => self.disk_queue.push(work),
-                Kept::Install { snapshot, bytes } => self.post(Role::Executor, Letter::Install(snapshot, bytes)),
-                Kept::Malformed => {}
+    pub fn keep_turn(&mut self, own: NodeId) -> Result<Vec<(NodeId, Message)>, String> {
+        let Running { keeper, keeping, mail, disk_queue, .. } = self;
+        let Some(work) = keeping.pop_front() else { return Ok(Vec::new()) };
+        let mut said = Vec::new();
+        let mut tell = |kept| match kept {
+            Kept::Say(to, message) if to == own => {
+                mail[Role::of(&message) as usize].push_back(Letter::Message(own, message));
             }
-        }
-        Ok(())
+            Kept::Say(to, message) => said.push((to, message)),
+            Kept::Disk(work) => disk_queue.push(work),
+            Kept::Install(state) => mail[Role::Executor as usize].push_back(Letter::Install(state)),
+            Kept::Trouble(_) => {}
+        };
+        // What does not wait while an image is written is what comes next anyhow.
+        let mut meanwhile = || match keeping.front() {
+            Some(Keep::Work(_)) => match keeping.pop_front() {
+                Some(Keep::Work(work)) => Meanwhile::Work(work),
+                _ => Meanwhile::Nothing,
+            },
+            _ => Meanwhile::Nothing,
+        };
+        keeper.perform(work, &mut meanwhile, &mut tell).map_err(|error| error.to_string())?;
+        Ok(said)
     }
 
     /// A spare segment is made aside, if the journal wants one.
@@ -501,6 +509,10 @@ impl Listener<MemoryDisk> for Ear<'_> {
 
     fn unreadable(&mut self, _: String) {
         self.turn.unreadable += 1;
+    }
+
+    fn keep(&mut self, work: SnapshotWork) {
+        self.turn.keep.push(Keep::Work(work));
     }
 }
 

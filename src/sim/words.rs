@@ -96,6 +96,9 @@ pub fn event(event: &Event) -> String {
         }
         Event::Admitted {} => "may vote".into(),
         Event::Installed { upto } => format!("installed a snapshot up to slot {upto}"),
+        Event::SnapshotDropped { peer, upto, why } => {
+            format!("dropped n{peer}'s snapshot up to slot {upto}: {why}")
+        }
     }
 }
 
@@ -214,8 +217,8 @@ fn to_learner(message: &LearnerMessage) -> String {
         LearnerMessage::Chosen { entries, chosen_upto } => {
             format!("Chosen {}, of {chosen_upto}", choices(entries))
         }
-        LearnerMessage::FetchSnapshot { upto, offset } => format!("FetchSnapshot {upto} from byte {offset}"),
-        LearnerMessage::SnapshotPart { upto, total, offset, bytes } => {
+        LearnerMessage::FetchSnapshot { upto, offset, .. } => format!("FetchSnapshot {upto} from byte {offset}"),
+        LearnerMessage::SnapshotPart { upto, total, offset, bytes, .. } => {
             format!("SnapshotPart {upto}, bytes {offset}..{} of {total}", offset + bytes.len() as u64)
         }
         LearnerMessage::Voting { ballot, proposals } => {
@@ -226,6 +229,8 @@ fn to_learner(message: &LearnerMessage) -> String {
         LearnerMessage::Installed { upto } => format!("Installed up to slot {upto}"),
         LearnerMessage::Trimmed { upto } => format!("Trimmed up to slot {upto}"),
         LearnerMessage::Executed(executed) => progress(executed),
+        LearnerMessage::PartKept { id, upto_bytes } => format!("PartKept of {id} up to byte {upto_bytes}"),
+        LearnerMessage::SnapshotDropped { id, because } => format!("SnapshotDropped {id}: {because:?}"),
     }
 }
 
@@ -246,6 +251,7 @@ fn to_executor(message: &ExecutorMessage) -> String {
         ExecutorMessage::LeaderChanged {} => "LeaderChanged".into(),
         ExecutorMessage::SnapshotWanted { slot } => format!("SnapshotWanted for slot {slot}"),
         ExecutorMessage::SnapshotSaved { upto } => format!("SnapshotSaved up to slot {upto}"),
+        ExecutorMessage::SnapshotUnsaved {} => "SnapshotUnsaved".into(),
     }
 }
 

@@ -75,12 +75,19 @@ pub struct DiskError {
     pub operation: &'static str,
     /// What the system said.
     pub reason: String,
+    /// There is no room: with less on the disk it would have been done.
+    pub no_space: bool,
 }
 
 impl DiskError {
     /// An error of this file in this operation.
     pub fn new(file: impl Into<String>, operation: &'static str, reason: impl ToString) -> DiskError {
-        DiskError { file: file.into(), operation, reason: reason.to_string() }
+        DiskError { file: file.into(), operation, reason: reason.to_string(), no_space: false }
+    }
+
+    /// The same error, known to be for want of room.
+    pub fn for_want_of_room(self) -> DiskError {
+        DiskError { no_space: true, ..self }
     }
 }
 

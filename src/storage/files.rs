@@ -48,7 +48,11 @@ impl FileDisk {
     }
 
     fn error(&self, file: &str, operation: &'static str, error: &io::Error) -> DiskError {
-        DiskError::new(self.0.path.join(file).display().to_string(), operation, error)
+        let told = DiskError::new(self.0.path.join(file).display().to_string(), operation, error);
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => told.for_want_of_room(),
+            _ => told,
+        }
     }
 }
 

@@ -1,156 +1,315 @@
-//! The keeper: encodes, checks and saves snapshots, one after the other, without the thread that it does it on.
+//! The keeper: writes, reads, checks and supplies snapshots, one after the other, without the thread that it does it on.
 //!
-//! A peer's snapshot is checked here, installed by the executor, and saved only then: what the machine refuses never
-//! reaches the disk. Until it is saved a crash merely falls back to what the journal and the older snapshot tell.
+//! Everything about a snapshot that takes long happens here, beside the roles and beside the journal: an image is
+//! encoded and written while the executor goes on; a peer's snapshot goes to a file as it arrives, is checked there, and
+//! restored into a machine of its own, so that the executor only puts it in place; what that replaces is let go of here.
+//!
+//! A peer's snapshot has its name only when it is installed: what the machine refuses takes the place of nothing. Until
+//! then a crash merely falls back to what the journal and the older snapshot tell.
+//!
+//! A full disk is no reason to stop: what there is of the file is removed, people are told, and the next snapshot tries
+//! again. Every other error of the disk stops the node.
+//!
+//! Invariant: each part from a peer is answered by `PartKept`, by `SnapshotDropped`, or, the last one, by an installation.
 
 use super::disk::{Disk, DiskError};
-use super::snapshots::Snapshots;
-use crate::codec;
-use crate::paxos::dispatch::DiskWork;
-use crate::paxos::settings::MAX_SNAPSHOT_BYTES;
-use crate::paxos::{ExecutorMessage, Slot, Snapshot};
+use super::image;
+use super::snapshots::{SnapshotError, Snapshots, Writer};
+use crate::paxos::dispatch::{DiskWork, SnapshotWork};
+use crate::paxos::effect::{SNAPSHOT_PART_BYTES, SnapshotPart};
+use crate::paxos::message::Dropped;
+use crate::paxos::{
+    Bytes, ExecutorMessage, Image, LearnerMessage, Message, NodeId, Slot, SnapshotId, State, StateMachine,
+};
 
 /// The only writer of a node's snapshots.
-#[derive(Clone, Debug)]
-pub struct Keeper<D> {
+#[derive(Debug)]
+pub struct Keeper<D, M> {
+    own: NodeId,
     snapshots: Snapshots<D>,
+    /// In its initial state, and stays so.
+    machine: M,
+    incoming: Option<Incoming<D>>,
+    /// A peer's snapshot is whole, and the executor has been asked to install it.
+    installing: Option<Slot>,
+}
+
+/// What there is of a peer's snapshot.
+#[derive(Debug)]
+struct Incoming<D> {
+    upto: Slot,
+    id: SnapshotId,
+    total: u64,
+    writer: Writer<D>,
 }
 
 /// Something for the keeper to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Keep {
     /// Save the node's own state.
-    Own(Box<Snapshot>),
-    /// Check what came from a peer, and have the executor install it.
-    Check {
-        /// The last slot that it covers.
-        upto: Slot,
-        /// Encoded.
-        bytes: Vec<u8>,
-    },
-    /// The executor installed it: save it.
+    Own(Image),
+    /// What a lot asks for, or the scribe.
+    Work(SnapshotWork),
+    /// The executor installed a peer's snapshot: give it its name.
     Installed {
         /// The last slot that it covers.
         upto: Slot,
-        /// Encoded.
-        bytes: Vec<u8>,
+        /// What it took the place of, to be let go of.
+        replaced: Box<dyn Send>,
     },
+}
+
+impl std::fmt::Debug for Keep {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Keep::Own(image) => write!(f, "Own({})", image.upto),
+            Keep::Work(work) => work.fmt(f),
+            Keep::Installed { upto, .. } => write!(f, "Installed({upto})"),
+        }
+    }
+}
+
+/// What else there is to do while an image is being written.
+pub enum Meanwhile {
+    /// Nothing.
+    Nothing,
+    /// This, which does not wait.
+    Work(SnapshotWork),
+    /// Give up: the node stops.
+    Stop,
 }
 
 /// What came of it, in order: each is handed on before the next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kept {
-    /// To the executor: what is durable.
-    Saved(ExecutorMessage),
+#[derive(Debug, PartialEq, Eq)]
+pub enum Kept<M> {
+    /// To a role of this node, or to a peer.
+    Say(NodeId, Message),
     /// To the disk.
     Disk(DiskWork),
-    /// To the executor's driver: whole, and to be put in place of the state.
-    Install {
-        /// Decoded.
-        snapshot: Box<Snapshot>,
-        /// Encoded.
-        bytes: Vec<u8>,
-    },
-    /// A peer's snapshot was no snapshot.
-    Malformed,
+    /// To the executor's driver: to be put in place of its state.
+    Install(Box<State<M>>),
+    /// To people: a sentence.
+    Trouble(String),
 }
 
-impl<D: Disk> Keeper<D> {
-    /// The keeper of the snapshots on this disk.
-    pub fn new(disk: D) -> Keeper<D> {
-        Keeper { snapshots: Snapshots::new(disk) }
+impl<D: Disk, M: StateMachine> Keeper<D, M> {
+    /// The keeper of the snapshots on this disk. `machine` is in its initial state.
+    pub fn new(own: NodeId, disk: D, machine: M) -> Keeper<D, M> {
+        Keeper { own, snapshots: Snapshots::new(disk), machine, incoming: None, installing: None }
     }
 
-    /// Does it.
+    /// Does it. While an image is written, `meanwhile` is asked again and again for what need not wait for that.
     ///
     /// # Errors
     /// The disk did not do what it was asked: the node must stop.
-    pub fn perform(&self, work: Keep) -> Result<Vec<Kept>, DiskError> {
-        let mut results = Vec::new();
+    pub fn perform(
+        &mut self,
+        work: Keep,
+        meanwhile: &mut dyn FnMut() -> Meanwhile,
+        tell: &mut dyn FnMut(Kept<M>),
+    ) -> Result<(), DiskError> {
         match work {
-            Keep::Own(snapshot) => {
-                results.push(self.save(snapshot.upto, &codec::encode(&*snapshot))?);
-                results.extend(self.trim()?);
-            }
-            Keep::Check { upto, bytes } => match codec::decode::<Snapshot>(&bytes, MAX_SNAPSHOT_BYTES as usize) {
-                Ok(snapshot) if snapshot.upto == upto => {
-                    results.push(Kept::Install { snapshot: Box::new(snapshot), bytes });
-                }
-                _ => results.push(Kept::Malformed),
-            },
-            Keep::Installed { upto, bytes } => {
-                results.push(self.save(upto, &bytes)?);
-                results.push(Kept::Disk(DiskWork::Forget { upto }));
-                results.extend(self.trim()?);
+            Keep::Own(image) => self.save(&image, meanwhile, tell),
+            Keep::Work(work) => self.work(work, tell),
+            Keep::Installed { upto, replaced } => {
+                drop(replaced);
+                self.name(upto, tell)
             }
         }
-        Ok(results)
     }
 
-    fn save(&self, upto: Slot, bytes: &[u8]) -> Result<Kept, DiskError> {
-        if !self.snapshots.kept()?.contains(&upto) {
-            self.snapshots.save(upto, bytes)?;
+    fn work(&mut self, work: SnapshotWork, tell: &mut dyn FnMut(Kept<M>)) -> Result<(), DiskError> {
+        match work {
+            SnapshotWork::Supply { to, wanted, offset } => self.supply(to, wanted, offset, tell),
+            SnapshotWork::Part(part) => return self.take_part(&part, tell),
         }
-        Ok(Kept::Saved(ExecutorMessage::SnapshotSaved { upto }))
+        Ok(())
+    }
+
+    /// Writes the node's own image down. If there is no room for it, the next one tries again.
+    fn save(
+        &mut self,
+        image: &Image,
+        meanwhile: &mut dyn FnMut() -> Meanwhile,
+        tell: &mut dyn FnMut(Kept<M>),
+    ) -> Result<(), DiskError> {
+        let upto = image.upto;
+        if !self.snapshots.kept()?.contains(&upto) {
+            match self.write(image, meanwhile, tell) {
+                Ok(true) => {}
+                Ok(false) => return self.snapshots.drop_unfinished(),
+                Err(error) if error.no_space => {
+                    self.snapshots.drop_unfinished()?;
+                    tell(Kept::Trouble(format!(
+                        "there is no room for the snapshot of slot {upto} ({error}): make room on the disk; the node goes \
+                         on, its journal grows, and the next snapshot tries again"
+                    )));
+                    tell(Kept::Say(self.own, ExecutorMessage::SnapshotUnsaved {}.into()));
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        tell(Kept::Say(self.own, ExecutorMessage::SnapshotSaved { upto }.into()));
+        self.trim(tell)
+    }
+
+    fn write(
+        &mut self,
+        image: &Image,
+        meanwhile: &mut dyn FnMut() -> Meanwhile,
+        tell: &mut dyn FnMut(Kept<M>),
+    ) -> Result<bool, DiskError> {
+        let mut writer = self.snapshots.begin(image.upto)?;
+        let between = || {
+            loop {
+                match meanwhile() {
+                    Meanwhile::Nothing => return Ok(true),
+                    Meanwhile::Work(work) => self.work(work, tell)?,
+                    Meanwhile::Stop => return Ok(false),
+                }
+            }
+        };
+        if !image::write(image, &mut writer, between)? {
+            return Ok(false);
+        }
+        writer.finish()?;
+        self.snapshots.keep(image.upto)?;
+        Ok(true)
+    }
+
+    /// The part asked for, or the first part of the newest snapshot if that one is not here.
+    fn supply(&self, to: NodeId, wanted: Option<SnapshotId>, offset: u64, tell: &mut dyn FnMut(Kept<M>)) {
+        let Ok(kept) = self.snapshots.kept() else { return };
+        let is_wanted = |upto: &&Slot| wanted.is_some() && self.snapshots.id_of(**upto).ok() == wanted;
+        let (upto, offset) = match (kept.iter().find(is_wanted), kept.last()) {
+            (Some(upto), _) => (*upto, offset),
+            (None, Some(newest)) => (*newest, 0),
+            (None, None) => return,
+        };
+        match self.snapshots.read_part(upto, offset, SNAPSHOT_PART_BYTES) {
+            Ok(part) if !part.bytes.is_empty() => {
+                let (id, total, bytes) = (part.id, part.total, Bytes::from(part.bytes));
+                let part = LearnerMessage::SnapshotPart { upto, id, total, offset, bytes };
+                tell(Kept::Say(to, part.into()));
+            }
+            Ok(_) => {} // nobody who counts asks for what lies behind the end
+            Err(error) => tell(Kept::Trouble(format!("a snapshot cannot be supplied: {error}"))),
+        }
+    }
+
+    /// Writes down a part from a peer; behind the last one, checks the whole.
+    fn take_part(&mut self, part: &SnapshotPart, tell: &mut dyn FnMut(Kept<M>)) -> Result<(), DiskError> {
+        let SnapshotPart { upto, id, total, offset, .. } = *part;
+        let taken = match self.write_part(part) {
+            Ok(taken) => taken,
+            Err(error) if error.no_space => {
+                self.drop_incoming()?;
+                tell(Kept::Trouble(format!(
+                    "there is no room for a peer's snapshot of slot {upto}, {total} bytes ({error}): make room on the disk"
+                )));
+                self.dropped(id, Dropped::NoSpace, tell);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        if !taken {
+            self.dropped(id, Dropped::OutOfPlace, tell);
+            return Ok(());
+        }
+        let upto_bytes = offset + part.bytes.len() as u64;
+        if upto_bytes < total {
+            tell(Kept::Say(self.own, LearnerMessage::PartKept { id, upto_bytes }.into()));
+            return Ok(());
+        }
+        match self.check() {
+            Ok(state) => {
+                self.installing = Some(upto);
+                tell(Kept::Install(Box::new(state)));
+                Ok(())
+            }
+            Err(SnapshotError::Disk(error)) if error.no_space => {
+                self.drop_incoming()?;
+                tell(Kept::Trouble(format!("there is no room for a peer's snapshot of slot {upto} ({error})")));
+                self.dropped(id, Dropped::NoSpace, tell);
+                Ok(())
+            }
+            Err(SnapshotError::Disk(error)) => Err(error),
+            Err(error) => {
+                self.drop_incoming()?;
+                tell(Kept::Trouble(format!("a peer's snapshot of slot {upto} was dropped: {error}")));
+                self.dropped(id, Dropped::Refused, tell);
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether the part follows what is there.
+    fn write_part(&mut self, part: &SnapshotPart) -> Result<bool, DiskError> {
+        let SnapshotPart { upto, id, total, offset, bytes } = part;
+        if self.installing.is_some() {
+            return Ok(false); // the file is not free yet
+        }
+        if *offset == 0 {
+            let writer = self.snapshots.begin_incoming(*upto)?;
+            self.incoming = Some(Incoming { upto: *upto, id: *id, total: *total, writer });
+        }
+        let follows = |incoming: &&mut Incoming<D>| {
+            (incoming.upto, incoming.id, incoming.total) == (*upto, *id, *total)
+                && incoming.writer.pushed() == *offset
+                && total.checked_sub(*offset).is_some_and(|rest| bytes.len() as u64 <= rest)
+        };
+        let Some(incoming) = self.incoming.as_mut().filter(follows) else { return Ok(false) };
+        incoming.writer.push(bytes)?;
+        Ok(true)
+    }
+
+    /// Restores the state that the peer's snapshot holds, once every digest is right.
+    fn check(&mut self) -> Result<State<M>, SnapshotError> {
+        let Incoming { upto, id, writer, .. } = self.incoming.take().expect("its last part was just written");
+        let written = writer.finish()?;
+        let reader = self.snapshots.load_incoming(upto)?;
+        if written != id {
+            return Err(reader.damaged(&format!("it is {written}, and was announced as {id}")));
+        }
+        image::read(reader, self.machine.empty())
+    }
+
+    /// The executor holds what a peer's snapshot held: the file gets its name, and the journal forgets what it covers.
+    fn name(&mut self, upto: Slot, tell: &mut dyn FnMut(Kept<M>)) -> Result<(), DiskError> {
+        if self.installing.take() != Some(upto) {
+            return Ok(());
+        }
+        if self.snapshots.kept()?.contains(&upto) {
+            self.snapshots.drop_incoming()?;
+        } else {
+            self.snapshots.keep_incoming(upto)?;
+        }
+        tell(Kept::Say(self.own, ExecutorMessage::SnapshotSaved { upto }.into()));
+        tell(Kept::Disk(DiskWork::Forget { upto }));
+        self.trim(tell)
     }
 
     /// Behind the save, so that nothing is trimmed that no snapshot on the disk covers (the learner may hear of the trim
     /// before its executor hears of the save); and only up to the older of two, so that one that rots is not the only one.
-    fn trim(&self) -> Result<Option<Kept>, DiskError> {
+    fn trim(&self, tell: &mut dyn FnMut(Kept<M>)) -> Result<(), DiskError> {
         let upto = self.snapshots.safe_upto()?;
-        Ok((upto > Slot::ZERO).then_some(Kept::Disk(DiskWork::Trim { upto })))
+        if upto > Slot::ZERO {
+            tell(Kept::Disk(DiskWork::Trim { upto }));
+        }
+        Ok(())
+    }
+
+    fn drop_incoming(&mut self) -> Result<(), DiskError> {
+        self.incoming = None;
+        self.snapshots.drop_incoming()
+    }
+
+    fn dropped(&self, id: SnapshotId, because: Dropped, tell: &mut dyn FnMut(Kept<M>)) {
+        tell(Kept::Say(self.own, LearnerMessage::SnapshotDropped { id, because }.into()));
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::paxos::Bytes;
-    use crate::paxos::sessions::Sessions;
-    use crate::storage::MemoryDisk;
-
-    fn snapshot(upto: u64) -> Snapshot {
-        Snapshot {
-            upto: Slot(upto),
-            membership: crate::paxos::Membership::founded(crate::paxos::Configuration::numbered(3)),
-            clock_ms: 5,
-            sessions: Sessions::new(),
-            machine: Bytes::from("state"),
-        }
-    }
-
-    fn saved(upto: u64) -> Kept {
-        Kept::Saved(ExecutorMessage::SnapshotSaved { upto: Slot(upto) })
-    }
-
-    #[test]
-    fn the_journal_is_trimmed_up_to_the_older_of_two_snapshots() {
-        let keeper = Keeper::new(MemoryDisk::new());
-        let own = |upto| keeper.perform(Keep::Own(Box::new(snapshot(upto)))).expect("saved");
-        assert_eq!(own(5), [saved(5)], "one that rots must not be the only one");
-        assert_eq!(own(9), [saved(9), Kept::Disk(DiskWork::Trim { upto: Slot(5) })]);
-        let image = keeper.snapshots.load(Slot(9)).expect("saved");
-        assert_eq!(codec::decode::<Snapshot>(&image, image.len()).expect("whole"), snapshot(9));
-    }
-
-    #[test]
-    fn what_a_peer_sent_is_checked_then_installed_and_only_then_saved() {
-        let disk = MemoryDisk::new();
-        let keeper = Keeper::new(disk.clone());
-        let bytes = codec::encode(&snapshot(7));
-        let check = |upto, bytes: &[u8]| {
-            keeper.perform(Keep::Check { upto: Slot(upto), bytes: bytes.to_vec() }).expect("nothing asked of the disk")
-        };
-        let install = Kept::Install { snapshot: Box::new(snapshot(7)), bytes: bytes.clone() };
-        assert_eq!(check(7, &bytes), [install]);
-        assert_eq!(check(8, &bytes), [Kept::Malformed], "of another slot");
-        assert_eq!(check(7, &bytes[1..]), [Kept::Malformed]);
-        assert_eq!(disk.list().expect("names"), [""; 0]);
-        let installed = || keeper.perform(Keep::Installed { upto: Slot(7), bytes: bytes.clone() }).expect("saved");
-        assert_eq!(installed(), [saved(7), Kept::Disk(DiskWork::Forget { upto: Slot(7) })]);
-        assert_eq!(keeper.snapshots.load(Slot(7)).expect("saved"), bytes);
-        let before = disk.operations();
-        installed();
-        assert_eq!(disk.operations(), before, "it is there already");
-    }
-}
+mod fetching;
+#[cfg(test)]
+mod tests;

@@ -217,7 +217,7 @@ impl Disk for MemoryDisk {
             let held: usize = state.names.values().map(|id| state.files[id].visible.len()).sum();
             let growth = (write.offset + bytes.len()).saturating_sub(state.file(file, "write")?.visible.len());
             if (held + growth) as u64 > capacity {
-                return Err(DiskError::new(file, "write", "no space left on device"));
+                return Err(DiskError::new(file, "write", "no space left on device").for_want_of_room());
             }
         }
         let file = state.file(file, "write")?;
@@ -508,6 +508,8 @@ mod tests {
         let disk = written();
         disk.limit_bytes(12);
         assert!(disk.write_at("a", 11, b"x").is_ok());
-        assert!(disk.write_at("a", 12, b"y").unwrap_err().to_string().contains("no space left"));
+        let error = disk.write_at("a", 12, b"y").unwrap_err();
+        assert!(error.no_space && error.to_string().contains("no space left"));
+        assert!(!disk.read("a", 99, 1).unwrap_err().no_space);
     }
 }

@@ -14,7 +14,7 @@
 //! | `facts`, `index` | what outlives trimming; where a slot's value stands |
 //! | [`held`] | what a node's disk holds when it starts |
 //! | [`scribe`], [`keeper`] | what a node's disk does with a lot of work, and with snapshots, without their threads |
-//! | [`snapshots`] | whole images of the machines, under a digest |
+//! | [`snapshots`], [`image`] | whole images of the replicated state, under a digest; their bytes |
 //! | `files`, `folder` (feature `runtime`) | the disk of the operating system; the data folder and its lock |
 
 mod batch;
@@ -25,6 +25,7 @@ pub mod files;
 #[cfg(feature = "runtime")]
 pub mod folder;
 pub mod held;
+pub mod image;
 mod index;
 pub mod journal;
 pub mod keeper;

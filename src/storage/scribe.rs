@@ -6,9 +6,8 @@
 use super::disk::{Disk, DiskError};
 use super::journal::Journal;
 use super::snapshots::Snapshots;
-use crate::paxos::dispatch::DiskWork;
-use crate::paxos::effect::SNAPSHOT_PART_BYTES;
-use crate::paxos::{Bytes, ExecutorMessage, LearnerMessage, Message, NodeId, Record, Slot};
+use crate::paxos::dispatch::{DiskWork, SnapshotWork};
+use crate::paxos::{ExecutorMessage, LearnerMessage, Message, NodeId, Record, Slot};
 
 /// The only writer of a node's journal.
 #[derive(Debug)]
@@ -35,8 +34,10 @@ pub trait Listener<D> {
     fn durable(&mut self, journal: &Journal<D>);
     /// These may be said now.
     fn say(&mut self, messages: Vec<(NodeId, Message)>);
-    /// A slot or a part of a snapshot cannot be read back; another node can supply it.
+    /// A slot cannot be read back; another node can supply it.
     fn unreadable(&mut self, what: String);
+    /// The keeper is to do this: reading snapshots must not delay votes.
+    fn keep(&mut self, work: SnapshotWork);
 }
 
 impl<D: Disk> Scribe<D> {
@@ -160,42 +161,28 @@ impl<D: Disk> Scribe<D> {
     }
 
     fn read(&mut self, work: DiskWork, listener: &mut impl Listener<D>) {
-        match work {
-            DiskWork::SupplySlots { to, first, upto } => match self.journal.read_slots(first, upto, SUPPLY_BYTES) {
-                Ok(entries) if !entries.is_empty() => {
-                    self.saying.push((to, LearnerMessage::Chosen { entries, chosen_upto: upto }.into()));
-                }
-                // A snapshot that was installed here took the place of these slots.
-                Ok(_) => self.supply_snapshot(to, Slot::ZERO, 0, listener),
-                // Perhaps nobody else knows this slot to be chosen: the state that it led to is supplied instead.
-                Err(error) => {
-                    listener.unreadable(format!("cannot supply slot {first}: {error}"));
-                    if self.snapshots.kept().is_ok_and(|kept| kept.last().is_some_and(|newest| *newest >= first)) {
-                        self.supply_snapshot(to, Slot::ZERO, 0, listener);
-                    } else {
-                        self.saying.push((self.own, ExecutorMessage::SnapshotWanted { slot: first }.into()));
-                    }
-                }
-            },
-            DiskWork::SupplySnapshot { to, upto, offset } => self.supply_snapshot(to, upto, offset, listener),
-            _ => {}
-        }
-    }
-
-    /// The part asked for, or the first part of the newest snapshot if that one is gone.
-    fn supply_snapshot(&mut self, to: NodeId, upto: Slot, offset: u64, listener: &mut impl Listener<D>) {
-        let Ok(kept) = self.snapshots.kept() else { return };
-        let Some(newest) = kept.last().copied() else { return };
-        let (upto, offset) = if kept.contains(&upto) { (upto, offset) } else { (newest, 0) };
-        match self.snapshots.read_part(upto, offset, SNAPSHOT_PART_BYTES) {
-            Ok(part) => {
-                let bytes = Bytes::from(part.bytes);
-                let part = LearnerMessage::SnapshotPart { upto, total: part.total, offset, bytes };
-                self.saying.push((to, part.into()));
+        let DiskWork::SupplySlots { to, first, upto } = work else { return };
+        match self.journal.read_slots(first, upto, SUPPLY_BYTES) {
+            Ok(entries) if !entries.is_empty() => {
+                self.saying.push((to, LearnerMessage::Chosen { entries, chosen_upto: upto }.into()));
             }
-            Err(error) => listener.unreadable(format!("a snapshot cannot be supplied: {error}")),
+            // A snapshot that was installed here took the place of these slots.
+            Ok(_) => listener.keep(supply_newest(to)),
+            // Perhaps nobody else knows this slot to be chosen: the state that it led to is supplied instead.
+            Err(error) => {
+                listener.unreadable(format!("cannot supply slot {first}: {error}"));
+                if self.snapshots.kept().is_ok_and(|kept| kept.last().is_some_and(|newest| *newest >= first)) {
+                    listener.keep(supply_newest(to));
+                } else {
+                    self.saying.push((self.own, ExecutorMessage::SnapshotWanted { slot: first }.into()));
+                }
+            }
         }
     }
+}
+
+fn supply_newest(to: NodeId) -> SnapshotWork {
+    SnapshotWork::Supply { to, wanted: None, offset: 0 }
 }
 
 /// How much may wait for a sync that nobody asks for.
@@ -213,6 +200,7 @@ mod tests {
     struct Ear {
         said: Vec<(NodeId, Message)>,
         unreadable: usize,
+        keep: Vec<SnapshotWork>,
         /// How many batches were durable each time that more was.
         durable: Vec<u64>,
     }
@@ -228,6 +216,10 @@ mod tests {
 
         fn unreadable(&mut self, _: String) {
             self.unreadable += 1;
+        }
+
+        fn keep(&mut self, work: SnapshotWork) {
+            self.keep.push(work);
         }
     }
 
@@ -314,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn many_slots_are_supplied_at_once_and_a_long_snapshot_in_parts() {
+    fn many_slots_are_supplied_at_once() {
         let disk = MemoryDisk::new();
         let mut scribe = scribe(&disk);
         let mut ear = Ear::default();
@@ -325,17 +317,6 @@ mod tests {
             panic!("one answer: {:?}", ear.said)
         };
         assert_eq!((entries.len(), *chosen_upto), (2, Slot(3)), "about a mebibyte");
-        ear.said.clear();
-        scribe.snapshots.save(Slot(3), &vec![7; 300 * 1024]).expect("saved");
-        for offset in [0, 256 * 1024] {
-            let supply = DiskWork::SupplySnapshot { to: NodeId(2), upto: Slot(3), offset };
-            scribe.perform(vec![supply], &mut ear).expect("read");
-        }
-        let lengths = ear.said.iter().map(|(_, message)| match message {
-            Message::Learner(LearnerMessage::SnapshotPart { upto: Slot(3), bytes, .. }) => bytes.len() / 1024,
-            other => panic!("a part: {other:?}"),
-        });
-        assert_eq!(lengths.collect::<Vec<_>>(), [256, 44]);
     }
 
     #[test]
@@ -343,12 +324,9 @@ mod tests {
         let mut scribe = scribe(&MemoryDisk::new());
         let mut ear = Ear::default();
         scribe.perform(vec![sync(vec![vote(1, 9)]), DiskWork::Forget { upto: Slot(1) }], &mut ear).expect("written");
-        scribe.snapshots.save(Slot(1), b"state").expect("saved");
         let supply = DiskWork::SupplySlots { to: NodeId(2), first: Slot(1), upto: Slot(1) };
         scribe.perform(vec![supply], &mut ear).expect("read");
-        let bytes = Bytes::from(&b"state"[..]);
-        let part = LearnerMessage::SnapshotPart { upto: Slot(1), total: 5, offset: 0, bytes };
-        assert_eq!((&ear.said[..], ear.unreadable), (&[(NodeId(2), part.into())][..], 0));
+        assert_eq!((&ear.keep[..], ear.unreadable), (&[supply_newest(NodeId(2))][..], 0));
     }
 
     #[test]
@@ -372,10 +350,9 @@ mod tests {
         assert_eq!(ear.said, [(NodeId(1), ExecutorMessage::SnapshotWanted { slot: Slot(1) }.into())]);
 
         ear.said.clear();
-        snapshots.save(Slot(1), b"state").expect("saved");
+        assert_eq!(ear.keep, []);
+        snapshots.save(Slot(1), [b"state"]).expect("saved");
         scribe.perform(supply(), &mut ear).expect("the journal goes on");
-        let bytes = Bytes::from(&b"state"[..]);
-        let part = LearnerMessage::SnapshotPart { upto: Slot(1), total: 5, offset: 0, bytes };
-        assert_eq!(ear.said, [(NodeId(2), part.into())]);
+        assert_eq!(ear.keep, [supply_newest(NodeId(2))]);
     }
 }

@@ -10,7 +10,8 @@ use super::*;
 use crate::actors::disk;
 use crate::actors::guard::Guard;
 use crate::actors::keeper::KeeperThread;
-use crate::actors::registry::Registry;
+use crate::actors::registry::{Beginning, Registry};
+use crate::machine::Kv;
 use crate::net::cookie::Cookie;
 use crate::net::identity::NodeHello;
 use crate::paxos::{
@@ -72,20 +73,22 @@ impl Way {
             founding: vec![],
             identity: None,
         };
-        let registry = Registry::new(Cookie::new("secret").expect("some text"), "synod", hello, None, None);
+        let registry = Registry::new(Cookie::new("secret").expect("some text"), "synod", hello, Beginning::Broken);
         let (durable, released_to) = (Arc::default(), ear.recipient());
         let snapshots = Snapshots::new(store.clone());
+        let keeper = KeeperThread::new(n(1), FileDisk::new("never used"), Kv::default()).1;
         let (disk, thread) =
-            disk::start("n1", n(1), journal, snapshots, durable, released_to, fatal_sender.clone()).expect("a thread");
+            disk::start("n1", n(1), journal, snapshots, durable, released_to, keeper.clone(), fatal_sender.clone())
+                .expect("a thread");
         let outlet = Outlet {
             own: n(1),
             mailboxes: mailboxes.clone(),
             router: Router::new(n(1), mailboxes, Arc::new(registry), Guard::new("a test", &fatal_sender)).start(),
             disk,
-            keeper: KeeperThread::new(FileDisk::new("never used")).1,
-            snapshots: Rc::default(),
+            keeper,
             doors: Doors::default(),
-            events: Events::new("n1", &Configuration::numbered(3)),
+            events: Events::new("n1", &Membership::founded(Configuration::numbered(3))),
+            host: NoHost.start().recipient(),
             fatal: fatal_sender,
             failed: Arc::default(),
         };
@@ -103,6 +106,19 @@ impl Way {
         self.outlet.disk.send(vec![DiskCommand::Halt]);
         self.thread.join().expect("no panic");
     }
+}
+
+/// Nobody links to anybody here.
+struct NoHost;
+
+impl Actor for NoHost {
+    type Context = Context<NoHost>;
+}
+
+impl Handler<Members> for NoHost {
+    type Result = ();
+
+    fn handle(&mut self, _: Members, _: &mut Context<NoHost>) {}
 }
 
 const SMALL: Settings = Settings { segment_bytes: 16 * 1024, first_segment_bytes: 8 * 1024, spares: 0, keep_bytes: 0 };

@@ -13,6 +13,7 @@ use crate::net::link::{Arrival, Connection, Host, LinkLimits, Listening};
 use crate::net::refusal::{RefusedBecause, Side};
 use crate::paxos::{
     AcceptorMessage, Bytes, GroupId, Incarnation, LearnerMessage, Message as Said, NodeId, ProposerMessage, Slot,
+    SnapshotId,
 };
 
 /// A node called n1, n2, …, which numbers the others by their names.
@@ -180,6 +181,7 @@ async fn large_lots_are_cut_into_frames_that_fit() {
     actix::spawn(receive(connections.next().await, context(2, "secret"), lots, ear().0));
     let part = |offset| LearnerMessage::SnapshotPart {
         upto: Slot(1),
+        id: SnapshotId::default(),
         total: 1 << 40,
         offset,
         bytes: Bytes::from(vec![7; 900_000]),
@@ -266,8 +268,13 @@ async fn a_peer_that_does_not_read_is_not_buffered_without_end() {
     let (peer, mut events) = peer(&address, small);
     events.find(is_up).await;
     let _unread = connections.next().await;
-    let message =
-        LearnerMessage::SnapshotPart { upto: Slot(1), total: 1, offset: 0, bytes: Bytes::from(vec![7; 1 << 20]) };
+    let message = LearnerMessage::SnapshotPart {
+        upto: Slot(1),
+        id: SnapshotId::default(),
+        total: 1,
+        offset: 0,
+        bytes: Bytes::from(vec![7; 1 << 20]),
+    };
     for _ in 0..50 {
         peer.send(Outbound(vec![envelope(1, message.clone())])).await.expect("alive");
     }

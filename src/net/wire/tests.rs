@@ -3,7 +3,9 @@
 use crate::codec;
 use crate::net::frame::{self, FRAME_LIMIT, Head};
 use crate::paxos::message::{CommandName, Prepare};
-use crate::paxos::{Ballot, ClientId, ExecutorMessage, GroupId, NodeId, Place, Refusal, Sequence, Slot, Stamp, Value};
+use crate::paxos::{
+    Ballot, ClientId, ExecutorMessage, GroupId, NodeId, Place, Refusal, Sequence, Slot, SnapshotId, Stamp, Value,
+};
 
 use super::*;
 use crate::net::report::{Inspection, LogReport, Status};
@@ -54,8 +56,8 @@ fn messages() -> Vec<Message> {
     let learner = [
         L::CatchUp { first: slot },
         L::Chosen { entries: entries.clone(), chosen_upto },
-        L::FetchSnapshot { upto, offset: 1 },
-        L::SnapshotPart { upto, total: 9, offset: 1, bytes: Bytes::from(&b"part"[..]) },
+        L::FetchSnapshot { upto, id: SnapshotId([3; 32]), offset: 1 },
+        L::SnapshotPart { upto, id: SnapshotId([3; 32]), total: 9, offset: 1, bytes: Bytes::from(&b"part"[..]) },
         L::Voting { ballot, proposals },
         L::Announced { ballot, chosen_upto },
         L::Behind { chosen_upto, supplier: node },
@@ -169,7 +171,7 @@ fn the_approximate_length_is_near_the_real_one() {
         }
     }
     let bytes = Bytes::from(vec![0; 100_000]);
-    let large = LearnerMessage::SnapshotPart { upto: Slot(1), total: 1, offset: 0, bytes };
+    let large = LearnerMessage::SnapshotPart { upto: Slot(1), id: SnapshotId::default(), total: 1, offset: 0, bytes };
     let large = Envelope { group: GroupId(0), from: NodeId(1), to: NodeId(2), message: large.into() };
     assert!((100_000..100_200).contains(&approximate_len(&large)));
 }

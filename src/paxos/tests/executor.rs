@@ -12,6 +12,11 @@ use crate::paxos::*;
 
 const ME: ClientId = ClientId(5);
 
+/// What an executor's snapshot holds.
+fn state_of(executor: &Executor<Ledger>) -> State<Ledger> {
+    executor.freeze().thaw(Ledger::default()).expect("a ledger's own state")
+}
+
 fn executor_with(settings: Settings) -> Executor<Ledger> {
     let mut executor = Executor::new(n(1), three(), settings, Ledger::default(), 7);
     let attach = ExecutorMessage::AttachToken { token: Token(9), client: ME };
@@ -122,11 +127,14 @@ impl StateMachine for Verbose {
     fn query(&self, _: &[u8]) -> Vec<u8> {
         vec![7; 1 << 20]
     }
-    fn snapshot(&self) -> Vec<u8> {
-        Vec::new()
+    fn freeze(&self) -> Box<dyn Frozen> {
+        Whole::freeze(Vec::new(), [0; 32])
     }
-    fn restore(&mut self, _: &[u8]) -> Result<(), String> {
+    fn restore(&mut self, _: &mut dyn Iterator<Item = Vec<u8>>) -> Result<(), String> {
         Ok(())
+    }
+    fn empty(&self) -> Verbose {
+        Verbose(0, self.1)
     }
     fn digest(&self) -> [u8; 32] {
         [0; 32]
@@ -319,12 +327,56 @@ fn a_snapshot_is_taken_when_due_and_one_at_a_time() {
     assert_eq!(taken(&mut executor, 5), [Effect::TakeSnapshot { upto: s(5) }]);
 }
 
+/// Slots 1 to 5 come in one lot, and a snapshot is due at every second one: the image is that of slot 2, not of slot 5.
+#[test]
+fn the_state_is_frozen_at_its_slot_in_the_middle_of_a_lot() {
+    let settings = Settings { snapshot_slots: 2, ..Settings::default() };
+    let lot = |upto: u64| (1..=upto).flat_map(|slot| chosen(slot, slot, &[command(1, slot, &format!("{slot}"))]));
+    let open = |executor: &mut Executor<Ledger>, upto| {
+        let entries = chosen(0, 0, &[]).into_iter().skip(1).chain(lot(upto)).collect();
+        deeds(|fx| executor.on_chosen(entries, fx))
+    };
+    let mut executor = executor_with(settings.clone());
+    let taken = open(&mut executor, 5);
+    assert!(taken.contains(&Effect::TakeSnapshot { upto: s(2) }));
+    let images = executor.take_images();
+    assert_eq!((images.len(), executor.take_images().len()), (1, 0), "taken once");
+    let mut twin = executor_with(settings);
+    open(&mut twin, 2);
+    assert_eq!(images[0].thaw(Ledger::default()), twin.freeze().thaw(Ledger::default()));
+    assert_eq!(executor.executed_upto(), s(5));
+}
+
+#[test]
+fn images_on_their_way_count_for_nothing_where_executors_are_compared() {
+    let mut executor = executor_with(Settings { snapshot_slots: 1, ..Settings::default() });
+    executor.on_chosen(chosen(1, 0, &[]), &mut Effects::new());
+    let mut clone = executor.clone();
+    assert_eq!(clone.take_images().len(), 0);
+    assert_eq!(clone, executor);
+    assert_eq!(executor.take_images().len(), 1);
+}
+
+/// There was no room for the snapshot of slot 2. It is not tried again at every slot, but when the next one is due.
+#[test]
+fn a_snapshot_that_found_no_room_is_tried_again_when_the_next_is_due() {
+    let mut executor = executor_with(Settings { snapshot_slots: 2, ..Settings::default() });
+    let mut taken = |slot| {
+        let told = deeds(|fx| executor.on_chosen(chosen(slot, 0, &[]), fx));
+        executor.on_message(n(1), ExecutorMessage::SnapshotUnsaved {}, &mut Effects::new());
+        executor.take_images();
+        !told.is_empty()
+    };
+    assert_eq!([1, 2, 3, 4, 5].map(&mut taken), [false, true, false, true, false]);
+    assert_eq!(executor.snapshot_upto(), s(0));
+}
+
 #[test]
 fn an_installed_snapshot_carries_the_session_table() {
     let mut ahead = executor();
     execute(&mut ahead, 2, &[command(1, 1, "x")]);
     let mut executor = Executor::new(n(2), three(), Settings::default(), Ledger::default(), 8);
-    let told = effects(|fx| executor.install(ahead.snapshot(), fx).expect("well formed"));
+    let told = effects(|fx| drop(executor.install(state_of(&ahead), fx)));
     assert_eq!(told, [Effect::Send { to: n(2), message: LearnerMessage::Installed { upto: s(2) }.into() }]);
     executor.on_message(n(2), ExecutorMessage::Attach { session: SessionId(1), client: ME }, &mut Effects::new());
     assert_eq!(execute(&mut executor, 3, &[command(1, 1, "x")]), [done(1, 2, 1, None, 1)]);
@@ -339,9 +391,9 @@ fn clients_send_again_what_a_snapshot_may_have_answered() {
     execute(&mut ahead, 2, &[command(1, 1, "x")]);
     let mut executor = Executor::new(n(2), three(), Settings::default(), Ledger::default(), 8);
     executor.on_message(n(2), ExecutorMessage::Attach { session: SessionId(1), client: ME }, &mut Effects::new());
-    let told = replies(effects(|fx| executor.install(ahead.snapshot(), fx).expect("well formed")));
+    let told = replies(effects(|fx| drop(executor.install(state_of(&ahead), fx))));
     assert_eq!(told, [Reply::LeaderChanged {}]);
-    let told = replies(effects(|fx| executor.install(ahead.snapshot(), fx).expect("well formed")));
+    let told = replies(effects(|fx| drop(executor.install(state_of(&ahead), fx))));
     assert_eq!(told, [], "nothing is new");
     assert_eq!(execute(&mut executor, 3, &[command(1, 1, "x")]), [done(1, 2, 1, None, 1)]);
 }
@@ -350,10 +402,11 @@ fn clients_send_again_what_a_snapshot_may_have_answered() {
 /// the journal as trimmed up to 1, so the snapshot must count as well. (Found as seed 586.)
 #[test]
 fn a_snapshot_that_the_log_overtook_counts_as_durable_and_changes_no_state() {
-    let snapshot = executor().snapshot();
+    let snapshot = state_of(&executor());
     let mut executor = executor();
     execute(&mut executor, 2, &[command(1, 1, "x")]);
-    executor.install(snapshot, &mut Effects::new()).expect("well formed");
+    let overtaken = executor.install(snapshot, &mut Effects::new());
+    assert_eq!(overtaken.upto, s(1), "it is given back to be let go of");
     assert_eq!((executor.executed_upto(), executor.snapshot_upto()), (s(2), s(1)));
     assert_eq!(executor.machine().entries, [b"x"]);
 }
@@ -435,11 +488,14 @@ impl StateMachine for Curious {
     fn query(&self, _: &[u8]) -> Vec<u8> {
         Vec::new()
     }
-    fn snapshot(&self) -> Vec<u8> {
-        Vec::new()
+    fn freeze(&self) -> Box<dyn Frozen> {
+        Whole::freeze(Vec::new(), [0; 32])
     }
-    fn restore(&mut self, _: &[u8]) -> Result<(), String> {
+    fn restore(&mut self, _: &mut dyn Iterator<Item = Vec<u8>>) -> Result<(), String> {
         Ok(())
+    }
+    fn empty(&self) -> Curious {
+        Curious(Vec::new())
     }
     fn digest(&self) -> [u8; 32] {
         [0; 32]

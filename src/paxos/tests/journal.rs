@@ -2,8 +2,10 @@
 
 use std::collections::VecDeque;
 
-use crate::paxos::dice::Dice;
-use crate::paxos::{Ballot, Record, Slot, Snapshot, Then, Value};
+use super::ledger::Ledger;
+use crate::paxos::dice::{Dice, mix};
+use crate::paxos::image::Frame;
+use crate::paxos::{Ballot, Record, Slot, SnapshotId, State, Then, Value};
 
 /// One node's disk. It outlives the node's crashes.
 #[derive(Clone, Debug, Default)]
@@ -13,7 +15,7 @@ pub struct Journal {
     lazy: Vec<Record>,
     pub pending: VecDeque<Pending>,
     pub batches: u64,
-    pub snapshot: Option<Snapshot>,
+    pub snapshot: Option<State<Ledger>>,
     pub saving: VecDeque<Saving>,
     pub trimmed_upto: Slot,
 }
@@ -27,8 +29,22 @@ pub enum Pending {
 /// A snapshot on its way to the disk.
 #[derive(Clone, Debug)]
 pub enum Saving {
-    Own(Snapshot),
-    FromPeer(Snapshot),
+    Own(State<Ledger>),
+    FromPeer(State<Ledger>),
+}
+
+/// A snapshot as a file, and its digest.
+pub fn encode(state: &State<Ledger>) -> (Vec<u8>, SnapshotId) {
+    let frames: Vec<Frame> = state.freeze().frames([0; 32]).collect();
+    let bytes = bincode::serialize(&frames).expect("frames serialise");
+    let folded = bytes.iter().fold(0, |sum, byte| mix(sum ^ u64::from(*byte)));
+    (bytes, SnapshotId(std::array::from_fn(|byte| (folded >> (byte % 8 * 8)) as u8)))
+}
+
+/// The snapshot in such a file.
+pub fn decode(bytes: &[u8]) -> State<Ledger> {
+    let frames: Vec<Frame> = bincode::deserialize(bytes).expect("it was encoded here");
+    State::restore(&mut frames.into_iter(), Ledger::default()).expect("a ledger's snapshot").0
 }
 
 impl Journal {

@@ -1,7 +1,7 @@
 //! The learner's rules: what may be taken for chosen, and what must be asked for.
 
 use super::terse::*;
-use crate::paxos::message::Accepted;
+use crate::paxos::message::{Accepted, Dropped};
 use crate::paxos::settings::{MAX_OPEN_SLOTS, MAX_SNAPSHOT_BYTES};
 use crate::paxos::*;
 
@@ -150,7 +150,7 @@ fn catch_up_is_served_from_the_journal_or_by_a_snapshot() {
     learner.on_message(n(1), LearnerMessage::Trimmed { upto: s(3) }, &mut Effects::new());
     let supply = Effect::SupplySlots { to: n(3), first: s(4), upto: s(5) };
     assert_eq!(effects(|fx| learner.on_catch_up(n(3), s(4), fx)), [supply]);
-    let supply = Effect::SupplySnapshot { to: n(3), upto: s(0), offset: 0 };
+    let supply = Effect::SupplySnapshot { to: n(3), wanted: None, offset: 0 };
     assert_eq!(effects(|fx| learner.on_catch_up(n(3), s(3), fx)), [supply]);
     assert_eq!(ignored(|fx| learner.on_catch_up(n(3), s(6), fx)), "nothing is chosen there");
 }
@@ -165,20 +165,124 @@ fn whoever_does_not_answer_is_given_up_for_the_next() {
     assert_eq!(effects(|fx| learner.on_tick(patience, fx)), [ask(3, 1)]);
 }
 
-fn part(upto: u64, total: u64, offset: u64, bytes: &str) -> LearnerMessage {
-    LearnerMessage::SnapshotPart { upto: s(upto), total, offset, bytes: bytes.as_bytes().into() }
+/// How long parts are; the last one excepted.
+const PART: u64 = effect::SNAPSHOT_PART_BYTES as u64;
+
+fn id(file: u8) -> SnapshotId {
+    SnapshotId([file; 32])
+}
+
+/// The part of that number of a snapshot of so many bytes.
+fn part_of(file: u8, upto: u64, total: u64, number: u64) -> effect::SnapshotPart {
+    let offset = number * PART;
+    let bytes = vec![7; PART.min(total - offset) as usize].into();
+    effect::SnapshotPart { upto: s(upto), id: id(file), total, offset, bytes }
+}
+
+fn message(part: effect::SnapshotPart) -> LearnerMessage {
+    let effect::SnapshotPart { upto, id, total, offset, bytes } = part;
+    LearnerMessage::SnapshotPart { upto, id, total, offset, bytes }
+}
+
+/// Of the snapshot up to 9.
+fn part(total: u64, number: u64) -> LearnerMessage {
+    message(part_of(9, 9, total, number))
+}
+
+fn kept(parts: u64) -> LearnerMessage {
+    LearnerMessage::PartKept { id: id(9), upto_bytes: parts * PART }
+}
+
+fn fetch(to: u32, number: u64) -> Effect {
+    send(to, LearnerMessage::FetchSnapshot { upto: s(9), id: id(9), offset: number * PART })
+}
+
+fn keep(total: u64, number: u64) -> Effect {
+    Effect::KeepPart(part_of(9, 9, total, number))
+}
+
+fn heard(learner: &mut Learner, from: u32, message: LearnerMessage) -> Vec<Effect> {
+    effects(|fx| learner.on_message(n(from), message, fx))
+}
+
+/// A learner that asked n2, and got the first part of its snapshot, of `total` bytes.
+fn fetching(total: u64) -> Learner {
+    let mut learner = learner();
+    learner.on_behind(s(9), n(2), &mut Effects::new());
+    assert_eq!(heard(&mut learner, 2, part(total, 0)), [keep(total, 0)]);
+    learner
 }
 
 #[test]
-fn a_snapshot_comes_part_by_part_and_is_installed_whole() {
-    let mut learner = learner();
-    learner.on_behind(s(9), n(2), &mut Effects::new());
-    let fetch = send(2, LearnerMessage::FetchSnapshot { upto: s(9), offset: 3 });
-    assert_eq!(effects(|fx| learner.on_message(n(2), part(9, 5, 0, "abc"), fx)), [fetch]);
-    let why = ignored(|fx| learner.on_message(n(2), part(9, 5, 0, "abc"), fx));
-    assert_eq!(why, "not the part asked for", "a repetition");
-    let install = Effect::InstallSnapshot { upto: s(9), bytes: b"abcde".to_vec() };
-    assert_eq!(effects(|fx| learner.on_message(n(2), part(9, 5, 3, "de"), fx)), [install]);
+fn a_snapshot_comes_part_by_part_and_a_few_are_asked_for_ahead_of_what_is_written() {
+    let total = 8 * PART + 3;
+    let mut learner = fetching(total);
+    assert_eq!(heard(&mut learner, 1, kept(1)), [fetch(2, 1), fetch(2, 2), fetch(2, 3), fetch(2, 4)]);
+    for number in 1..=4 {
+        assert_eq!(heard(&mut learner, 2, part(total, number)), [keep(total, number)], "nothing is asked");
+    }
+    let why = ignored(|fx| learner.on_message(n(2), part(total, 5), fx));
+    assert_eq!(why, "not the part asked for", "nobody fills the memory on the way to the disk");
+    assert_eq!(heard(&mut learner, 1, kept(2)), [fetch(2, 5)]);
+    assert_eq!(heard(&mut learner, 1, kept(5)), [fetch(2, 6), fetch(2, 7), fetch(2, 8)]);
+    for number in 5..=8 {
+        assert_eq!(heard(&mut learner, 2, part(total, number)), [keep(total, number)]);
+    }
+    assert_eq!(heard(&mut learner, 1, kept(8)), [], "the keeper checks the whole");
+    let patience = Settings::default().resend_ms * 4;
+    assert_eq!(effects(|fx| learner.on_tick(100 * patience, fx)), [], "however long that takes");
+}
+
+#[test]
+fn a_download_goes_on_with_another_peer_at_the_offset_reached() {
+    let total = 4 * PART;
+    let mut learner = fetching(total);
+    heard(&mut learner, 1, kept(1));
+    assert_eq!(heard(&mut learner, 2, part(total, 1)), [keep(total, 1)]);
+    let patience = Settings::default().resend_ms * 4;
+    assert_eq!(effects(|fx| learner.on_tick(patience, fx)), [], "the keeper has not written it yet");
+    heard(&mut learner, 1, kept(2));
+    // n2 is gone.
+    assert_eq!(effects(|fx| learner.on_tick(2 * patience, fx)), [fetch(3, 2)]);
+    let why = ignored(|fx| learner.on_message(n(2), part(total, 3), fx));
+    assert_eq!(why, "not the part asked for");
+    assert_eq!(heard(&mut learner, 3, part(total, 2)), [keep(total, 2)]);
+    assert_eq!(heard(&mut learner, 1, kept(3)), [fetch(3, 3)]);
+    assert_eq!(heard(&mut learner, 2, part(total, 3)), [keep(total, 3)], "whoever sends it, it is the same file");
+}
+
+#[test]
+fn whoever_was_asked_and_has_another_snapshot_begins_anew() {
+    let total = 3 * PART;
+    let mut learner = fetching(total);
+    let other = |upto| part_of(12, upto, PART, 0);
+    let why = ignored(|fx| learner.on_message(n(2), message(other(12)), fx));
+    assert_eq!(why, "not the part asked for", "not before the keeper has written what came");
+    heard(&mut learner, 1, kept(1));
+    let why = ignored(|fx| learner.on_message(n(3), message(other(12)), fx));
+    assert_eq!(why, "not the part asked for", "n3 was not asked");
+    let patience = Settings::default().resend_ms * 4;
+    assert_eq!(effects(|fx| learner.on_tick(patience, fx)), [fetch(3, 1)]);
+    assert_eq!(heard(&mut learner, 3, message(other(12))), [Effect::KeepPart(other(12))]);
+}
+
+#[test]
+fn a_snapshot_that_was_dropped_is_told_of_and_another_peer_is_asked() {
+    let patience = Settings::default().resend_ms * 4;
+    for (because, wait_ms, why) in [
+        (Dropped::Refused, patience, "it is not what its digest says, or no state of this machine"),
+        (Dropped::OutOfPlace, patience, "a part of it is missing"),
+        (Dropped::NoSpace, 10_000, "the disk is full"),
+    ] {
+        let mut learner = fetching(PART);
+        let dropped = |file| LearnerMessage::SnapshotDropped { id: id(file), because };
+        assert_eq!(heard(&mut learner, 1, dropped(8)), [], "of another");
+        let event = Event::SnapshotDropped { peer: n(2), upto: s(9), why };
+        assert_eq!(heard(&mut learner, 1, dropped(9)), [Effect::Note(event)]);
+        assert_eq!(heard(&mut learner, 1, dropped(9)), [], "once");
+        assert_eq!(effects(|fx| learner.on_tick(wait_ms - 1, fx)), []);
+        assert_eq!(effects(|fx| learner.on_tick(wait_ms, fx)), [ask(3, 1)]);
+    }
 }
 
 /// n1 fetches a snapshot up to 9; meanwhile a delayed answer supplies slots 1 to 9; then it hears of slot 10.
@@ -187,7 +291,7 @@ fn a_snapshot_comes_part_by_part_and_is_installed_whole() {
 fn a_half_fetched_snapshot_that_the_log_overtook_is_forgotten() {
     let mut learner = learner();
     learner.on_behind(s(9), n(2), &mut Effects::new());
-    learner.on_message(n(2), part(9, 5, 0, "abc"), &mut Effects::new());
+    learner.on_message(n(2), part(2 * PART, 0), &mut Effects::new());
     let entries = (1..=9).map(|slot| (s(slot), b(1, 2), v("x"))).collect();
     learner.on_chosen(n(2), entries, s(9), &mut Effects::new());
     assert_eq!(effects(|fx| learner.on_behind(s(10), n(2), fx)), [ask(2, 10)]);
@@ -200,7 +304,7 @@ fn behind_an_installed_snapshot_its_supplier_is_asked_on() {
     for supplier in [2, 3] {
         let mut learner = learner();
         learner.on_behind(s(12), n(supplier), &mut Effects::new());
-        learner.on_message(n(supplier), part(9, 3, 0, "abc"), &mut Effects::new());
+        learner.on_message(n(supplier), part(3, 0), &mut Effects::new());
         let told = effects(|fx| learner.on_installed(s(9), fx));
         assert_eq!(told.last(), Some(&ask(supplier, 10)));
     }
@@ -212,7 +316,7 @@ fn behind_an_installed_snapshot_its_supplier_is_asked_on() {
 fn a_snapshot_that_the_log_overtook_while_it_was_installed_is_not_waited_for() {
     let mut learner = learner();
     learner.on_behind(s(9), n(2), &mut Effects::new());
-    learner.on_message(n(2), part(9, 3, 0, "abc"), &mut Effects::new());
+    learner.on_message(n(2), part(3, 0), &mut Effects::new());
     for slot in 1..=10 {
         voting(&mut learner, b(1, 3), slot, "x");
     }
@@ -319,34 +423,38 @@ fn a_watermark_is_journaled_for_each_run_of_one_ballot_and_never_over_a_hole() {
 }
 
 #[test]
-fn a_part_of_a_snapshot_that_is_old_or_empty_or_too_large_is_ignored() {
+fn a_hostile_part_of_a_snapshot_is_ignored_and_takes_nothing() {
     let mut learner = Learner::new(n(1), three(), &Settings::default(), s(4));
-    let ignored = |learner: &mut Learner, message| ignored(|fx| learner.on_message(n(2), message, fx));
-    let why = "old, empty, or too large";
-    assert_eq!(ignored(&mut learner, part(4, 3, 0, "abc")), why);
-    assert_eq!(ignored(&mut learner, part(9, 3, 0, "")), why);
-    assert_eq!(ignored(&mut learner, part(9, MAX_SNAPSHOT_BYTES + 1, 0, "abc")), why);
-    let fetch = send(2, LearnerMessage::FetchSnapshot { upto: s(9), offset: 3 });
-    assert_eq!(effects(|fx| learner.on_message(n(2), part(9, MAX_SNAPSHOT_BYTES, 0, "abc"), fx)), [fetch]);
-    assert_eq!(ignored(&mut learner, part(9, MAX_SNAPSHOT_BYTES + 1, 3, "abc")), why);
-    let mut short = self::learner();
-    short.on_message(n(2), part(9, 5, 0, "abc"), &mut Effects::new());
-    assert_eq!(ignored(&mut short, part(9, 5, 3, "def")), "longer than announced");
-}
-
-#[test]
-fn whoever_sends_parts_of_a_snapshot_has_time_for_the_next_and_more_for_the_installation() {
-    let mut learner = learner();
-    learner.on_tick(1000, &mut Effects::new());
     learner.on_behind(s(9), n(2), &mut Effects::new());
-    learner.on_tick(1500, &mut Effects::new());
-    learner.on_message(n(2), part(9, 5, 0, "abc"), &mut Effects::new());
-    let patience = Settings::default().resend_ms * 4;
-    assert_eq!(effects(|fx| learner.on_tick(1500 + patience - 1, fx)), []);
-    let fetch = |to| send(to, LearnerMessage::FetchSnapshot { upto: s(9), offset: 3 });
-    assert_eq!(effects(|fx| learner.on_tick(1500 + patience, fx)), [fetch(3)], "the next member is asked for the rest");
-    learner.on_tick(3000, &mut Effects::new());
-    learner.on_message(n(3), part(9, 5, 3, "de"), &mut Effects::new());
-    assert_eq!(effects(|fx| learner.on_tick(32_999, fx)), [], "it is being installed");
-    assert_eq!(effects(|fx| learner.on_tick(33_000, fx)), [ask(2, 1)]);
+    let before = learner.clone();
+    let hostile = |upto, total, offset, length: usize| LearnerMessage::SnapshotPart {
+        upto: s(upto),
+        id: id(9),
+        total,
+        offset,
+        bytes: vec![7; length].into(),
+    };
+    let (length, bad_length) = (PART as usize, "not as long as parts are");
+    for (message, why) in [
+        (hostile(4, 3, 0, 3), "old, or too large"),
+        (hostile(9, MAX_SNAPSHOT_BYTES + 1, 0, length), "old, or too large"),
+        (hostile(9, u64::MAX, 0, length), "old, or too large"),
+        (hostile(9, 3, 0, 0), bad_length),
+        (hostile(9, 0, 0, 0), bad_length),
+        (hostile(9, 3, 0, 4), bad_length),
+        (hostile(9, 3, 0, 2), bad_length),
+        (hostile(9, 2 * PART, 0, 1), bad_length),
+        (hostile(9, 3, u64::MAX, 3), bad_length),
+        (hostile(9, 2 * PART, PART, length), "not the part asked for"),
+    ] {
+        assert_eq!(ignored(|fx| learner.on_message(n(2), message, fx)), why);
+    }
+    assert_eq!(learner, before);
+    let largest = hostile(9, MAX_SNAPSHOT_BYTES, 0, length);
+    assert_eq!(heard(&mut learner, 2, largest).len(), 1);
+    let why = ignored(|fx| learner.on_message(n(2), hostile(9, MAX_SNAPSHOT_BYTES, 0, length), fx));
+    assert_eq!(why, "not the part asked for", "a repetition");
+    for strange in [LearnerMessage::PartKept { id: id(8), upto_bytes: u64::MAX }, kept(u64::MAX / PART)] {
+        learner.on_message(n(1), strange, &mut Effects::new());
+    }
 }

@@ -1,7 +1,7 @@
 //! A machine that is as simple as a machine can be: an append-only list that answers its length.
 
 use crate::paxos::dice::mix;
-use crate::paxos::{Context, StateMachine};
+use crate::paxos::{Context, Frozen, StateMachine, Whole};
 
 /// Every operation ever applied, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,13 +22,19 @@ impl StateMachine for Ledger {
         (self.entries.len() as u64).to_le_bytes().to_vec()
     }
 
-    fn snapshot(&self) -> Vec<u8> {
-        bincode::serialize(&(&self.entries, self.folded)).expect("plain bytes serialise")
+    fn freeze(&self) -> Box<dyn Frozen> {
+        let bytes = bincode::serialize(&(&self.entries, self.folded)).expect("plain bytes serialise");
+        Whole::freeze(bytes, self.digest())
     }
 
-    fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {
-        (self.entries, self.folded) = bincode::deserialize(snapshot).map_err(|error| error.to_string())?;
+    fn restore(&mut self, parts: &mut dyn Iterator<Item = Vec<u8>>) -> Result<(), String> {
+        let bytes = Whole::restore(parts);
+        (self.entries, self.folded) = bincode::deserialize(&bytes).map_err(|error| error.to_string())?;
         Ok(())
+    }
+
+    fn empty(&self) -> Ledger {
+        Ledger::default()
     }
 
     fn digest(&self) -> [u8; 32] {

@@ -62,8 +62,15 @@ fn what_a_peer_may_say_and_what_only_a_nodes_own_roles_may() {
         LearnerMessage::Accepted(message::Durable::after_sync(Accepted { ballot, slots: vec![] })).into(),
         LearnerMessage::CatchUp { first: s(1) }.into(),
         LearnerMessage::Chosen { entries: vec![], chosen_upto: s(0) }.into(),
-        LearnerMessage::FetchSnapshot { upto: s(1), offset: 0 }.into(),
-        LearnerMessage::SnapshotPart { upto: s(1), total: 1, offset: 0, bytes: Bytes::default() }.into(),
+        LearnerMessage::FetchSnapshot { upto: s(1), id: SnapshotId::default(), offset: 0 }.into(),
+        LearnerMessage::SnapshotPart {
+            upto: s(1),
+            id: SnapshotId::default(),
+            total: 1,
+            offset: 0,
+            bytes: Bytes::default(),
+        }
+        .into(),
         ExecutorMessage::ReadIndexed { batch: 1, index: s(0) }.into(),
         ExecutorMessage::ReadRefused { batch: 1 }.into(),
         ExecutorMessage::Refused { commands: vec![], reason: Refusal::Busy }.into(),
@@ -82,6 +89,8 @@ fn what_a_peer_may_say_and_what_only_a_nodes_own_roles_may() {
         LearnerMessage::Behind { chosen_upto: s(1), supplier: n(2) }.into(),
         LearnerMessage::Installed { upto: s(1) }.into(),
         LearnerMessage::Trimmed { upto: s(1) }.into(),
+        LearnerMessage::PartKept { id: SnapshotId::default(), upto_bytes: 1 }.into(),
+        LearnerMessage::SnapshotDropped { id: SnapshotId::default(), because: message::Dropped::Refused }.into(),
         ExecutorMessage::Chosen { entries: vec![] }.into(),
         ExecutorMessage::Attach { session: SessionId(1), client: ClientId(1) }.into(),
         ExecutorMessage::AttachToken { token: Token(1), client: ClientId(1) }.into(),
@@ -89,6 +98,7 @@ fn what_a_peer_may_say_and_what_only_a_nodes_own_roles_may() {
         ExecutorMessage::Read { client: ClientId(1), queries: vec![], local: true }.into(),
         ExecutorMessage::LeaderChanged {}.into(),
         ExecutorMessage::SnapshotSaved { upto: s(1) }.into(),
+        ExecutorMessage::SnapshotUnsaved {}.into(),
     ];
     for message in may {
         assert!(message.may_travel(), "{message:?}");
@@ -108,7 +118,7 @@ fn rule_8_a_snapshot_never_lowers_a_promise_nor_drops_a_vote_above_it() {
     ];
     let mut executor = Executor::new(n(2), three(), Settings::default(), Ledger::default(), 1);
     executor.on_chosen((1..=5).map(|slot| (s(slot), ballot, v("x"))).collect(), &mut Effects::new());
-    let snapshot = executor.snapshot();
+    let snapshot = executor.freeze().thaw(Ledger::default()).expect("a ledger's own state");
     let recover = |snapshot| {
         let recovered =
             Recovered { snapshot, records: records.clone(), trimmed_upto: s(0), last_batch: BatchNumber(1) };
@@ -125,7 +135,7 @@ fn rule_8_a_snapshot_never_lowers_a_promise_nor_drops_a_vote_above_it() {
 
     let mut installed = recover(None);
     let mut fx = Effects::new();
-    installed.executor.install(snapshot, &mut fx).expect("a ledger's snapshot");
+    installed.executor.install(snapshot, &mut fx);
     loop {
         let local: Vec<Message> = fx.drain().filter_map(to_itself).collect();
         if local.is_empty() {
@@ -164,7 +174,7 @@ fn a_node_that_jumped_over_slots_by_a_snapshot_does_not_supply_its_old_votes() {
     let ballot = b(1, 1);
     let mut executor = Executor::new(n(2), three(), Settings::default(), Ledger::default(), 1);
     executor.on_chosen((1..=8).map(|slot| (s(slot), b(2, 2), v("chosen"))).collect(), &mut Effects::new());
-    let snapshot = executor.snapshot();
+    let snapshot = executor.freeze().thaw(Ledger::default()).expect("a ledger's own state");
     let asked = |records: Vec<Record>| {
         let snapshot = Some(snapshot.clone());
         let recovered = Recovered { snapshot, records, trimmed_upto: s(0), last_batch: BatchNumber(1) };
@@ -183,7 +193,7 @@ fn a_node_that_jumped_over_slots_by_a_snapshot_does_not_supply_its_old_votes() {
         deeds(|fx| replica.learner.on_catch_up(n(3), s(5), fx))
     };
     let stale = Record::Vote { slot: s(5), ballot, value: v("never chosen") };
-    assert_eq!(asked(vec![stale]), [Effect::SupplySnapshot { to: n(3), upto: s(0), offset: 0 }]);
+    assert_eq!(asked(vec![stale]), [Effect::SupplySnapshot { to: n(3), wanted: None, offset: 0 }]);
 
     let votes = (1..=8).map(|slot| Record::Vote { slot: s(slot), ballot, value: v("chosen") });
     let proven = votes.chain([Record::ChosenUpto { ballot, upto: s(8) }]).collect();

@@ -389,7 +389,7 @@ fn what_is_sent_again_at_once_is_about_one_message() {
         proposals(&told).into_iter().map(|(slot, _)| slot).collect::<Vec<_>>()
     };
     assert_eq!(slots(&mut proposer, 150), [1, 2, 3]);
-    assert_eq!(slots(&mut proposer, 160), [], "the lowest come first: nothing can be executed before them");
+    assert_eq!(slots(&mut proposer, 160), [0_u64; 0], "the lowest come first: nothing can be executed before them");
     advanced(&mut proposer, 3, Some(b(1, 1)));
     assert_eq!(slots(&mut proposer, 170), [4, 5, 6]);
     advanced(&mut proposer, 6, Some(b(1, 1)));

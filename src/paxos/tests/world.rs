@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::clients::Client;
-use super::journal::{Journal, Pending, Saving};
+use super::journal::{Journal, Pending, Saving, decode, encode};
 use super::ledger::Ledger;
 use super::witness::Witness;
 use crate::paxos::dice::Dice;
@@ -297,7 +297,7 @@ impl World {
         let seed = self.dice.roll();
         let founders = self.founders.clone();
         let replica = Replica::recover(id, founders, &self.settings, Ledger::default(), seed, recovered, &mut fx)
-            .expect("our own snapshot is well formed");
+            .expect("its snapshot covers what is trimmed");
         self.witness.on_restart(id, &replica);
         host.replica = Some(replica);
         self.note(|| format!("start {id}"));
@@ -489,7 +489,7 @@ impl World {
         match saving {
             Saving::Own(_) => self.post(id, id, ExecutorMessage::SnapshotSaved { upto }.into()),
             Saving::FromPeer(snapshot) => {
-                replica.executor.install(snapshot, &mut fx).expect("a peer's snapshot is well formed");
+                replica.executor.install(snapshot, &mut fx);
                 self.witness.on_executed(id, &replica.executor);
                 self.note(|| format!("{id} installs {upto}"));
             }
@@ -523,7 +523,7 @@ impl World {
                     let slots = first.previous().above(upto.min(first.plus(3)));
                     let entries: Vec<_> = slots.map_while(|slot| host.journal.chosen(slot)).collect();
                     if entries.is_empty() {
-                        self.supply_snapshot(id, to, Slot::ZERO, 0);
+                        self.supply_snapshot(id, to);
                     } else {
                         for (slot, _, value) in &entries {
                             self.witness.on_chosen(id, *slot, value);
@@ -531,18 +531,18 @@ impl World {
                         self.send(id, to, LearnerMessage::Chosen { entries, chosen_upto: upto }.into());
                     }
                 }
-                Effect::SupplySnapshot { to, upto, offset } => self.supply_snapshot(id, to, upto, offset),
-                Effect::InstallSnapshot { upto, bytes } => {
-                    if let Ok(snapshot) = bincode::deserialize::<Snapshot>(&bytes)
-                        && snapshot.upto == upto
-                    {
-                        host.journal.saving.push_back(Saving::FromPeer(snapshot));
-                    }
+                Effect::SupplySnapshot { to, .. } => self.supply_snapshot(id, to),
+                Effect::KeepPart(part) => {
+                    assert_eq!(part.bytes.len() as u64, part.total, "they are short here: one part is all of it");
+                    host.journal.saving.push_back(Saving::FromPeer(decode(&part.bytes)));
                 }
                 Effect::TakeSnapshot { upto } => {
-                    let snapshot = host.replica.as_ref().expect("it just acted").executor.snapshot();
-                    assert_eq!(snapshot.upto, upto, "a snapshot is taken at once");
-                    host.journal.saving.push_back(Saving::Own(snapshot));
+                    let images = host.replica.as_mut().expect("it just acted").executor.take_images();
+                    for image in images {
+                        assert_eq!(image.upto, upto, "one is frozen at a time");
+                        let state = image.thaw(Ledger::default()).expect("a ledger's own state");
+                        host.journal.saving.push_back(Saving::Own(state));
+                    }
                 }
                 Effect::Reply { client, reply } => self.hear(client, reply),
                 Effect::ExecutedEverywhere { upto } => self.witness.on_everywhere(upto),
@@ -570,18 +570,11 @@ impl World {
         }
     }
 
-    fn supply_snapshot(&mut self, id: NodeId, to: NodeId, wanted: Slot, offset: u64) {
+    fn supply_snapshot(&mut self, id: NodeId, to: NodeId) {
         let Some(snapshot) = &self.hosts[&id].journal.snapshot else { return };
-        let upto = snapshot.upto;
-        let bytes = bincode::serialize(snapshot).expect("a snapshot serialises");
-        let start = if wanted == upto { (offset as usize).min(bytes.len()) } else { 0 };
-        let end = bytes.len().min(start + bytes.len() / 2 + 1);
-        let part = LearnerMessage::SnapshotPart {
-            upto,
-            total: bytes.len() as u64,
-            offset: start as u64,
-            bytes: Bytes::from(&bytes[start..end]),
-        };
+        let (upto, (bytes, id_of_file)) = (snapshot.upto, encode(snapshot));
+        let (total, bytes) = (bytes.len() as u64, Bytes::from(bytes));
+        let part = LearnerMessage::SnapshotPart { upto, id: id_of_file, total, offset: 0, bytes };
         self.send(id, to, part.into());
     }
 

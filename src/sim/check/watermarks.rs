@@ -42,9 +42,9 @@ mod tests {
         replica.learner.on_message(NodeId(1), LearnerMessage::Trimmed { upto: Slot(3) }, fx);
         let broken = check(NodeId(1), &replica, &disk).expect_err("no snapshot holds what is trimmed");
         assert!(broken.detail.starts_with("1: trimmed_upto <= the newest snapshot saved"), "{}", broken.detail);
-        Snapshots::new(disk.clone()).save(Slot(2), b"too early").expect("a disk that works");
+        Snapshots::new(disk.clone()).save(Slot(2), [b"too early"]).expect("a disk that works");
         assert!(check(NodeId(1), &replica, &disk).is_err());
-        Snapshots::new(disk.clone()).save(Slot(3), b"the state").expect("a disk that works");
+        Snapshots::new(disk.clone()).save(Slot(3), [b"the state"]).expect("a disk that works");
         let broken = check(NodeId(1), &replica, &disk).map_err(|broken| broken.detail);
         assert!(!broken.is_err_and(|detail| detail.contains("the newest snapshot saved")));
     }

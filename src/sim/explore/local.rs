@@ -229,7 +229,7 @@ impl Local {
                     Effect::SupplySlots { to, first, upto } => disk.push_back(DiskWork::Supply(to, first, upto)),
                     Effect::Reply { client, reply } => outcome.replies.push((client, reply)),
                     Effect::Note(_) | Effect::ExecutedEverywhere { .. } | Effect::Members(_) => {}
-                    Effect::SupplySnapshot { .. } | Effect::InstallSnapshot { .. } | Effect::TakeSnapshot { .. } => {
+                    Effect::SupplySnapshot { .. } | Effect::KeepPart(_) | Effect::TakeSnapshot { .. } => {
                         unreachable!("no snapshot is ever due")
                     }
                 }

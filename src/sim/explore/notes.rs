@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::paxos::{Bytes, Context, StateMachine};
+use crate::paxos::{Bytes, Context, Frozen, StateMachine, Whole};
 
 use super::fingerprint;
 
@@ -89,13 +89,19 @@ impl StateMachine for Notes {
         question.get(1).and_then(|key| self.texts.get(key)).cloned().unwrap_or_default()
     }
 
-    fn snapshot(&self) -> Vec<u8> {
-        bincode::serialize(&(&self.texts, &self.applied)).expect("plain bytes serialise")
+    fn freeze(&self) -> Box<dyn Frozen> {
+        let bytes = bincode::serialize(&(&self.texts, &self.applied)).expect("plain bytes serialise");
+        Whole::freeze(bytes, self.digest())
     }
 
-    fn restore(&mut self, snapshot: &[u8]) -> Result<(), String> {
-        (self.texts, self.applied) = bincode::deserialize(snapshot).map_err(|error| error.to_string())?;
+    fn restore(&mut self, parts: &mut dyn Iterator<Item = Vec<u8>>) -> Result<(), String> {
+        let bytes = Whole::restore(parts);
+        (self.texts, self.applied) = bincode::deserialize(&bytes).map_err(|error| error.to_string())?;
         Ok(())
+    }
+
+    fn empty(&self) -> Notes {
+        Notes::default()
     }
 
     fn digest(&self) -> [u8; 32] {

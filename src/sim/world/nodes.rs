@@ -7,7 +7,7 @@ use crate::paxos::{
     AcceptorMessage, BatchNumber, ClientId, Event, ExecutorMessage, LearnerMessage, Message, ProposerMessage, Reply,
 };
 use crate::sim::check::{Broken, Checks, Held, admission, bounds, durable, watermarks};
-use crate::sim::node::{Letter, Loss, MEETING_US, Node, Role, Running, State};
+use crate::sim::node::{Loss, MEETING_US, Node, Role, Running, State};
 use crate::sim::trace::Lanes;
 use crate::sim::words;
 use crate::storage::Keep;
@@ -304,15 +304,17 @@ impl World {
         }
         let kept = self.nodes[node].running_mut().expect("alive").keep_turn(own);
         self.trace.note(self.now_us, Lanes::At(node), (own, "keeps"), || "works on a snapshot".into());
-        if let Err(error) = kept {
-            self.disk_fails(node, 400_000, &error);
-            return Ok(());
-        }
+        let remote = match kept {
+            Ok(said) => said,
+            Err(error) => {
+                self.disk_fails(node, 400_000, &error);
+                return Ok(());
+            }
+        };
         if installs {
             self.foresee(node)?;
         }
-        self.wake_roles(node);
-        Ok(())
+        self.perform(node, Dispatch { remote, ..Dispatch::default() })
     }
 
     /// Killed at this moment, a node would start from what its disk holds: it must then take nothing for chosen, and
@@ -371,7 +373,7 @@ impl World {
         self.script.on_mail(node, &mail);
         let Some(running) = self.nodes[node].running_mut() else { return Ok(()) };
         running.disk_queue.extend(disk);
-        snapshots.into_iter().for_each(|work| running.post(Role::Executor, Letter::Snapshot(work)));
+        running.keeping.extend(snapshots.into_iter().map(Keep::Work));
         running.deliver(mail);
         let replica = &self.nodes[node].running().expect("just seen").replica;
         watermarks::check(own, replica, &self.nodes[node].disk)?;

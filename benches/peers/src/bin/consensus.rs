@@ -19,9 +19,9 @@ use omnipaxos::{ClusterConfig, OmniPaxos, OmniPaxosConfig, ServerConfig};
 use omnipaxos_storage::memory_storage::MemoryStorage;
 use synod::paxos::proposer::Phase;
 use synod::paxos::{
-    AcceptorMessage, BatchNumber, Bytes, ClientId, Command, Configuration, Context, Effect, Effects, ExecutorMessage,
-    Message, NodeId, ProposerMessage, Recovered, Replica, Reply, Sequence, SessionId, Settings, Slot, StateMachine,
-    Token,
+    AcceptorMessage, BatchNumber, Bytes, ClientId, Command, Configuration, Context, Effect, Effects, ExecutorMessage, Membership,
+    Frozen, Message, NodeId, ProposerMessage, Recovered, Replica, Reply, Sequence, SessionId, Settings, Slot,
+    StateMachine, Token, Whole,
 };
 
 #[derive(Parser)]
@@ -71,11 +71,14 @@ impl StateMachine for Nothing {
     fn query(&self, _: &[u8]) -> Vec<u8> {
         Vec::new()
     }
-    fn snapshot(&self) -> Vec<u8> {
-        Vec::new()
+    fn freeze(&self) -> Box<dyn Frozen> {
+        Whole::freeze(Vec::new(), [0; 32])
     }
-    fn restore(&mut self, _: &[u8]) -> Result<(), String> {
+    fn restore(&mut self, _: &mut dyn Iterator<Item = Vec<u8>>) -> Result<(), String> {
         Ok(())
+    }
+    fn empty(&self) -> Nothing {
+        Nothing
     }
     fn digest(&self) -> [u8; 32] {
         [0; 32]
@@ -101,7 +104,7 @@ impl Node {
         let recovered =
             Recovered { snapshot: None, records: vec![], trimmed_upto: Slot::ZERO, last_batch: BatchNumber(0) };
         let configuration = Configuration::numbered(3);
-        let replica = Replica::recover(id, configuration, &settings, Nothing, id.0.into(), recovered, &mut effects);
+        let replica = Replica::recover(id, Membership::founded(configuration), &settings, Nothing, id.0.into(), recovered, &mut effects);
         let replica = replica.expect("nothing to refuse");
         Node { id, replica, effects, taken: Effects::new(), executes, chosen: 0, replies: Vec::new() }
     }

@@ -1,0 +1,119 @@
+//! The bytes of an image, and the digest of a state.
+//!
+//! ```text
+//! frame    kind u8 · length u32 · body        head (1), rows of sessions (2), a part of the machine (3)
+//! digest   BLAKE3 of "synod state" · format · clock · last session · members · every frame of rows · the machine's digest
+//! ```
+//!
+//! The digest is that of the state, not of the file: two nodes that executed the same slots have the same, and whoever
+//! restores a state computes it anew, from what was restored.
+//!
+//! Invariant: no frame is longer than [`MAX_FRAME_BYTES`], so reading one takes no more memory than that.
+
+use super::disk::{Disk, DiskError};
+use super::snapshots::{Reader, SnapshotError, Writer};
+use crate::codec;
+use crate::paxos::image::{Frame, IMAGE_FORMAT};
+use crate::paxos::settings::{MAX_RESULT_BYTES, MAX_SESSION_RESULT_BYTES};
+use crate::paxos::state_machine::MAX_PART_BYTES;
+use crate::paxos::{Image, State, StateMachine};
+
+/// The digest of the state that an image holds: equal on nodes that executed the same slots.
+pub fn digest(image: &Image) -> [u8; 32] {
+    let Image { clock_ms, sessions, membership, machine, .. } = image;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"synod state");
+    hasher.update(&IMAGE_FORMAT.to_le_bytes());
+    hasher.update(&clock_ms.to_le_bytes());
+    hasher.update(&sessions.last().0.to_le_bytes());
+    hasher.update(&codec::encode(membership));
+    for rows in sessions.rows() {
+        hasher.update(&codec::encode(&rows));
+    }
+    hasher.update(&machine.digest());
+    hasher.finalize().into()
+}
+
+/// Writes an image, frame by frame; `between` is called after each, so that whoever writes can do something else, too,
+/// or give up: then this is false.
+///
+/// # Errors
+/// The disk did not do what it was asked, or `between` says so.
+pub fn write<D: Disk>(
+    image: &Image,
+    writer: &mut Writer<D>,
+    mut between: impl FnMut() -> Result<bool, DiskError>,
+) -> Result<bool, DiskError> {
+    for frame in image.frames(digest(image)) {
+        let (kind, body) = match frame {
+            Frame::Head(head) => (HEAD, codec::encode(&head)),
+            Frame::Sessions(rows) => (SESSIONS, codec::encode(&rows)),
+            Frame::Machine(part) => (MACHINE, part),
+        };
+        assert!(body.len() <= MAX_FRAME_BYTES, "a machine's part is longer than `MAX_PART_BYTES`: {}", body.len());
+        writer.push(&[kind])?;
+        writer.push(&(body.len() as u32).to_le_bytes())?;
+        writer.push(&body)?;
+        if !between()? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Restores the state that a snapshot holds into `machine`, which must be in its initial state. Every checksum and every
+/// digest is checked.
+///
+/// # Errors
+/// The snapshot is damaged, or not one of this machine; or the disk did not do what it was asked.
+pub fn read<D: Disk, M: StateMachine>(mut reader: Reader<D>, machine: M) -> Result<State<M>, SnapshotError> {
+    let mut broken = None;
+    let mut frames = std::iter::from_fn(|| {
+        if broken.is_some() || reader.left() == 0 {
+            return None;
+        }
+        next(&mut reader).map_err(|error| broken = Some(error)).ok()
+    });
+    let restored = State::restore(&mut frames, machine);
+    // What is wrong with the file comes before what the machine says of it.
+    if let Some(error) = broken {
+        return Err(error);
+    }
+    reader.drain()?;
+    let (state, stated) = restored.map_err(|reason| reader.foreign(reason))?;
+    if state.upto != reader.upto() {
+        return Err(reader.foreign(format!("it holds the state at slot {}", state.upto)));
+    }
+    if digest(&state.freeze()) != stated {
+        return Err(reader.foreign("what it restores to has another digest than it states".into()));
+    }
+    Ok(state)
+}
+
+fn next<D: Disk>(reader: &mut Reader<D>) -> Result<Frame, SnapshotError> {
+    let kind = reader.read(1)?[0];
+    let length = reader.read(4)?;
+    let length = u32::from_le_bytes([length[0], length[1], length[2], length[3]]) as usize;
+    if length > MAX_FRAME_BYTES {
+        return Err(reader.damaged("a frame of its image is too long"));
+    }
+    let body = reader.read(length)?;
+    let malformed = |_| reader.damaged("a frame of its image cannot be decoded");
+    match kind {
+        HEAD => codec::decode(&body, MAX_FRAME_BYTES).map(Frame::Head).map_err(malformed),
+        SESSIONS => codec::decode(&body, MAX_FRAME_BYTES).map(Frame::Sessions).map_err(malformed),
+        MACHINE => Ok(Frame::Machine(body)),
+        _ => Err(reader.damaged("a frame of its image is of no known kind")),
+    }
+}
+
+/// No frame is longer.
+pub const MAX_FRAME_BYTES: usize = 32 << 20;
+
+const _: () = assert!(MAX_PART_BYTES <= MAX_FRAME_BYTES);
+// Rows are cut behind a mebibyte, and one session has so much at most.
+const _: () = assert!(MAX_SESSION_RESULT_BYTES + MAX_RESULT_BYTES + (2 << 20) <= MAX_FRAME_BYTES);
+
+const HEAD: u8 = 1;
+const SESSIONS: u8 = 2;
+const MACHINE: u8 = 3;
