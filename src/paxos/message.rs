@@ -26,6 +26,8 @@
 //! | `Announce` | leader | acceptors | slots were chosen and nothing else is about to go | |
 //! | `Hearsay` | router | acceptors | now and then, if there is news | |
 //! | `ReadIndex` | executor, via its proposer | leader's proposer | a read | `ReadIndexed`, `ReadRefused` |
+//! | `FetchVotes` | acceptor with a damaged journal | acceptors | regularly, until it is repaired | `Fetched` |
+//! | `Fetched` | acceptor | acceptor | durable | |
 //! | `CatchUp` | learner | learner | it knows of chosen slots that it lacks | `Chosen`, `SnapshotPart` |
 //!
 //! One inbound enum per role: a misdirected message does not type-check. Messages that only a node's own roles may say
@@ -187,6 +189,17 @@ pub struct Accepted {
     pub slots: Vec<Slot>,
 }
 
+/// What an acceptor knows of votes that a peer's journal lost.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Fetched {
+    /// Its own votes in those very slots and ballots, as many as fit.
+    pub votes: Vec<Vote>,
+    /// Slots and ballots in which it never voted; it has promised a higher ballot, so it never will.
+    pub denied: Vec<(Slot, Ballot)>,
+    /// It knows every slot up to here to be chosen, and can supply it.
+    pub settled_upto: Slot,
+}
+
 /// Phase 1a.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Prepare {
@@ -338,6 +351,13 @@ pub enum AcceptorMessage {
         /// The highest batch that is durable in our journal.
         durable: BatchNumber,
     },
+    /// The sender's journal lost its votes in these slots and ballots: what do you know of them?
+    FetchVotes {
+        /// Ascending, a limited number.
+        votes: Vec<(Slot, Ballot)>,
+    },
+    /// The answer.
+    Fetched(Durable<Fetched>),
 }
 
 /// What a learner receives.

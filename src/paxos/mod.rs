@@ -14,6 +14,7 @@
 //! | [`proposer`], [`acceptor`], [`learner`], [`executor`] | the four roles |
 //! | [`election`], [`merge`] | the proposer's way to leadership, and the log it gathers |
 //! | [`admission`] | whether this node may vote after a start |
+//! | [`repair`] | what a damaged journal lost of the acceptor's votes, and how it comes back from peers |
 //! | [`hearsay`] | what was seen of the peers' journals, and passed on |
 //! | [`sessions`] | exactly once |
 //! | [`node`] | the four roles of one node side by side, their recovery and invariants |
@@ -38,6 +39,7 @@ pub mod node;
 pub mod proposer;
 pub mod quorum;
 pub mod record;
+pub mod repair;
 pub mod sessions;
 pub mod settings;
 pub mod slot;
@@ -60,7 +62,8 @@ pub use message::{
 pub use node::{Recovered, Replica};
 pub use proposer::Proposer;
 pub use quorum::Tally;
-pub use record::{BatchNumber, Record};
+pub use record::{BatchNumber, Before, Record, Run};
+pub use repair::Damage;
 pub use settings::Settings;
 pub use slot::{Place, Slot};
 pub use state_machine::{Context, StateMachine};

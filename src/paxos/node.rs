@@ -12,6 +12,7 @@ use super::learner::Learner;
 use super::message::Message;
 use super::proposer::Proposer;
 use super::record::{BatchNumber, Record};
+use super::repair::Damage;
 use super::settings::Settings;
 use super::slot::Slot;
 use super::state_machine::StateMachine;
@@ -40,6 +41,8 @@ pub struct Recovered<R> {
     pub trimmed_upto: Slot,
     /// The last batch of the journal.
     pub last_batch: BatchNumber,
+    /// What the journal lost, and its peers may still have.
+    pub damage: Damage,
 }
 
 impl<M: StateMachine> Replica<M> {
@@ -58,7 +61,7 @@ impl<M: StateMachine> Replica<M> {
         fx: &mut Effects,
     ) -> Result<Replica<M>, String> {
         let configurations = Configurations::of(configuration);
-        let Recovered { snapshot, records, trimmed_upto, last_batch } = recovered;
+        let Recovered { snapshot, records, trimmed_upto, last_batch, damage } = recovered;
         let snapshot_upto = snapshot.as_ref().map_or(Slot::ZERO, |snapshot| snapshot.upto);
         let mut executor = Executor::new(own, settings.clone(), machine, seed);
         if let Some(snapshot) = snapshot {
@@ -79,7 +82,9 @@ impl<M: StateMachine> Replica<M> {
         }
         proposer.hint(acceptor.promised());
         let is_proved = proof.chosen_upto() >= snapshot_upto;
-        learner.resume(if is_proved { trimmed_upto } else { snapshot_upto }, fx);
+        // Without a snapshot that covers what is trimmed, nothing of it can be supplied: the state comes from a peer first.
+        learner.resume(if is_proved { trimmed_upto.min(snapshot_upto) } else { snapshot_upto }, fx);
+        acceptor.on_damage(damage, fx);
         Ok(Replica { proposer, acceptor, learner, executor })
     }
 
@@ -96,6 +101,7 @@ impl<M: StateMachine> Replica<M> {
     /// Time passes for every role.
     pub fn on_tick(&mut self, now_ms: u64, wall_ms: u64, fx: &mut Effects) {
         self.proposer.on_tick(now_ms, wall_ms, fx);
+        self.acceptor.on_tick(now_ms, fx);
         self.learner.on_tick(now_ms, fx);
         self.executor.on_tick(now_ms, fx);
     }

@@ -315,7 +315,7 @@ impl Running {
                 }
                 Letter::Tick(now_ms, wall_ms) => match role {
                     Role::Proposer => replica.proposer.on_tick(now_ms, wall_ms, &mut effects),
-                    Role::Acceptor => {}
+                    Role::Acceptor => replica.acceptor.on_tick(now_ms, &mut effects),
                     Role::Learner => replica.learner.on_tick(now_ms, &mut effects),
                     Role::Executor => replica.executor.on_tick(now_ms, &mut effects),
                 },
@@ -467,6 +467,10 @@ impl Running {
     pub fn tick(&mut self, now_ms: u64, wall_ms: u64) -> Option<AcceptorMessage> {
         for role in [Role::Proposer, Role::Learner, Role::Executor] {
             self.post(role, Letter::Tick(now_ms, wall_ms));
+        }
+        // Time means something to an acceptor only while its journal is damaged.
+        if self.replica.acceptor.repair().is_under_way() {
+            self.post(Role::Acceptor, Letter::Tick(now_ms, wall_ms));
         }
         self.hearsay.on_tick(now_ms)
     }

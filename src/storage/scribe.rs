@@ -84,7 +84,8 @@ impl<D: Disk> Scribe<D> {
             listener.durable(&self.journal);
         }
         if trim > Slot::ZERO {
-            let upto = self.journal.trim(trim)?;
+            // A journal whose snapshots were damaged may begin further on than any that is there again.
+            let upto = self.journal.trim(trim)?.min(trim);
             listener.durable(&self.journal);
             listener.say(vec![(self.own, LearnerMessage::Trimmed { upto }.into())]);
         }

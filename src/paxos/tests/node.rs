@@ -31,7 +31,13 @@ fn a_singleton_does_not_lead_before_it_knows_the_time() {
 
 #[test]
 fn a_node_that_starts_from_nothing_is_whole_and_says_nothing_to_peers() {
-    let recovered = Recovered { snapshot: None, records: vec![], trimmed_upto: s(0), last_batch: BatchNumber(0) };
+    let recovered = Recovered {
+        snapshot: None,
+        records: vec![],
+        trimmed_upto: s(0),
+        last_batch: BatchNumber(0),
+        damage: Default::default(),
+    };
     let mut fx = Effects::new();
     let (configuration, settings) = (Configuration::numbered(3), Settings::default());
     let replica = Replica::recover(n(1), configuration, &settings, Ledger::default(), 1, recovered, &mut fx);
@@ -107,8 +113,13 @@ fn rule_8_a_snapshot_never_lowers_a_promise_nor_drops_a_vote_above_it() {
     executor.on_chosen((1..=5).map(|slot| (s(slot), ballot, v("x"))).collect(), &mut Effects::new());
     let snapshot = executor.snapshot();
     let recover = |snapshot| {
-        let recovered =
-            Recovered { snapshot, records: records.clone(), trimmed_upto: s(0), last_batch: BatchNumber(1) };
+        let recovered = Recovered {
+            snapshot,
+            records: records.clone(),
+            trimmed_upto: s(0),
+            last_batch: BatchNumber(1),
+            damage: Default::default(),
+        };
         let (configuration, settings) = (Configuration::numbered(3), Settings::default());
         let mut fx = Effects::new();
         Replica::recover(n(1), configuration, &settings, Ledger::default(), 1, recovered, &mut fx).expect("a snapshot")
@@ -163,7 +174,8 @@ fn a_node_that_jumped_over_slots_by_a_snapshot_does_not_supply_its_old_votes() {
     let snapshot = executor.snapshot();
     let asked = |records: Vec<Record>| {
         let snapshot = Some(snapshot.clone());
-        let recovered = Recovered { snapshot, records, trimmed_upto: s(0), last_batch: BatchNumber(1) };
+        let recovered =
+            Recovered { snapshot, records, trimmed_upto: s(0), last_batch: BatchNumber(1), damage: Default::default() };
         let (configuration, settings) = (Configuration::numbered(3), Settings::default());
         let mut fx = Effects::new();
         let replica = Replica::recover(n(1), configuration, &settings, Ledger::default(), 1, recovered, &mut fx);
@@ -181,7 +193,13 @@ fn a_node_that_jumped_over_slots_by_a_snapshot_does_not_supply_its_old_votes() {
 #[test]
 fn what_does_not_hold_between_the_roles_is_named() {
     let fresh = || {
-        let recovered = Recovered { snapshot: None, records: vec![], trimmed_upto: s(0), last_batch: BatchNumber(0) };
+        let recovered = Recovered {
+            snapshot: None,
+            records: vec![],
+            trimmed_upto: s(0),
+            last_batch: BatchNumber(0),
+            damage: Default::default(),
+        };
         let (configuration, settings) = (Configuration::numbered(3), Settings::default());
         let fx = &mut Effects::new();
         Replica::recover(n(1), configuration, &settings, Ledger::default(), 1, recovered, fx)

@@ -50,7 +50,7 @@ impl Witness {
                     }
                 }
             }
-            Then::Prepare(..) | Then::Fence(_) => {}
+            Then::Prepare(..) | Then::Fence(_) | Then::Fetched(..) => {}
         }
     }
 

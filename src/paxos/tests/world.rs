@@ -261,6 +261,7 @@ impl World {
             records: host.journal.durable.clone(),
             trimmed_upto: host.journal.trimmed_upto,
             last_batch: BatchNumber(host.journal.batches),
+            damage: Default::default(),
         };
         let mut fx = Effects::new();
         let seed = self.dice.roll();
