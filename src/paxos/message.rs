@@ -409,7 +409,7 @@ pub enum LearnerMessage {
         /// Everything up to here is chosen.
         chosen_upto: Slot,
     },
-    /// Local, from the proposer: a peer knows more than we do.
+    /// Local, from the proposer, or the acceptor of a damaged journal: a peer knows more than we do.
     Behind {
         /// Everything up to here is chosen.
         chosen_upto: Slot,
