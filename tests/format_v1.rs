@@ -7,11 +7,11 @@ use synod::machine::kv::Operation;
 use synod::machine::{Composite, MachineId};
 use synod::paxos::sessions::{Sessions, Verdict};
 use synod::paxos::{
-    Ballot, BatchNumber, Bytes, Command, Configuration, Context, NodeId, Place, Record, Sequence, SessionId, Slot,
-    Stamp, State, StateMachine, Token, Value,
+    Ballot, BatchNumber, Bytes, Command, Configuration, Context, Damage, NodeId, Place, Record, Sequence, SessionId,
+    Slot, Stamp, State, StateMachine, Token, Value,
 };
 use synod::storage::snapshots::{Reader, SnapshotError};
-use synod::storage::{Disk, Journal, MemoryDisk, Settings, Snapshots, image};
+use synod::storage::{Disk, Journal, MemoryDisk, OpenError, Settings, Snapshots, image};
 
 const JOURNAL: &str = "journal-0000000001";
 const SNAPSHOT: &str = "snapshot-00000000000000000007";
@@ -60,15 +60,38 @@ fn a_journal_of_format_1() {
     let written_hex = hex(&[&written[..44], &written[4096..used]].concat());
     assert_eq!(written_hex, hex(&fixture), "a new format needs a new version number");
 
+    for fixture in [fixture, unhex(OLD_JOURNAL_HEX)] {
+        let opened = Journal::open(disk_of(&fixture), SETTINGS).unwrap();
+        assert_eq!(opened.records, batches().concat());
+        assert_eq!((opened.journal.last_batch(), opened.damage), (BatchNumber(2), Damage::default()));
+    }
+}
+
+fn disk_of(fixture: &[u8]) -> MemoryDisk {
     let disk = MemoryDisk::new();
     let mut bytes = vec![0; SIZE as usize];
     bytes[..44].copy_from_slice(&fixture[..44]);
     bytes[4096..4096 + fixture.len() - 44].copy_from_slice(&fixture[44..]);
     disk.create(JOURNAL).unwrap();
     disk.write_at(JOURNAL, 0, &bytes).unwrap();
-    let opened = Journal::open(disk, SETTINGS).unwrap();
-    assert_eq!(opened.records, batches().concat());
-    assert_eq!(opened.journal.last_batch(), BatchNumber(2));
+    disk
+}
+
+/// Damage in an old journal is known once a batch of today stands behind it; until then it is corruption.
+#[test]
+fn damage_in_an_old_journal_is_bounded_by_the_first_batch_that_tells_what_stood_before() {
+    let disk = disk_of(&unhex(OLD_JOURNAL_HEX));
+    let whole = disk.fork();
+    disk.flip(JOURNAL, 4096 + 200, 0);
+    assert!(matches!(Journal::open(disk, SETTINGS), Err(OpenError::Corrupt { .. })));
+    let mut journal = Journal::open(whole.clone(), SETTINGS).unwrap().journal;
+    journal.append(&Record::Promise { ballot: Ballot::new(0x0103, NodeId(3)) });
+    journal.commit().unwrap();
+    whole.flip(JOURNAL, 4096 + 200, 0);
+    let opened = Journal::open(whole, SETTINGS).unwrap();
+    assert_eq!((opened.damage.batches, opened.damage.unknown_upto), (1, Slot::ZERO));
+    assert_eq!(opened.damage.votes, [(Slot(1), Ballot::new(0x0102, NodeId(3)))].into());
+    assert!(opened.records.contains(&Record::Reserved { ballot: Ballot::new(0x0102, NodeId(3)) }), "restored");
 }
 
 fn with_snapshot(bytes: &[u8]) -> Snapshots<MemoryDisk> {
@@ -148,6 +171,24 @@ fn unhex(text: &str) -> Vec<u8> {
 
 /// The segment's header, then what stands from byte 4096 on: two batches and a seal, its last zeros left out.
 const JOURNAL_HEX: &str = "
+    53594e4f444a4e4c010000000100000088776655443322110100000000000000002000000000000077ad31c242544348f407495e17010000
+    05000000887766554433221101000000000000000100000000000000000000000000000001000000010000002e000000060cad2609000000
+    0000000000000000000000000000000000000000000000000000000000000000000000000000000000003b000000ec567496000000000500
+    00000000000073796e6f640100000001000000000000000100000002000000000000006e3101000000000000000000000000000000100000
+    008c41cc2701000000020100000000000003000000660000008d85efb6020000000100000000000000020100000000000003000000460000
+    0000000000010800000000000000090000000000000002000000000700000000000000000000000000000001040000000000000005000000
+    0000000006000000000000000300000070757410000000812c38c60300000002010000000000000300000000425443481317377cbb000000
+    050000008877665544332211020000000000000002000000000000000000000000000000010000000100000046000000b19b89da09000000
+    0201000000000000030000000201000000000000030000000000000000000000000001000000000000000201000000000000030000000100
+    00000000000001000000210000008ff712940400000002000000000000000201000000000000030000000100000000000000001800000039
+    ec05ca05000000020100000000000003000000020000000000000010000000f80d20d706000000020000000a00000000000000040000000d
+    f3675107000000000000000042544348683f88954e0000000100000088776655443322110300000000000000020000000000000000000000
+    00000000010000000100000046000000211d5e29090000000201000000000000030000000201000000000000030000000100000000000000
+    00000100000000000000020100000000000003000000010000000000000001
+";
+
+/// The same, written before batches told what stood before them.
+const OLD_JOURNAL_HEX: &str = "
     53594e4f444a4e4c010000000100000088776655443322110100000000000000002000000000000077ad31c242544348db6c299be1000000
     04000000887766554433221101000000000000000100000000000000000000000000000001000000010000003b000000ec56749600000000
     050000000000000073796e6f640100000001000000000000000100000002000000000000006e310100000000000000000000000000000010

@@ -65,6 +65,7 @@ fn said(records: &[Record], trimmed: Slot) -> Said {
                 said.promise = said.promise.max(*ballot);
                 said.slots.extend((*slot > trimmed).then(|| record.clone()));
             }
+            Record::Before(_) => panic!("the journal keeps it to itself"),
             Record::Chosen { slot, .. } => said.slots.extend((*slot > trimmed).then(|| record.clone())),
         }
     }

@@ -50,12 +50,16 @@ async fn written() -> (Theatre, Client) {
     (theatre, client)
 }
 
-/// A stopped n3 whose journal was damaged so, started again: it stays up, says so, and is not counted.
-async fn damaged(damage: impl Fn(&mut Vec<u8>, &[(usize, usize)]) -> usize) {
-    let (mut theatre, client) = written().await;
+/// Whether a batch only seals the one before: all that it holds is what stood before it.
+fn is_seal(bytes: &[u8], (start, length): (usize, usize)) -> bool {
+    length == 0 || bytes[start + 12] == 1 && bytes[start + BATCH_HEADER + 8] == 9
+}
+
+/// A stopped n3 whose journal is sealed was damaged so. Where.
+async fn damaged(theatre: &mut Theatre, damage: impl Fn(&mut [u8], &[(usize, usize)]) -> usize) -> (PathBuf, usize) {
     until("the last batch is sealed", async || {
         let bytes = fs::read(segments(&theatre.data("n3")).pop()?).ok()?;
-        batches(&bytes).last().is_some_and(|(_, length)| *length == 0).then_some(())
+        batches(&bytes).last().is_some_and(|batch| is_seal(&bytes, *batch)).then_some(())
     })
     .await;
     theatre.stop("n3");
@@ -64,22 +68,33 @@ async fn damaged(damage: impl Fn(&mut Vec<u8>, &[(usize, usize)]) -> usize) {
     let found = batches(&bytes);
     let at = damage(&mut bytes, &found);
     fs::write(&file, &bytes).expect("written");
-    theatre.start("n3");
-    let status = theatre.status("n3").await;
-    assert_eq!(status.phase, "not voting");
-    let name = file.file_name().expect("a name").to_string_lossy().into_owned();
-    contains_all(&status.trouble.expect("trouble"), &[&name, &format!("byte {at}"), "restore this folder"]);
-    link_says(&theatre, "n1", "n3", "journal of `n3` cannot be read").await;
-    let three = theatre.client_on("n3").await.with_deadline(BRIEF);
-    assert!(is_not_done(&three.put("k", "through n3").await));
-    serves(&client, "after").await;
-    assert_eq!(fs::read(&file).expect("read"), bytes, "the damaged journal is left as it was found");
-    does_not_count(&mut theatre, "n1", "n2").await;
+    (file, at)
+}
+
+/// Started again, n3 repairs its journal from its peers, and votes: with n1 alone, it serves.
+async fn is_repaired(damage: impl Fn(&mut [u8], &[(usize, usize)]) -> usize) {
+    let (mut theatre, client) = written().await;
+    damaged(&mut theatre, damage).await;
+    for _ in 0..2 {
+        theatre.start("n3");
+        until("n3 has repaired its journal", async || {
+            let status = theatre.status("n3").await;
+            (status.trouble.is_none() && status.phase != "not voting").then_some(())
+        })
+        .await;
+        theatre.settled().await;
+        theatre.halt("n2");
+        serves(&client, "n1 and n3 only").await;
+        assert_eq!(text(client.get("k").await.expect("read")), Some("19".into()));
+        theatre.start("n2");
+        theatre.settled().await;
+        theatre.stop("n3");
+    }
 }
 
 #[tokio::test]
-async fn a_journal_corrupt_in_the_middle_is_reported_and_its_node_does_not_vote() {
-    bounded(damaged(|bytes, batches| {
+async fn a_journal_damaged_in_the_middle_is_repaired_from_the_peers_and_its_node_votes_again() {
+    bounded(is_repaired(|bytes, batches| {
         let (start, _) = batches[batches.len() / 2];
         bytes[start + BATCH_HEADER + 3] ^= 0x10;
         start
@@ -88,12 +103,42 @@ async fn a_journal_corrupt_in_the_middle_is_reported_and_its_node_does_not_vote(
 }
 
 #[tokio::test]
-async fn a_flipped_bit_in_the_last_sealed_batch_is_reported_and_its_node_does_not_vote() {
-    bounded(damaged(|bytes, batches| {
-        let (start, _) = batches.iter().rfind(|(_, length)| *length > 0).expect("a batch with records");
-        bytes[start + BATCH_HEADER + 1] ^= 1;
-        *start
+async fn the_last_sealed_batch_and_all_others_but_the_first_are_repaired_too() {
+    bounded(is_repaired(|bytes, batches| {
+        let (seal, others) = batches.split_last().expect("batches");
+        assert!(is_seal(bytes, *seal));
+        // Where the node says who it is, and what it means to vote, is at the beginning.
+        let hurt = &others[2..];
+        hurt.iter().for_each(|(start, _)| bytes[start + BATCH_HEADER + 1] ^= 1);
+        hurt[0].0
     }))
+    .await;
+}
+
+/// It stays up, says so, and is not counted.
+#[tokio::test]
+async fn a_journal_that_no_longer_says_whose_it_is_is_reported_and_its_node_does_not_vote() {
+    bounded(async {
+        let (mut theatre, client) = written().await;
+        let (file, at) = damaged(&mut theatre, |bytes, batches| {
+            bytes[batches[0].0 + BATCH_HEADER + 3] ^= 0x10;
+            batches[0].0
+        })
+        .await;
+        let bytes = fs::read(&file).expect("read");
+        theatre.start("n3");
+        let status = theatre.status("n3").await;
+        assert_eq!(status.phase, "not voting");
+        let name = file.file_name().expect("a name").to_string_lossy().into_owned();
+        let parts = [&name, &format!("byte {at}"), "synod member replace NAME=HOST:PORT"];
+        contains_all(&status.trouble.expect("trouble"), &parts);
+        link_says(&theatre, "n1", "n3", "journal of `n3` cannot be read").await;
+        let three = theatre.client_on("n3").await.with_deadline(BRIEF);
+        assert!(is_not_done(&three.put("k", "through n3").await));
+        serves(&client, "after").await;
+        assert_eq!(fs::read(&file).expect("read"), bytes, "the damaged journal is left as it was found");
+        does_not_count(&mut theatre, "n1", "n2").await;
+    })
     .await;
 }
 
@@ -220,7 +265,7 @@ async fn a_cut_journal_is_reported_however_often_its_node_starts() {
             theatre.start("n3");
             let status = theatre.status("n3").await;
             assert_eq!(status.phase, "not voting");
-            contains_all(&status.trouble.expect("trouble"), &["the file should have", "restore this folder"]);
+            contains_all(&status.trouble.expect("trouble"), &["the file should have", "synod member replace"]);
             client.put("k", format!("round {round}")).await.expect("the others serve");
             theatre.halt("n3");
         }

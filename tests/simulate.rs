@@ -84,6 +84,7 @@ fn a_fixed_set_of_seeds_breaks_nothing_and_tries_everything() {
         ("restarts", counts.restarts),
         ("snapshots installed", counts.installed),
         ("losses found out", counts.losses_found),
+        ("journals repaired", counts.repaired),
         ("sessions expired", counts.expired),
         ("outcomes unknown", counts.unknown),
     ] {

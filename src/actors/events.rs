@@ -9,7 +9,7 @@ use log::{debug, info, warn};
 
 use crate::net::report::ViewChange;
 use crate::paxos::effect::Changed;
-use crate::paxos::{Event, Membership, NodeId};
+use crate::paxos::{Ballot, Event, Membership, NodeId, Slot};
 
 /// A shared recorder of events.
 #[derive(Clone)]
@@ -24,6 +24,8 @@ pub struct Events {
 struct Seen {
     views: VecDeque<ViewChange>,
     trouble: Option<String>,
+    /// What is damaged in the journal, until it is repaired.
+    damage: Option<String>,
     admitted: bool,
     /// Whether a leader was known, so that its loss is news.
     has_leader: bool,
@@ -86,6 +88,18 @@ impl Events {
                 debug!("{name}: met a quorum, may vote");
                 self.seen().admitted = true;
             }
+            Event::Damaged { batches, votes, upto } => {
+                let damage = damage(*batches, *votes, *upto);
+                warn!("{name}: {damage}");
+                self.seen().damage = Some(damage);
+            }
+            Event::Dropped { slot, ballot } => {
+                debug!("{name}: drops its lost vote in slot {slot}, ballot {ballot}: nothing was chosen by it");
+            }
+            Event::Repaired {} => {
+                info!(target: NEWS, "{name}: the journal is repaired");
+                self.seen().damage = None;
+            }
             Event::Installed { upto } => info!("{name}: installed a snapshot up to slot {upto}"),
             Event::Extended { ballot, first, merged } => {
                 debug!("{name}: leads in ballot {ballot} from slot {first} on, too: {merged} merged");
@@ -124,7 +138,8 @@ impl Events {
 
     /// Why this node does not vote, and how to mend it; none if it may.
     pub fn trouble(&self) -> Option<String> {
-        self.seen().trouble.clone()
+        let seen = self.seen();
+        seen.trouble.clone().or_else(|| seen.damage.clone())
     }
 
     /// Whether this node has met a quorum since it started.
@@ -152,7 +167,7 @@ impl Events {
         self.membership.lock().expect("no holder of this lock panics")
     }
 
-    fn view(&self, leader: NodeId, ballot: crate::paxos::Ballot, merged: Option<(crate::paxos::Slot, u64, u64)>) {
+    fn view(&self, leader: NodeId, ballot: Ballot, merged: Option<(Slot, u64, u64)>) {
         let change = ViewChange { at_ms: wall_ms(), leader: self.name_of(leader), ballot, merged };
         let mut seen = self.seen();
         if seen.views.len() == MOST_VIEWS {
@@ -164,6 +179,23 @@ impl Events {
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().expect("no holder of this lock panics")
     }
+}
+
+/// What is damaged, and what becomes of it.
+fn damage(batches: u64, votes: u64, upto: Slot) -> String {
+    let what = match batches {
+        0 => "no snapshot here covers what the journal no longer has".into(),
+        1 => "1 batch of the journal is damaged".into(),
+        batches => format!("{batches} batches of the journal are damaged"),
+    };
+    let wanted = match (votes, upto) {
+        (0, Slot::ZERO) => return format!("{what}: nothing is lost that is still needed"),
+        (0, upto) => format!("the log up to slot {upto} is"),
+        (1, Slot::ZERO) => "1 vote is".into(),
+        (votes, Slot::ZERO) => format!("{votes} votes are"),
+        (votes, upto) => format!("{votes} votes and the log up to slot {upto} are"),
+    };
+    format!("{what}: {wanted} being repaired from the other nodes, and until then this node does not vote")
 }
 
 /// The wall clock, in milliseconds since 1970.

@@ -188,6 +188,10 @@ impl Role for Acceptor {
     fn receive(&mut self, from: NodeId, message: AcceptorMessage, fx: &mut Effects) {
         self.on_message(from, message, fx);
     }
+
+    fn tick(&mut self, tick: Tick, fx: &mut Effects) {
+        self.on_tick(tick.now_ms, fx);
+    }
 }
 
 impl Role for Learner {

@@ -80,7 +80,7 @@ pub fn start<M: StateMachine + Unpin>(
         rand::random(),
         recovered,
         &mut effects,
-    )?;
+    );
     replica
         .check(replica.executor.snapshot_upto())
         .map_err(|broken| format!("the journal contradicts itself: {broken}"))?;
@@ -123,6 +123,7 @@ pub fn start<M: StateMachine + Unpin>(
         fatal: setup.fatal.clone(),
         failed: Arc::new(AtomicBool::new(false)),
     };
+    let is_damaged = replica.acceptor.repair().is_under_way();
     let proposer = RoleActor::new(replica.proposer, outlet.clone()).start();
     let acceptor = RoleActor::new(replica.acceptor, outlet.clone()).start();
     let learner = RoleActor::new(replica.learner, outlet.clone()).start();
@@ -142,12 +143,14 @@ pub fn start<M: StateMachine + Unpin>(
     };
     let keeper_thread = keeping.start(name, reports).map_err(no_thread)?;
     outlet.perform(&mut effects);
-    let ticks = vec![
+    let mut ticks = vec![
         router.clone().recipient(),
         proposer.clone().recipient(),
         learner.clone().recipient(),
         executor.clone().recipient(),
     ];
+    // Time means something to an acceptor only while its journal is damaged.
+    ticks.extend(is_damaged.then(|| acceptor.clone().recipient()));
     let serving = Serving {
         own,
         cluster_id: founded.cluster_id.to_string(),

@@ -17,8 +17,9 @@ use super::admission::Admission;
 use super::ballot::{Ballot, NodeId};
 use super::effect::{Effect, Effects, Event, Then};
 use super::membership::Membership;
-use super::message::{Accepted, AcceptorMessage, LearnerMessage, Prepare, Promise, ProposerMessage, Vote};
+use super::message::{Accepted, AcceptorMessage, Fetched, LearnerMessage, Prepare, Promise, ProposerMessage, Vote};
 use super::record::{BatchNumber, Record};
+use super::repair::{Damage, MOST_ASKED, Repair};
 use super::settings::{MAX_MESSAGE_BYTES, MAX_OPEN_SLOTS};
 use super::slot::{Slot, forget_upto};
 use super::value::Value;
@@ -33,6 +34,8 @@ pub struct Acceptor {
     /// Every member has executed everything up to here.
     everywhere_upto: Slot,
     admission: Admission,
+    /// What the journal lost of the votes.
+    repair: Repair,
     promised: Ballot,
     /// The highest-balloted vote of each slot above `settled_upto`.
     votes: BTreeMap<Slot, (Ballot, Value)>,
@@ -49,6 +52,7 @@ impl Acceptor {
             executed_upto: settled_upto,
             everywhere_upto: Slot::ZERO,
             admission: Admission::new(own, recovered),
+            repair: Repair::default(),
             promised: Ballot::ZERO,
             votes: BTreeMap::new(),
             settled_upto,
@@ -69,6 +73,22 @@ impl Acceptor {
         }
     }
 
+    /// After the records were folded: what the journal lost. Until that is repaired this node is not admitted.
+    pub fn on_damage(&mut self, damage: Damage, fx: &mut Effects) {
+        if damage == Damage::default() {
+            return;
+        }
+        let batches = damage.batches;
+        self.repair = Repair::of(damage, self.settled_upto);
+        let (votes, upto) = (self.repair.lost() as u64, self.repair.unknown_upto());
+        fx.note(Event::Damaged { batches, votes, upto });
+        if self.repair.is_under_way() {
+            self.admission.damaged();
+        } else {
+            fx.note(Event::Repaired {});
+        }
+    }
+
     /// Handles one message.
     pub fn on_message(&mut self, from: NodeId, message: AcceptorMessage, fx: &mut Effects) {
         match message {
@@ -84,7 +104,12 @@ impl Acceptor {
                     self.nack(from, ballot, fx);
                 }
             }
-            AcceptorMessage::Learned { chosen_upto } => self.on_learned(chosen_upto),
+            AcceptorMessage::Learned { chosen_upto } => {
+                self.on_learned(chosen_upto);
+                self.complete_repair(fx);
+            }
+            AcceptorMessage::FetchVotes { votes } => self.on_fetch_votes(from, &votes, fx),
+            AcceptorMessage::Fetched(fetched) => self.on_fetched(from, fetched.into_inner(), fx),
             AcceptorMessage::Greeted { peer, witnessed, durable } => self.on_greeted(peer, witnessed, durable, fx),
             AcceptorMessage::Hearsay { batches } => {
                 let others = batches
@@ -161,7 +186,9 @@ impl Acceptor {
             Heard::Leader => {}
         }
         if !self.admission.admitted() {
-            return fx.note(Event::Ignored { from, what: "Accept", why: "this node may not vote" });
+            fx.note(Event::Ignored { from, what: "Accept", why: "this node may not vote" });
+            // But what it voted for and lost, the leader of that very ballot tells.
+            return self.restore(proposals.into_iter().map(|(slot, value)| Vote { slot, ballot, value }), fx);
         }
         let mut settled = false;
         let mut records = Vec::with_capacity(proposals.len());
@@ -230,7 +257,61 @@ impl Acceptor {
         if chosen_upto > self.settled_upto {
             self.settled_upto = chosen_upto;
             forget_upto(chosen_upto, &mut self.votes);
+            self.repair.settle(chosen_upto);
         }
+    }
+
+    /// Time passes: what is lost is asked for.
+    pub fn on_tick(&mut self, now_ms: u64, fx: &mut Effects) {
+        if let Some(votes) = self.repair.ask(now_ms) {
+            let members = self.membership.members().into_iter().map(|member| member.id);
+            let others: Vec<NodeId> = members.filter(|node| *node != self.own).collect();
+            fx.broadcast(others, AcceptorMessage::FetchVotes { votes });
+        }
+    }
+
+    /// A peer's journal lost votes. Whatever this node's own standing, it says what it knows; [`super::repair`] says why it
+    /// may. The answer is behind the syncs of the votes and the promise that it names.
+    pub fn on_fetch_votes(&mut self, from: NodeId, asked: &[(Slot, Ballot)], fx: &mut Effects) {
+        if self.membership.member(from).is_none() || asked.len() > MOST_ASKED {
+            return fx.note(Event::Ignored { from, what: "FetchVotes", why: "of a stranger, or too much" });
+        }
+        let (mut votes, mut denied, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for (slot, ballot) in asked.iter().copied().filter(|(slot, _)| *slot > self.settled_upto) {
+            match self.votes.get(&slot) {
+                Some((voted, value)) if *voted == ballot => {
+                    bytes += value.as_bytes().len();
+                    if bytes <= MAX_MESSAGE_BYTES || votes.is_empty() {
+                        votes.push(Vote { slot, ballot, value: value.clone() });
+                    }
+                }
+                // It may have voted in the lower ballot before.
+                Some((voted, _)) if *voted > ballot => {}
+                _ if self.promised > ballot && !self.repair.hides(slot, ballot) => denied.push((slot, ballot)),
+                _ => {}
+            }
+        }
+        let fetched = Fetched { votes, denied, settled_upto: self.settled_upto };
+        fx.sync(Vec::new(), vec![Then::Fetched(from, fetched)]);
+    }
+
+    /// A peer says what it knows of votes that this node's journal lost.
+    pub fn on_fetched(&mut self, from: NodeId, fetched: Fetched, fx: &mut Effects) {
+        let Fetched { votes, denied, settled_upto } = fetched;
+        if !self.repair.is_under_way() {
+            return fx.note(Event::Ignored { from, what: "Fetched", why: "nothing is lost" });
+        }
+        if settled_upto > self.settled_upto {
+            fx.send(self.own, LearnerMessage::Behind { chosen_upto: settled_upto, supplier: from });
+        }
+        for (slot, ballot) in denied {
+            // Who decides the slot may not be executed here yet: the peer says it again.
+            let Some(configuration) = self.membership.at(slot) else { continue };
+            if self.repair.deny(slot, ballot, from, configuration) {
+                fx.note(Event::Dropped { slot, ballot });
+            }
+        }
+        self.restore(votes.into_iter(), fx);
     }
 
     /// A handshake with a peer succeeded.
@@ -245,9 +326,7 @@ impl Acceptor {
             if let Some(record) = self.admission.lost(&event) {
                 fx.sync(vec![record], Vec::new());
             }
-            fx.note(event);
-            fx.append(self.admission.confirm().into_iter().collect());
-            fx.send(self.own, ProposerMessage::Standing { admitted: self.admission.admitted() });
+            self.tell_standing(event, fx);
         }
     }
 
@@ -269,6 +348,45 @@ impl Acceptor {
     /// Whether this node may vote, and what it has seen of its peers' journals.
     pub fn admission(&self) -> &Admission {
         &self.admission
+    }
+
+    /// What the repair of the journal has come to.
+    pub fn repair(&self) -> &Repair {
+        &self.repair
+    }
+
+    /// Journals again those of the votes that are lost.
+    fn restore(&mut self, votes: impl Iterator<Item = Vote>, fx: &mut Effects) {
+        let (mut records, mut voting) = (Vec::new(), Vec::new());
+        for Vote { slot, ballot, value } in votes {
+            if self.repair.is_lost(slot, ballot) {
+                self.repair.restore(slot, ballot);
+                let record = Record::Vote { slot, ballot, value: value.clone() };
+                self.apply_record(&record);
+                records.push(record);
+                voting.push(LearnerMessage::Voting { ballot, proposals: vec![(slot, value)] });
+            }
+        }
+        if !records.is_empty() {
+            fx.sync(records, Vec::new());
+            voting.into_iter().for_each(|voting| fx.send(self.own, voting));
+        }
+        self.complete_repair(fx);
+    }
+
+    fn complete_repair(&mut self, fx: &mut Effects) {
+        if self.repair.complete(self.settled_upto) {
+            fx.note(Event::Repaired {});
+            if let Some(event) = self.admission.repaired(self.membership.current()) {
+                self.tell_standing(event, fx);
+            }
+        }
+    }
+
+    fn tell_standing(&mut self, event: Event, fx: &mut Effects) {
+        fx.note(event);
+        fx.append(self.admission.confirm().into_iter().collect());
+        fx.send(self.own, ProposerMessage::Standing { admitted: self.admission.admitted() });
     }
 
     /// Tells the node's other roles of a leader's message, if the ballot is the sender's and not below the promise.

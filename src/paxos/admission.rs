@@ -53,6 +53,8 @@ pub struct Admission {
     confirmed: bool,
     /// Whether the loss was told since the start.
     told: bool,
+    /// Whether the journal has lost votes that are not repaired yet ([`super::repair`]).
+    damaged: bool,
     witnessed: BTreeMap<NodeId, BatchNumber>,
 }
 
@@ -66,6 +68,7 @@ impl Admission {
             greeted: Answers::new(),
             confirmed: true,
             told: false,
+            damaged: false,
             witnessed: BTreeMap::new(),
         }
     }
@@ -105,13 +108,26 @@ impl Admission {
         self.weigh(configuration)
     }
 
+    /// The journal has lost votes: whoever is met, this node waits for their repair.
+    pub fn damaged(&mut self) {
+        self.damaged = true;
+    }
+
+    /// They are repaired. Says what changed.
+    pub fn repaired(&mut self, configuration: &Configuration) -> Option<Event> {
+        self.damaged = false;
+        self.weigh(configuration)
+    }
+
     /// Whether those greeted suffice; for when the configuration has changed. Says what changed.
     pub fn weigh(&mut self, configuration: &Configuration) -> Option<Event> {
+        if self.damaged || self.standing != Standing::Waiting {
+            return None;
+        }
         // Whoever is alone meets nobody; nor has anybody else seen its journal.
         self.greeted.add(self.own);
         let all = || configuration.nodes().all(|node| self.greeted.contains(node));
-        let enough = self.greeted.are_quorum_of(configuration) && (self.confirmed || all());
-        if self.standing == Standing::Waiting && enough {
+        if self.greeted.are_quorum_of(configuration) && (self.confirmed || all()) {
             self.standing = Standing::Admitted;
             return Some(Event::Admitted {});
         }
@@ -230,6 +246,19 @@ mod tests {
         restarted.apply_record(&founded);
         restarted.apply_record(&Record::Confirmed {});
         assert_eq!(restarted.greet(NodeId(2), none, none, &three), Some(Event::Admitted {}), "a quorum is enough");
+    }
+
+    #[test]
+    fn rule_4_a_node_whose_journal_lost_votes_waits_for_their_repair_too() {
+        let (three, none) = (Configuration::numbered(3), BatchNumber(0));
+        let mut admission = Admission::new(NodeId(1), none);
+        admission.damaged();
+        assert_eq!(admission.greet(NodeId(2), none, none, &three), None);
+        assert_eq!(admission.repaired(&three), Some(Event::Admitted {}), "a quorum was met meanwhile");
+        let mut admission = Admission::new(NodeId(1), none);
+        admission.damaged();
+        assert_eq!(admission.repaired(&three), None);
+        assert_eq!(admission.greet(NodeId(2), none, none, &three), Some(Event::Admitted {}));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a handler may ask for, and the rule "persist before send" as a type.
 //!
 //! A handler returns nothing and touches nothing: it pushes [`Effect`]s. What must not be said before it is durable
-//! cannot be said before it is durable: a `Promise`, an `Accepted` and a `Prepare` exist only as a [`Then`] inside a
+//! cannot be said before it is durable: a `Promise`, an `Accepted`, a `Fetched` and a `Prepare` exist only as a [`Then`] inside a
 //! [`Effect::Sync`], and [`Then::release`] is the only code that turns one into a message. A short run that shows why:
 //!
 //! ```text
@@ -18,7 +18,8 @@ use super::ballot::{Ballot, NodeId};
 use super::image::SnapshotId;
 use super::membership::Membership;
 use super::message::{
-    Accepted, AcceptorMessage, ClientId, Durable, LearnerMessage, Message, Prepare, Promise, ProposerMessage, Reply,
+    Accepted, AcceptorMessage, ClientId, Durable, Fetched, LearnerMessage, Message, Prepare, Promise, ProposerMessage,
+    Reply,
 };
 use super::record::{BatchNumber, Record};
 use super::slot::Slot;
@@ -120,6 +121,8 @@ pub enum Then {
     Prepare(Vec<NodeId>, Prepare),
     /// To this node's own proposer: the disk answered.
     Fence(u64),
+    /// To an acceptor whose journal lost votes.
+    Fetched(NodeId, Fetched),
 }
 
 impl Then {
@@ -138,6 +141,9 @@ impl Then {
                     Some(nodes.into_iter().map(move |node| (node, AcceptorMessage::Prepare(prepare.clone()).into())));
             }
             Then::Fence(number) => one = Some((own, ProposerMessage::Fenced { number }.into())),
+            Then::Fetched(to, fetched) => {
+                one = Some((to, AcceptorMessage::Fetched(Durable::after_sync(fetched)).into()));
+            }
         }
         one.into_iter().chain(to_each.into_iter().flatten())
     }
@@ -296,6 +302,24 @@ pub enum Event {
     },
     /// A quorum of handshakes: this node may vote.
     Admitted {},
+    /// Batches of this node's journal are damaged: it does not vote before what they held is repaired from peers.
+    Damaged {
+        /// How many batches cannot be read.
+        batches: u64,
+        /// How many votes are to be had from peers.
+        votes: u64,
+        /// Slots up to here must be settled first.
+        upto: Slot,
+    },
+    /// A lost vote was dropped: nothing can have been chosen by it, or ever will be.
+    Dropped {
+        /// The slot voted on.
+        slot: Slot,
+        /// The ballot voted in.
+        ballot: Ballot,
+    },
+    /// All of that is repaired.
+    Repaired {},
     /// A snapshot from a peer took the place of the log up to here.
     Installed {
         /// Inclusive.

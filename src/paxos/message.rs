@@ -29,6 +29,8 @@
 //! | `Dismissed` | leader | a proposer that has left | nobody needs it | |
 //! | `Hearsay` | router | acceptors | now and then, if there is news | |
 //! | `ReadIndex` | executor, via its proposer | leader's proposer | a read | `ReadIndexed`, `ReadRefused` |
+//! | `FetchVotes` | acceptor with a damaged journal | acceptors | regularly, until it is repaired | `Fetched` |
+//! | `Fetched` | acceptor | acceptor | durable | |
 //! | `CatchUp` | learner | learner | it knows of chosen slots that it lacks | `Chosen`, `SnapshotPart` |
 //!
 //! One inbound enum per role: a misdirected message does not type-check. Messages that only a node's own roles may say
@@ -199,6 +201,17 @@ pub struct Accepted {
     pub ballot: Ballot,
     /// The slots, in the order of the Accept.
     pub slots: Vec<Slot>,
+}
+
+/// What an acceptor knows of votes that a peer's journal lost.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Fetched {
+    /// Its own votes in those very slots and ballots, as many as fit.
+    pub votes: Vec<Vote>,
+    /// Slots and ballots in which it never voted; it has promised a higher ballot, so it never will.
+    pub denied: Vec<(Slot, Ballot)>,
+    /// It knows every slot up to here to be chosen, and can supply it.
+    pub settled_upto: Slot,
 }
 
 /// Phase 1a.
@@ -394,6 +407,13 @@ pub enum AcceptorMessage {
     },
     /// Local, from the executor: as for the proposer.
     Executed(Progress),
+    /// The sender's journal lost its votes in these slots and ballots: what do you know of them?
+    FetchVotes {
+        /// Ascending, a limited number.
+        votes: Vec<(Slot, Ballot)>,
+    },
+    /// The answer.
+    Fetched(Durable<Fetched>),
 }
 
 /// What a learner receives.
@@ -449,7 +469,7 @@ pub enum LearnerMessage {
         /// Everything up to here is chosen.
         chosen_upto: Slot,
     },
-    /// Local, from the proposer: a peer knows more than we do.
+    /// Local, from the proposer, or the acceptor of a damaged journal: a peer knows more than we do.
     Behind {
         /// Everything up to here is chosen.
         chosen_upto: Slot,

@@ -16,6 +16,7 @@
 //! | [`election`], [`merge`] | the proposer's way to leadership, and the log it gathers |
 //! | [`extension`] | a leader and the members: configurations to come, promotions, leadership handed over |
 //! | [`admission`] | whether this node may vote after a start |
+//! | [`repair`] | what a damaged journal lost of the acceptor's votes, and how it comes back from peers |
 //! | [`hearsay`] | what was seen of the peers' journals, and passed on |
 //! | [`sessions`] | exactly once |
 //! | [`state_machine`], [`image`] | what a machine is; everything replicated at one slot, frozen |
@@ -44,6 +45,7 @@ pub mod node;
 pub mod proposer;
 pub mod quorum;
 pub mod record;
+pub mod repair;
 pub mod sessions;
 pub mod settings;
 pub mod slot;
@@ -68,7 +70,8 @@ pub use message::{
 pub use node::{Recovered, Replica};
 pub use proposer::Proposer;
 pub use quorum::{Answers, Tally};
-pub use record::{BatchNumber, Record};
+pub use record::{BatchNumber, Before, Record, Run};
+pub use repair::Damage;
 pub use settings::Settings;
 pub use slot::{Place, Slot};
 pub use state_machine::{Context, Frozen, StateMachine, Whole};

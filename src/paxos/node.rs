@@ -13,6 +13,7 @@ use super::membership::Membership;
 use super::message::Message;
 use super::proposer::Proposer;
 use super::record::{BatchNumber, Record};
+use super::repair::Damage;
 use super::settings::Settings;
 use super::slot::Slot;
 use super::state_machine::StateMachine;
@@ -41,6 +42,8 @@ pub struct Recovered<R, M> {
     pub trimmed_upto: Slot,
     /// The last batch of the journal.
     pub last_batch: BatchNumber,
+    /// What the journal lost, and its peers may still have.
+    pub damage: Damage,
 }
 
 impl<M: StateMachine> Replica<M> {
@@ -48,9 +51,6 @@ impl<M: StateMachine> Replica<M> {
     /// `machine`, which is in its initial state. `founders` is who the members were before the first slot; a snapshot says
     /// what became of them. `seed` must be new at every start. The effects are those of an ordinary step: local messages,
     /// and nothing for peers.
-    ///
-    /// # Errors
-    /// A sentence, if slots are gone from the journal that no snapshot covers.
     pub fn recover<R: IntoIterator<Item = Record>>(
         own: NodeId,
         founders: Membership,
@@ -59,12 +59,9 @@ impl<M: StateMachine> Replica<M> {
         seed: u64,
         recovered: Recovered<R, M>,
         fx: &mut Effects,
-    ) -> Result<Replica<M>, String> {
-        let Recovered { snapshot, records, trimmed_upto, last_batch } = recovered;
+    ) -> Replica<M> {
+        let Recovered { snapshot, records, trimmed_upto, last_batch, damage } = recovered;
         let snapshot_upto = snapshot.as_ref().map_or(Slot::ZERO, |snapshot| snapshot.upto);
-        if trimmed_upto > snapshot_upto {
-            return Err(format!("the journal begins behind slot {trimmed_upto}, the snapshot ends at {snapshot_upto}"));
-        }
         let mut executor = Executor::new(own, founders, settings.clone(), machine, seed);
         if let Some(state) = snapshot {
             executor.restore(state);
@@ -85,8 +82,10 @@ impl<M: StateMachine> Replica<M> {
         }
         proposer.hint(acceptor.promised());
         let is_proved = proof.chosen_upto() >= snapshot_upto;
-        learner.resume(if is_proved { trimmed_upto } else { snapshot_upto }, fx);
-        Ok(Replica { proposer, acceptor, learner, executor })
+        // Without a snapshot that covers what is trimmed, nothing of it can be supplied: the state comes from a peer first.
+        learner.resume(if is_proved { trimmed_upto.min(snapshot_upto) } else { snapshot_upto }, fx);
+        acceptor.on_damage(damage, fx);
+        Replica { proposer, acceptor, learner, executor }
     }
 
     /// Hands a message to the role that it is for.
@@ -102,6 +101,7 @@ impl<M: StateMachine> Replica<M> {
     /// Time passes for every role.
     pub fn on_tick(&mut self, now_ms: u64, wall_ms: u64, fx: &mut Effects) {
         self.proposer.on_tick(now_ms, wall_ms, fx);
+        self.acceptor.on_tick(now_ms, fx);
         self.learner.on_tick(now_ms, fx);
         self.executor.on_tick(now_ms, fx);
     }

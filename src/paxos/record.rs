@@ -13,6 +13,7 @@
 //! | `Confirmed` | admission, lazily | before it, the cluster might still be founded differently elsewhere |
 //! | `Amnesiac` | admission | what was lost must not look whole once enough new batches are there |
 //! | `Witnessed` | admission, lazily | tells a peer that its journal has lost what it acknowledged |
+//! | `Before` | the journal itself | says what stood in batches before it, should they rot |
 
 use serde::{Deserialize, Serialize};
 
@@ -87,4 +88,42 @@ pub enum Record {
         /// A peer has seen this batch of it.
         witnessed: BatchNumber,
     },
+    /// Begins a batch: what the acceptor and the proposer had to remember before it. Only the journal writes and reads it.
+    Before(Before),
+}
+
+/// What a journal says up to some batch, without the values: enough to know what was in a batch that has rotted, because
+/// any later batch tells it ("Protocol-Aware Recovery", FAST 2018, section 3: an identifier apart from its entry).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Before {
+    /// The highest ballot promised or voted in.
+    pub promised: Ballot,
+    /// The highest ballot reserved.
+    pub reserved: Ballot,
+    /// Whether every founder was known to have recorded the founding.
+    pub confirmed: bool,
+    /// The loss that was recorded, if one was.
+    pub amnesiac: Option<BatchNumber>,
+    /// Votes in slots up to here are not named below.
+    pub above: Slot,
+    /// Every vote above, in whatever ballot; by ballot, then by slot.
+    pub votes: Vec<Run>,
+}
+
+/// Votes of one ballot in consecutive slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Run {
+    /// The ballot.
+    pub ballot: Ballot,
+    /// The first slot.
+    pub first: Slot,
+    /// How many slots, at least one.
+    pub count: u32,
+}
+
+impl Run {
+    /// The last slot.
+    pub fn last(&self) -> Slot {
+        self.first.plus(u64::from(self.count).saturating_sub(1))
+    }
 }

@@ -390,7 +390,11 @@ fn flip(
         return false;
     }
     let offset = match kind {
-        FaultKind::FlippedMetadata => dice.below(HEADER_BYTES.min(written as u64)) as usize,
+        // A segment's own header is put together from its batches, if it rots: mostly that is no loss.
+        FaultKind::FlippedMetadata => match dice.below(HEADER_BYTES + BATCH_HEADER_BYTES) {
+            behind if behind >= HEADER_BYTES && written > BODY_FROM => BODY_FROM + (behind - HEADER_BYTES) as usize,
+            offset => offset.min(written as u64 - 1) as usize,
+        },
         FaultKind::FlippedTail => written - 1 - dice.below(200.min(written as u64)) as usize,
         FaultKind::FlippedBody if written <= BODY_FROM => return false,
         FaultKind::FlippedBody => BODY_FROM + dice.below((written - BODY_FROM) as u64) as usize,
@@ -408,6 +412,8 @@ fn flip(
 
 /// The bytes at the beginning of a segment that mean something.
 const HEADER_BYTES: u64 = 44;
+/// The bytes at the beginning of a batch that are not its records.
+const BATCH_HEADER_BYTES: u64 = 56;
 /// Where its batches begin.
 const BODY_FROM: usize = 4096;
 /// Sessions expire after a day by the log's time.

@@ -231,7 +231,7 @@ impl Node {
         let durable = recovered.last_batch;
         let mut effects = Effects::new();
         let founders = Membership::founded(founders.clone());
-        let replica = Replica::recover(id, founders, settings, machine, seed, recovered, &mut effects)?;
+        let replica = Replica::recover(id, founders, settings, machine, seed, recovered, &mut effects);
         replica
             .check(replica.executor.snapshot_upto())
             .map_err(|broken| format!("the journal contradicts itself: {broken}"))?;
@@ -317,7 +317,7 @@ impl Running {
                 }
                 Letter::Tick(now_ms, wall_ms) => match role {
                     Role::Proposer => replica.proposer.on_tick(now_ms, wall_ms, &mut effects),
-                    Role::Acceptor => {}
+                    Role::Acceptor => replica.acceptor.on_tick(now_ms, &mut effects),
                     Role::Learner => replica.learner.on_tick(now_ms, &mut effects),
                     Role::Executor => replica.executor.on_tick(now_ms, &mut effects),
                 },
@@ -476,6 +476,10 @@ impl Running {
     pub fn tick(&mut self, now_ms: u64, wall_ms: u64) -> Option<AcceptorMessage> {
         for role in [Role::Proposer, Role::Learner, Role::Executor] {
             self.post(role, Letter::Tick(now_ms, wall_ms));
+        }
+        // Time means something to an acceptor only while its journal is damaged.
+        if self.replica.acceptor.repair().is_under_way() {
+            self.post(Role::Acceptor, Letter::Tick(now_ms, wall_ms));
         }
         self.hearsay.on_tick(now_ms)
     }

@@ -35,6 +35,8 @@ pub struct Counts {
     pub restarts: u64,
     /// Nodes that found out that their disks had lost something, or that could not read them.
     pub losses_found: u64,
+    /// Nodes that repaired their journals from their peers.
+    pub repaired: u64,
     /// Answers to clients that their session has expired.
     pub expired: u64,
     /// Partitions that stayed while the cluster went on serving.
@@ -74,6 +76,7 @@ impl Counts {
         self.installed += other.installed;
         self.restarts += other.restarts;
         self.losses_found += other.losses_found;
+        self.repaired += other.repaired;
         self.expired += other.expired;
         self.simulated_us += other.simulated_us;
         self.slowest_heal_us = self.slowest_heal_us.max(other.slowest_heal_us);

@@ -95,6 +95,12 @@ pub fn event(event: &Event) -> String {
             format!("has lost its journal's end: it has batch {}, n{peer} saw {}", durable.0, witnessed.0)
         }
         Event::Admitted {} => "may vote".into(),
+        Event::Damaged { batches, votes, upto } => {
+            let (batches, votes) = (many(*batches, "batch", "batches"), many(*votes, "vote", "votes"));
+            format!("finds {batches} damaged, lost {votes}, and knows none up to slot {upto}")
+        }
+        Event::Dropped { slot, ballot } => format!("drops its lost vote in slot {slot}, ballot {ballot}"),
+        Event::Repaired {} => "has repaired its journal".into(),
         Event::Installed { upto } => format!("installed a snapshot up to slot {upto}"),
         Event::SnapshotDropped { peer, upto, why } => {
             format!("dropped n{peer}'s snapshot up to slot {upto}: {why}")
@@ -205,6 +211,12 @@ fn to_acceptor(message: &AcceptorMessage) -> String {
             format!("Greeted by n{peer}, which saw batch {}", witnessed.0)
         }
         AcceptorMessage::Executed(executed) => progress(executed),
+        AcceptorMessage::FetchVotes { votes } => format!("FetchVotes {}", slots(votes.iter().map(|(slot, _)| *slot))),
+        AcceptorMessage::Fetched(fetched) => {
+            let had = slots(fetched.votes.iter().map(|vote| vote.slot));
+            let denied = slots(fetched.denied.iter().map(|(slot, _)| *slot));
+            format!("Fetched {had}, denies {denied}, settled up to {}", fetched.settled_upto)
+        }
     }
 }
 

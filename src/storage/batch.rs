@@ -93,9 +93,32 @@ impl<'a> Frame<'a> {
         })
     }
 
+    /// The batch of any journal at `offset`, whole in every byte: for a segment whose own header is gone.
+    pub fn of_any_journal(bytes: &'a [u8], offset: usize, segment: u32) -> Option<Frame<'a>> {
+        let head = bytes.get(offset..offset.checked_add(HEADER_BYTES)?)?;
+        if head[..4] != MAGIC { None } else { Frame::at(bytes, offset, u64_at(head, 16), segment) }
+    }
+
+    /// The first whole batch from `offset` on whose number is at least `number`, and where it begins.
+    pub fn find(
+        bytes: &'a [u8],
+        offset: usize,
+        journal: u64,
+        segment: u32,
+        number: BatchNumber,
+    ) -> Option<(usize, Frame<'a>)> {
+        let all = (offset..bytes.len().saturating_sub(HEADER_BYTES - 1)).step_by(ALIGNMENT);
+        let mut whole = all.filter_map(|offset| Some((offset, Frame::at(bytes, offset, journal, segment)?)));
+        whole.find(|(_, frame)| frame.header.number >= number)
+    }
+
     /// Whether the batch only seals the one before.
-    pub fn is_empty(&self) -> bool {
-        self.body.is_empty()
+    pub fn is_seal(&self) -> bool {
+        match self.count {
+            0 => true,
+            1 => matches!(self.records().next(), Some((_, Some(Record::Before(_))))),
+            _ => false,
+        }
     }
 }
 
@@ -214,7 +237,7 @@ pub(super) fn u64_at(bytes: &[u8], offset: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::paxos::{Ballot, NodeId};
+    use crate::paxos::{Ballot, Before, NodeId};
 
     const HEADER: Header = Header {
         journal: 9,
@@ -268,10 +291,15 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_without_records_is_told_from_one_with_records() {
+    fn a_batch_that_only_seals_is_told_from_one_with_records() {
         let bytes = Pending::new().finish(HEADER).to_vec();
-        assert!(Frame::at(&bytes, 0, 9, 4).unwrap().is_empty());
-        assert!(!Frame::at(&framed(), 0, 9, 4).unwrap().is_empty());
+        assert!(Frame::at(&bytes, 0, 9, 4).unwrap().is_seal());
+        let mut pending = Pending::new();
+        pending.push(&Record::Before(Before::default()));
+        assert!(Frame::at(pending.finish(HEADER), 0, 9, 4).unwrap().is_seal(), "what stood before it is no news");
+        pending.push(&Record::Confirmed {});
+        assert!(!Frame::at(pending.finish(HEADER), 0, 9, 4).unwrap().is_seal());
+        assert!(!Frame::at(&framed(), 0, 9, 4).unwrap().is_seal());
     }
 
     #[test]

@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::paxos::{Ballot, BatchNumber, NodeId, Record, Slot};
+use super::voted::Voted;
+use crate::paxos::{Ballot, BatchNumber, Before, NodeId, Record, Slot};
 
 /// The latest fact of each kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,7 +35,42 @@ impl Facts {
                 let highest = self.witnessed.entry(*node).or_default();
                 *highest = (*highest).max(*batch);
             }
+            Record::Before(_) => {}
         }
+    }
+
+    /// What the next batch begins with, when these are the facts and the votes so far.
+    pub fn before(&self, voted: &Voted) -> Before {
+        let amnesiac = match &self.amnesiac {
+            Some(Record::Amnesiac { witnessed }) => Some(*witnessed),
+            _ => None,
+        };
+        Before {
+            promised: self.promise,
+            reserved: self.reserved,
+            confirmed: self.confirmed,
+            amnesiac,
+            above: voted.above(),
+            votes: voted.runs().collect(),
+        }
+    }
+
+    /// What a later batch says, and these facts do not: it stood in batches that are damaged. In the form of records.
+    pub fn missing(&self, before: &Before) -> Vec<Record> {
+        let mut records = Vec::new();
+        if before.confirmed && !self.confirmed {
+            records.push(Record::Confirmed {});
+        }
+        if self.amnesiac.is_none() {
+            records.extend(before.amnesiac.map(|witnessed| Record::Amnesiac { witnessed }));
+        }
+        if before.promised > self.promise {
+            records.push(Record::Promise { ballot: before.promised });
+        }
+        if before.reserved > self.reserved {
+            records.push(Record::Reserved { ballot: before.reserved });
+        }
+        records
     }
 
     /// The records that say the same.
@@ -90,5 +126,21 @@ mod tests {
         ];
         assert_eq!(again.records(), expected);
         assert_eq!(Facts::default().records(), []);
+    }
+
+    #[test]
+    fn rule_4_what_is_lost_of_the_facts_a_later_batch_restores() {
+        let ballot = |round| Ballot::new(round, NodeId(1));
+        let lost = [
+            Record::Confirmed {},
+            Record::Amnesiac { witnessed: BatchNumber(8) },
+            Record::Promise { ballot: ballot(9) },
+            Record::Reserved { ballot: ballot(7) },
+        ];
+        let mut facts = Facts::default();
+        lost.iter().for_each(|record| facts.note(record));
+        let before = facts.before(&Voted::default());
+        assert_eq!(Facts::default().missing(&before), lost);
+        assert_eq!(facts.missing(&before), []);
     }
 }

@@ -2,9 +2,9 @@
 
 use super::disk::{Disk, DiskError};
 use super::image;
-use super::journal::{Journal, Settings};
-use super::snapshots::Snapshots;
-use crate::paxos::{BatchNumber, Configuration, NodeId, Record, Recovered, Slot, State, StateMachine};
+use super::journal::{Journal, Opened, Settings};
+use super::snapshots::{SnapshotError, Snapshots};
+use crate::paxos::{BatchNumber, Configuration, Damage, NodeId, Record, Recovered, Slot, State, StateMachine};
 
 /// A node's disk, read.
 #[derive(Debug)]
@@ -17,8 +17,10 @@ pub struct Held<D, M> {
     pub snapshot: Option<State<M>>,
     /// The batch that was not finished when the node stopped, and was cut.
     pub torn: Option<BatchNumber>,
-    /// Snapshots that are damaged and were passed over, a sentence each.
+    /// Damaged snapshots, which were passed over, and damaged places of the journal, a sentence each.
     pub damaged: Vec<String>,
+    /// What the journal lost, and peers may still have.
+    pub damage: Damage,
 }
 
 impl<D: Disk, M: StateMachine> Held<D, M> {
@@ -29,29 +31,45 @@ impl<D: Disk, M: StateMachine> Held<D, M> {
     /// A sentence that says what is wrong with the journal or the snapshots, and how to mend it. Such a node must not vote.
     pub fn open(disk: &D, settings: Settings, id: u64, machine: &M) -> Result<Held<D, M>, String> {
         let exists = Journal::exists(disk).map_err(|error| error.to_string())?;
-        let (journal, records, torn) = if exists {
-            let opened = Journal::open(disk.clone(), settings).map_err(|error| error.to_string())?;
-            (opened.journal, opened.records, opened.torn)
+        let Opened { journal, records, torn, mut damage, places } = if exists {
+            Journal::open(disk.clone(), settings).map_err(|error| error.to_string())?
         } else {
             let journal = Journal::create(disk.clone(), settings, id).map_err(|error| error.to_string())?;
-            (journal, Vec::new(), None)
+            Opened { journal, records: Vec::new(), torn: None, damage: Damage::default(), places: Vec::new() }
         };
+        // Who we are stands in the first batch, and again behind what was trimmed; a peer cannot tell.
+        let members = records.iter().find_map(|record| match record {
+            Record::Founded { configuration, .. } => Some(configuration.members().len()),
+            _ => None,
+        });
+        if damage.batches > 0 && members.is_none() {
+            let place = places.first().map_or("the journal is damaged", |place| place);
+            return Err(format!(
+                "{place}; it no longer says to which cluster this node belongs, so it does not vote: start another node in \
+                 its place, with an empty folder (`synod member replace NAME=HOST:PORT`); the other nodes go on meanwhile"
+            ));
+        }
         let snapshots = Snapshots::new(disk.clone());
         let tidied = snapshots.drop_unfinished().and_then(|()| snapshots.drop_incoming());
         tidied.map_err(|error| error.to_string())?;
-        let loaded = snapshots.load_newest(|reader| image::read(reader, machine.empty()));
-        let loaded = loaded.map_err(|error| error.to_string())?;
-        let damaged = loaded.damaged.iter().map(ToString::to_string).collect();
-        let snapshot = loaded.newest;
+        let (snapshot, mut damaged) = newest(disk, machine).map_err(|error| error.to_string())?;
+        // Who came since is in the snapshot.
+        let members = snapshot.as_ref().map(|state| state.membership.members().len()).or(members);
         let covered = snapshot.as_ref().map_or(Slot::ZERO, |snapshot| snapshot.upto);
+        // The slots between are with the peers, as a snapshot. Among them were votes of ours, so they come first.
         if journal.trimmed_upto() > covered {
+            damage.unknown_upto = damage.unknown_upto.max(journal.trimmed_upto());
+        }
+        let is_needed = damage.votes.last().is_some_and(|(slot, _)| *slot > covered) || damage.unknown_upto > covered;
+        if is_needed && members == Some(1) {
+            let place = places.into_iter().chain(damaged).next().unwrap_or_else(|| "a snapshot is missing".into());
             return Err(format!(
-                "the journal begins behind slot {}, but the newest snapshot that can be read covers only slot {covered}: \
-                 slots between them are lost: restore the folder from a backup; the other nodes go on without this one",
-                journal.trimmed_upto()
+                "{place}; this node is alone in its cluster, so nobody else has what stood there, and it does not vote: \
+                 restore this folder from a backup"
             ));
         }
-        Ok(Held { journal, records, snapshot, torn, damaged })
+        damaged.extend(places);
+        Ok(Held { journal, records, snapshot, torn, damaged, damage })
     }
 
     /// Journals who this node is, unless that is recorded.
@@ -71,9 +89,29 @@ impl<D: Disk, M: StateMachine> Held<D, M> {
 
     /// What the roles are to be recovered from, and the journal.
     pub fn into_parts(self) -> (Recovered<Vec<Record>, M>, Journal<D>) {
-        let Held { journal, records, snapshot, .. } = self;
+        let Held { journal, records, snapshot, damage, .. } = self;
         let (trimmed_upto, last_batch) = (journal.trimmed_upto(), journal.last_batch());
-        (Recovered { snapshot, records, trimmed_upto, last_batch }, journal)
+        (Recovered { snapshot, records, trimmed_upto, last_batch, damage }, journal)
+    }
+}
+
+/// The newest whole snapshot, and a sentence for each that is damaged: those are set aside, be it all of them.
+fn newest<D: Disk, M: StateMachine>(disk: &D, machine: &M) -> Result<(Option<State<M>>, Vec<String>), SnapshotError> {
+    let snapshots = Snapshots::new(disk.clone());
+    let mut sentences = Vec::new();
+    loop {
+        match snapshots.load_newest(|reader| image::read(reader, machine.empty())) {
+            Ok(loaded) => {
+                sentences.extend(loaded.damaged.iter().map(ToString::to_string));
+                return Ok((loaded.newest, sentences));
+            }
+            Err(error) => {
+                let SnapshotError::Damaged { file, .. } = &error else { return Err(error) };
+                disk.rename(file, &format!("{file}.damaged"))?;
+                disk.sync_dir()?;
+                sentences.push(error.to_string());
+            }
+        }
     }
 }
 
@@ -82,7 +120,7 @@ mod tests {
     use super::*;
     use crate::machine::Kv;
     use crate::paxos::sessions::Sessions;
-    use crate::paxos::{Ballot, Membership};
+    use crate::paxos::{Ballot, Membership, Value};
     use crate::storage::MemoryDisk;
 
     const SETTINGS: Settings = Settings { segment_bytes: 8192, first_segment_bytes: 8192, spares: 0, keep_bytes: 0 };
@@ -115,21 +153,70 @@ mod tests {
         }
     }
 
+    /// Nothing of the slots between is left here: they must be settled again before this node votes.
     #[test]
-    fn a_journal_that_begins_behind_the_newest_snapshot_is_refused() {
+    fn rule_4_a_journal_that_begins_behind_the_newest_snapshot_waits_for_a_peers() {
         let disk = MemoryDisk::new();
         let mut held = open(&disk).expect("a new journal");
         held.journal.append(&Record::Promise { ballot: Ballot::new(1, NodeId(1)) });
         held.journal.forget(Slot(7)).expect("journaled");
-        let refused = open(&disk).expect_err("no snapshot at all");
-        assert!(refused.starts_with("the journal begins behind slot 7, but"), "{refused}");
+        let unknown = |snapshot: Option<u64>| {
+            let held = open(&disk).expect("opened");
+            assert_eq!(held.snapshot.as_ref().map(|snapshot| snapshot.upto.0), snapshot);
+            let (recovered, _) = held.into_parts();
+            assert_eq!((recovered.trimmed_upto, recovered.records.len()), (Slot(7), 1));
+            recovered.damage.unknown_upto
+        };
+        assert_eq!(unknown(None), Slot(7), "no snapshot at all");
         save(&disk, 6);
-        assert!(open(&disk).expect_err("one slot is lost").contains("covers only slot 6"));
-        let snapshot = save(&disk, 7);
-        let held = open(&disk).expect("the snapshot covers what is gone");
-        assert_eq!(held.snapshot.as_ref(), Some(&snapshot));
-        let (recovered, _) = held.into_parts();
-        assert_eq!((recovered.trimmed_upto, recovered.snapshot), (Slot(7), Some(snapshot)));
-        assert_eq!(recovered.records.len(), 1);
+        assert_eq!(unknown(Some(6)), Slot(7), "one slot is lost");
+        save(&disk, 7);
+        assert_eq!(unknown(Some(7)), Slot(0), "the snapshot covers what is gone");
+    }
+
+    #[test]
+    fn snapshots_that_are_all_damaged_are_set_aside() {
+        let disk = MemoryDisk::new();
+        open(&disk).expect("a new journal").journal.forget(Slot(5)).expect("journaled");
+        for upto in [5, 6] {
+            save(&disk, upto);
+            disk.flip(&format!("snapshot-{upto:020}"), 70, 1);
+        }
+        let held = open(&disk).expect("a peer has the state");
+        assert_eq!((held.damaged.len(), held.snapshot, held.damage.unknown_upto), (2, None, Slot(5)));
+        assert_eq!(Snapshots::new(disk.clone()).kept().expect("listed"), []);
+        save(&disk, 6);
+        assert!(open(&disk).expect("opened").snapshot.is_some(), "of the same slot, and whole");
+    }
+
+    /// A vote of the only member is the chosen value, and nobody else has it.
+    #[test]
+    fn what_a_node_alone_lost_is_told_with_its_place_unless_a_snapshot_covers_it() {
+        let disk = MemoryDisk::new();
+        let mut held = open(&disk).expect("a new journal");
+        held.found("c", NodeId(1), &Configuration::numbered(1)).expect("journaled");
+        held.journal.append(&Record::Vote { slot: Slot(1), ballot: Ballot::new(1, NodeId(1)), value: Value::no_op() });
+        let at = held.journal.size_bytes() as usize;
+        held.journal.commit().expect("written");
+        held.journal.seal().expect("sealed");
+        disk.flip("journal-0000000001", at + 60, 0);
+        let refused = open(&disk).expect_err("nobody else can tell");
+        for part in [format!("`journal-0000000001` at byte {at}").as_str(), "alone in its cluster", "from a backup"] {
+            assert!(refused.contains(part), "{refused}");
+        }
+        save(&disk, 1);
+        assert_eq!(open(&disk).expect("opened").damaged.len(), 1);
+    }
+
+    #[test]
+    fn a_journal_that_lost_who_the_node_is_is_refused_with_the_mend() {
+        let disk = MemoryDisk::new();
+        let mut held = open(&disk).expect("a new journal");
+        held.found("c", NodeId(1), &Configuration::numbered(3)).expect("journaled");
+        held.journal.append(&Record::Confirmed {});
+        held.journal.commit().expect("written");
+        disk.flip("journal-0000000001", 4096 + 150, 0);
+        let refused = open(&disk).expect_err("nobody else can tell");
+        assert!(refused.contains("synod member replace NAME=HOST:PORT"), "{refused}");
     }
 }

@@ -20,7 +20,11 @@
 //! **Vouching.** The number that peers hear ([`Journal::last_batch`]) stands still from an opening until
 //! [`Journal::vouch`]: a journal that has lost its end would otherwise write past the number its peers remember, and a
 //! second restart would hide the loss. Every batch carries the number vouched for, so a restart in between changes
-//! nothing. Absent: threads (one owner writes), snapshots, any notion of what is chosen.
+//! nothing.
+//!
+//! **What stood before.** A batch begins with what the ones before it made the node remember, without values
+//! ([`Before`](crate::paxos::Before)): of a batch that rots, a later one tells what it was, and the values come back from
+//! peers ([`Damage`]). A seal carries it, too. Absent: threads (one owner writes), snapshots, any notion of what is chosen.
 
 use super::batch::{HEADER_BYTES, Header, Pending, damaged_entry, open_entry};
 use super::disk::{Disk, DiskError};
@@ -29,7 +33,8 @@ use super::index::{Index, Location};
 use super::recovery::{OpenError, recover};
 use super::segment::{SEGMENT_HEADER_BYTES, Segment, SegmentHeader, file_of, sequence_of};
 use super::spares::{Spare, SpareTask, Spares};
-use crate::paxos::{Ballot, BatchNumber, Record, Slot, Value};
+use super::voted::Voted;
+use crate::paxos::{Ballot, BatchNumber, Damage, Record, Slot, Value};
 
 /// Sizes. They may differ from one start to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +77,7 @@ pub struct Journal<D> {
     pending_places: Vec<(Slot, Location)>,
     index: Index,
     facts: Facts,
+    voted: Voted,
     spares: Spares,
     commits: u64,
     poison: Option<DiskError>,
@@ -86,6 +92,10 @@ pub struct Opened<D> {
     pub records: Vec<Record>,
     /// The batch that was found unfinished and cut.
     pub torn: Option<BatchNumber>,
+    /// What stood in batches that are damaged.
+    pub damage: Damage,
+    /// Where they are, a sentence each.
+    pub places: Vec<String>,
 }
 
 impl<D: Disk> Journal<D> {
@@ -111,6 +121,7 @@ impl<D: Disk> Journal<D> {
             pending_places: Vec::new(),
             index: Index::default(),
             facts: Facts::default(),
+            voted: Voted::default(),
             spares,
             commits: 0,
             poison: None,
@@ -146,13 +157,20 @@ impl<D: Disk> Journal<D> {
             pending_places: Vec::new(),
             index: recovered.index,
             facts: recovered.facts,
+            voted: recovered.voted,
             spares,
             commits: 0,
             poison: None,
         };
         journal.restore_tail(recovered.last_bytes)?;
         journal.recycle_below(recovered.oldest)?;
-        Ok(Opened { journal, records: Vec::new(), torn: recovered.torn })
+        Ok(Opened {
+            journal,
+            records: Vec::new(),
+            torn: recovered.torn,
+            damage: recovered.damage,
+            places: recovered.places,
+        })
     }
 
     /// Whether the folder has a journal, whole or not.
@@ -162,9 +180,11 @@ impl<D: Disk> Journal<D> {
 
     /// Adds a record to the next batch. It is encoded here, and nowhere again. Commit long before a batch is 1 GiB.
     pub fn append(&mut self, record: &Record) {
+        self.begin_batch();
         let span = self.pending.push(record);
         self.pending_places.extend(Location::of(record, 0, 0, span));
         self.facts.note(record);
+        self.voted.note(record);
     }
 
     /// Makes everything appended durable and returns [`Journal::last_batch`]. Nothing appended: no I/O.
@@ -217,6 +237,8 @@ impl<D: Disk> Journal<D> {
         let oldest = self.segments[count].sequence;
         self.trimmed_upto = self.trimmed_upto.max(highest);
         self.index.trim(self.trimmed_upto);
+        self.voted.raise(self.trimmed_upto);
+        self.begin_batch();
         for record in self.facts.records() {
             self.pending.push(&record);
         }
@@ -232,6 +254,7 @@ impl<D: Disk> Journal<D> {
         if upto > self.trimmed_upto {
             self.trimmed_upto = upto;
             self.index.trim(upto);
+            self.voted.raise(upto);
             self.write_batch()?;
         }
         Ok(self.trimmed_upto)
@@ -326,21 +349,30 @@ impl<D: Disk> Journal<D> {
         self.id
     }
 
+    /// What stood before the batch stands at its head. Everything appended so far is in a durable batch now.
+    fn begin_batch(&mut self) {
+        if self.pending.is_empty() {
+            self.voted.keep(MOST_RUNS);
+            self.pending.push(&Record::Before(self.facts.before(&self.voted)));
+        }
+    }
+
     fn write_batch(&mut self) -> Result<(), DiskError> {
         self.write_batch_from(self.segments[0].sequence)
     }
 
-    /// Writes the pending records as one batch, even if there are none; segments below `oldest` are given up with it.
+    /// Writes the pending records as one batch, a seal if there are none; segments below `oldest` are given up with it.
     fn write_batch_from(&mut self, oldest: u32) -> Result<(), DiskError> {
         self.check()?;
+        let seals = self.pending.is_empty();
+        self.begin_batch();
         let length = self.pending.frame_length();
         if length as u64 > u64::from(self.current().size - self.tail) {
             let begun = self.begin_segment(length);
             self.poison_on(begun)?;
         }
         let number = BatchNumber(self.last.0 + 1);
-        let empty = self.pending.is_empty();
-        let vouched = if self.vouching && !empty { number } else { self.vouched };
+        let vouched = if self.vouching && !seals { number } else { self.vouched };
         let current = self.segments.last_mut().expect("there is a segment");
         let segment = current.sequence;
         let (journal, trimmed_upto) = (self.id, self.trimmed_upto);
@@ -357,7 +389,7 @@ impl<D: Disk> Journal<D> {
         self.last = number;
         self.commits += 1;
         self.vouched = vouched;
-        self.sealed = empty;
+        self.sealed = seals;
         Ok(())
     }
 
@@ -425,6 +457,8 @@ impl<D: Disk> Journal<D> {
 }
 
 const MOST_SEGMENT_BYTES: u32 = 1 << 30;
+/// How many runs of votes a batch names at most: each change of leader begins one.
+const MOST_RUNS: usize = 8;
 
 fn whole_blocks(bytes: u32) -> u32 {
     bytes.next_multiple_of(SEGMENT_HEADER_BYTES as u32)

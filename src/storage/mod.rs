@@ -8,10 +8,10 @@
 //! | [`disk`] | the trait, and what a crash may take |
 //! | [`memory`] | a disk in memory that crashes, fails and rots on request |
 //! | [`journal`] | append, commit, read back, trim |
-//! | `recovery` | reading a journal: whole, torn or corrupt |
+//! | `recovery` | reading a journal: whole, torn, damaged or corrupt |
 //! | `segment`, `batch` | the bytes of format version 1 |
 //! | `spares` | files that wait to become segments |
-//! | `facts`, `index` | what outlives trimming; where a slot's value stands |
+//! | `facts`, `index`, `voted` | what outlives trimming; where a slot's value stands; which votes there are |
 //! | [`held`] | what a node's disk holds when it starts |
 //! | [`scribe`], [`keeper`] | what a node's disk does with a lot of work, and with snapshots, without their threads |
 //! | [`snapshots`], [`image`] | whole images of the replicated state, under a digest; their bytes |
@@ -35,6 +35,7 @@ pub mod scribe;
 mod segment;
 pub mod snapshots;
 mod spares;
+mod voted;
 
 pub use disk::{Disk, DiskError};
 pub use held::Held;

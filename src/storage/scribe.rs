@@ -108,13 +108,14 @@ impl<D: Disk> Scribe<D> {
     /// they lack.
     fn trim(&mut self, listener: &mut impl Listener<D>) -> Result<(), DiskError> {
         let is_long = self.journal.size_bytes() > self.journal.keep_bytes();
-        let upto = if is_long { self.covered_upto } else { self.covered_upto.min(self.everywhere_upto) };
-        if upto <= self.tried_upto {
+        let trim = if is_long { self.covered_upto } else { self.covered_upto.min(self.everywhere_upto) };
+        if trim <= self.tried_upto {
             return Ok(());
         }
-        self.tried_upto = upto;
-        if self.journal.can_trim(upto) {
-            let upto = self.journal.trim(upto)?;
+        self.tried_upto = trim;
+        if self.journal.can_trim(trim) {
+            // A journal whose snapshots were damaged may begin further on than any that is there again.
+            let upto = self.journal.trim(trim)?.min(trim);
             listener.durable(&self.journal);
             listener.say(vec![(self.own, LearnerMessage::Trimmed { upto }.into())]);
         }

@@ -50,6 +50,9 @@ impl SegmentHeader {
     }
 
     /// Reads the first block of `file`.
+    ///
+    /// # Errors
+    /// The block is damaged, or another version's. One whose checksum is wrong may be either: its batches tell.
     pub fn decode(file: &str, bytes: &[u8]) -> Result<SegmentHeader, OpenError> {
         let corrupt = |reason: &str| OpenError::corrupt(file, 0, reason);
         if bytes.len() < SEGMENT_HEADER_BYTES {
@@ -62,22 +65,22 @@ impl SegmentHeader {
         if version != FORMAT_VERSION {
             return Err(OpenError::UnknownVersion { file: file.into(), version });
         }
-        if u32_at(bytes, CRC_OFFSET) != crc32c(&bytes[..CRC_OFFSET]) {
+        if !is_whole(bytes) {
             return Err(corrupt("the header's checksum is wrong"));
         }
         let size = u32::try_from(u64_at(bytes, 32)).map_err(|_| corrupt("the header states an impossible size"))?;
-        let header = SegmentHeader {
+        Ok(SegmentHeader {
             sequence: u32_at(bytes, 12),
             journal: u64_at(bytes, 16),
             first: BatchNumber(u64_at(bytes, 24)),
             size,
-        };
-        if bytes.len() as u64 == u64::from(size) {
-            Ok(header)
-        } else {
-            Err(OpenError::corrupt(file, bytes.len() as u64, &format!("the file should have {size} bytes")))
-        }
+        })
     }
+}
+
+/// Whether the header's checksum is right, whatever version it states.
+pub(super) fn is_whole(bytes: &[u8]) -> bool {
+    bytes.get(..CRC_OFFSET).is_some_and(|head| u32_at(bytes, CRC_OFFSET) == crc32c(head))
 }
 
 /// The file of a segment.

@@ -12,6 +12,7 @@ mod ledger;
 mod node;
 mod partitions;
 mod proposer;
+mod repair;
 mod terse;
 mod witness;
 mod world;

@@ -114,7 +114,7 @@ impl Witness {
                     }
                 }
             }
-            Then::Prepare(..) | Then::Fence(_) => {}
+            Then::Prepare(..) | Then::Fence(_) | Then::Fetched(..) => {}
         }
     }
 

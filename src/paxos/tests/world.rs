@@ -292,12 +292,12 @@ impl World {
             records: host.journal.durable.clone(),
             trimmed_upto: host.journal.trimmed_upto,
             last_batch: BatchNumber(host.journal.batches),
+            damage: Default::default(),
         };
         let mut fx = Effects::new();
         let seed = self.dice.roll();
         let founders = self.founders.clone();
-        let replica = Replica::recover(id, founders, &self.settings, Ledger::default(), seed, recovered, &mut fx)
-            .expect("its snapshot covers what is trimmed");
+        let replica = Replica::recover(id, founders, &self.settings, Ledger::default(), seed, recovered, &mut fx);
         self.witness.on_restart(id, &replica);
         host.replica = Some(replica);
         self.note(|| format!("start {id}"));

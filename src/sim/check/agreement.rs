@@ -97,6 +97,17 @@ impl Agreement {
         Ok((voters.len() == self.quorum).then(|| value.clone()))
     }
 
+    /// A node drops a vote of which it lost the value: nothing may have been chosen by it.
+    pub fn on_dropped(&self, node: NodeId, ballot: Ballot, slot: Slot) -> Held {
+        match self.votes.get(&(slot, ballot)) {
+            Some(voters) if voters.len() >= self.quorum => Err(Broken::new(
+                NAME,
+                format!("{node} drops its vote in slot {slot}, ballot {ballot}, which is chosen"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// A node believes that a value is chosen.
     pub fn on_believed(&self, node: NodeId, slot: Slot, value: &Value) -> Held {
         match self.chosen.get(&slot) {

@@ -13,7 +13,7 @@ pub fn claims(message: &Message) -> bool {
         message,
         Message::Proposer(ProposerMessage::Promise(_))
             | Message::Learner(LearnerMessage::Accepted(_))
-            | Message::Acceptor(AcceptorMessage::Prepare(_))
+            | Message::Acceptor(AcceptorMessage::Prepare(_) | AcceptorMessage::Fetched(_))
     )
 }
 

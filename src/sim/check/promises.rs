@@ -56,6 +56,15 @@ impl Promises {
         Ok(())
     }
 
+    /// A node drops a vote of which it lost the value, rightly or not.
+    pub fn on_dropped(&mut self, node: NodeId, ballot: Ballot, slot: Slot) {
+        if let Some(told) = self.told.get_mut(&node)
+            && told.votes.get(&slot) == Some(&ballot)
+        {
+            told.votes.remove(&slot);
+        }
+    }
+
     /// Whatever a node says in a ballot, it has promised no higher one.
     fn on_word(&mut self, node: NodeId, does: &str, ballot: Ballot) -> Held {
         let told = self.told.entry(node).or_default();

@@ -19,12 +19,17 @@ pub fn check(node: NodeId, replica: &Replica<Composite>, disk: &MemoryDisk) -> H
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::paxos::{BatchNumber, Configuration, Effects, LearnerMessage, Recovered, Settings};
+    use crate::paxos::{BatchNumber, Configuration, Damage, Effects, LearnerMessage, Recovered, Settings};
 
     #[test]
     fn what_is_trimmed_must_stand_in_a_snapshot_on_the_disk() {
-        let recovered =
-            Recovered { snapshot: None, records: vec![], trimmed_upto: Slot::ZERO, last_batch: BatchNumber(0) };
+        let recovered = Recovered {
+            snapshot: None,
+            records: vec![],
+            trimmed_upto: Slot::ZERO,
+            last_batch: BatchNumber(0),
+            damage: Damage::default(),
+        };
         let fx = &mut Effects::new();
         let (configuration, settings) = (Configuration::numbered(3), Settings::default());
         let replica = Replica::recover(
@@ -36,7 +41,7 @@ mod tests {
             recovered,
             fx,
         );
-        let mut replica = replica.expect("nothing to refuse");
+        let mut replica = replica;
         let disk = MemoryDisk::new();
         assert_eq!(check(NodeId(1), &replica, &disk), Ok(()));
         replica.learner.on_message(NodeId(1), LearnerMessage::Trimmed { upto: Slot(3) }, fx);

@@ -125,6 +125,7 @@ impl Local {
             records: durable.clone(),
             trimmed_upto: Slot::ZERO,
             last_batch: BatchNumber(0),
+            damage: Default::default(),
         };
         let mut effects = Effects::new();
         let seed = mix(u64::from(id.0) << 32 | u64::from(life));
@@ -149,8 +150,7 @@ impl Local {
             seed,
             recovered,
             &mut effects,
-        )
-        .expect("there is no snapshot to be refused");
+        );
         for peer in peers {
             let none = BatchNumber(0);
             effects.send(id, AcceptorMessage::Greeted { peer, witnessed: none, durable: none });
@@ -275,7 +275,7 @@ impl Local {
                     self.promised = self.promised.max(accepted.ballot);
                     self.voted.extend(accepted.slots.iter().map(|slot| (*slot, accepted.ballot)));
                 }
-                Then::Prepare(..) | Then::Fence(_) => {}
+                Then::Prepare(..) | Then::Fence(_) | Then::Fetched(..) => {}
             }
             for (to, message) in then.release(self.id) {
                 if to == self.id { mail.push_back((to, message)) } else { outcome.sent.push((to, message)) }

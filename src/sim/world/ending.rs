@@ -10,7 +10,7 @@ use crate::sim::check::{Broken, Held, linearizable, liveness};
 use crate::sim::faults::FaultKind;
 use crate::sim::history::{Call, Fate, Operation};
 use crate::sim::links::cuts_of;
-use crate::sim::node::{Node, State};
+use crate::sim::node::{Node, Running, State};
 use crate::sim::plan::{Lasting, Network};
 use crate::sim::trace::Lanes;
 
@@ -28,6 +28,7 @@ impl World {
         let votes = |node: &Node| node.running().is_some_and(|running| running.replica.acceptor.admission().admitted());
         (0..self.nodes.len()).filter(|node| self.leads(*node)).count() == 1
             && self.nodes.iter().all(|node| node.spoiled || votes(node))
+            && !self.nodes.iter().filter_map(Node::running).any(is_under_repair)
             && self.voters().count() >= self.plan.quorum() as usize
             && self
                 .voters()
@@ -260,6 +261,11 @@ impl World {
             }
         }
     }
+}
+
+/// Whether its damaged journal is not repaired yet: whatever else befell its disk, the others can tell what it lost.
+fn is_under_repair(running: &Running) -> bool {
+    running.replica.acceptor.repair().is_under_way()
 }
 
 /// How long a client waits for what it asks once the cluster has healed, in milliseconds: longer than the check.

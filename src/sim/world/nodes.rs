@@ -60,7 +60,7 @@ impl World {
         let knows = acceptor.admission().amnesiac();
         admission::remembers(own, self.nodes[node].loss == Loss::Recorded, knows)?;
         self.nodes[node].loss = if knows { Loss::Recorded } else { Loss::Unknown };
-        if !lost {
+        if !lost && !acceptor.repair().is_under_way() {
             self.checks.promises.check(&acceptor, own)?;
         }
         self.queue.plan(self.now_us + MEETING_US, Happening::MeetingEnds { node, life });
@@ -395,6 +395,19 @@ impl World {
                 self.leader = self.leader.max(Some(*ballot));
             }
             Event::Installed { .. } => self.counts.installed += 1,
+            Event::Dropped { slot, ballot } => {
+                let own = self.nodes[node].id;
+                self.checks.agreement.on_dropped(own, *ballot, *slot)?;
+                self.checks.promises.on_dropped(own, *ballot, *slot);
+            }
+            Event::Repaired {} => {
+                self.counts.repaired += 1;
+                let lost = self.has_lost(node);
+                let World { nodes, checks, .. } = self;
+                if let Some(running) = nodes[node].running().filter(|_| !lost) {
+                    checks.promises.check(&running.replica.acceptor, nodes[node].id)?;
+                }
+            }
             Event::Amnesia { .. } => {
                 admission::may_doubt(self.nodes[node].id, self.nodes[node].spoiled)?;
                 self.counts.losses_found += 1;
