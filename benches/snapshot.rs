@@ -71,7 +71,7 @@ fn measure(megabytes: u64, disk: FileDisk) -> Result<(), Box<dyn std::error::Err
     let mut keeper = Keeper::new(NodeId(1), disk.clone(), Composite::default());
     let writing = std::thread::spawn(move || {
         let began = Instant::now();
-        let saved = keeper.perform(Keep::Own(frozen), &mut || Meanwhile::Nothing, &mut |_| {});
+        let saved = keeper.perform(Keep::Own(Taken { image: frozen, save: true, number: 0 }), &mut || Meanwhile::Nothing, &mut |_| {});
         saved.map(|()| began.elapsed())
     });
     let busy = load.run(&mut executor, |_, _| writing.is_finished());

@@ -116,9 +116,19 @@ fn a_snapshot_of_format_2() {
     assert_eq!(loaded.newest, Some((Slot(7), b"image".to_vec())));
 }
 
+/// Two of three reported at the mark of slot 5.
+fn agreement() -> synod::paxos::Agreement {
+    let mut agreement = synod::paxos::Agreement::default();
+    agreement.on_mark(Slot(5));
+    for node in [1, 3] {
+        agreement.on_report(NodeId(node), Slot(5), [0xAB; 32], &Configuration::numbered(3));
+    }
+    agreement
+}
+
 /// What an image holds: the head, a session, and two machines' parts. Equal states at one slot give equal bytes.
 #[test]
-fn an_image_of_format_1() {
+fn an_image_of_format_2() {
     let mut sessions = Sessions::new();
     let session = sessions.open(9);
     assert_eq!(sessions.judge(session, Sequence(1), Sequence(1), 10), Verdict::New);
@@ -131,8 +141,11 @@ fn an_image_of_format_1() {
         clock_ms: 10,
         sessions,
         membership: synod::paxos::Membership::founded(synod::paxos::Configuration::numbered(3)),
+        agreement: agreement(),
         machine,
+        digest: [0; 32],
     };
+    let state = State { digest: image::digest(&state.freeze()), ..state };
 
     let disk = MemoryDisk::new();
     let snapshots = Snapshots::new(disk.clone());

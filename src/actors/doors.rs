@@ -133,7 +133,11 @@ fn reply_weight(reply: &Reply) -> usize {
 
 fn log_weight(log: &LogReport) -> usize {
     let entry = |entry: &EntryReport| match entry {
-        EntryReport::Open { .. } | EntryReport::Change { .. } | EntryReport::Promote { .. } => REPLY_BYTES,
+        EntryReport::Open { .. }
+        | EntryReport::Change { .. }
+        | EntryReport::Promote { .. }
+        | EntryReport::Mark { .. }
+        | EntryReport::Report { .. } => REPLY_BYTES,
         EntryReport::Apply { operation, .. } => REPLY_BYTES + operation.len(),
     };
     log.slots.iter().map(|slot| REPLY_BYTES + slot.entries.iter().map(entry).sum::<usize>()).sum()

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use log::{debug, info, warn};
+use log::{debug, error, info, warn};
 
 use crate::net::report::ViewChange;
 use crate::paxos::effect::Changed;
@@ -26,6 +26,10 @@ struct Seen {
     trouble: Option<String>,
     /// What is damaged in the journal, until it is repaired.
     damage: Option<String>,
+    /// How the state differs from the others', until it is repaired.
+    divergence: Option<String>,
+    /// How the states differ, until a majority agrees.
+    disagreement: Option<String>,
     admitted: bool,
     /// Whether a leader was known, so that its loss is news.
     has_leader: bool,
@@ -101,6 +105,36 @@ impl Events {
                 self.seen().damage = None;
             }
             Event::Installed { upto } => info!("{name}: installed a snapshot up to slot {upto}"),
+            Event::Agreed { mark } => {
+                debug!("{name}: the replicas agree on their state at slot {mark}");
+                self.seen().disagreement = None;
+            }
+            Event::Diverged { mark, own, agreed } => {
+                let trouble = format!(
+                    "the state of this node at slot {mark} is {}, and the others agree on {}: memory or disk have changed \
+                     it, or the machine is not deterministic; it answers no client until it is repaired from a snapshot \
+                     of another node, which has begun",
+                    short(own),
+                    short(agreed)
+                );
+                error!("{name}: {trouble}");
+                self.seen().divergence = Some(trouble);
+            }
+            Event::Rebuilt { upto } => {
+                warn!("{name}: the state is repaired up to slot {upto}; this node serves again");
+                self.seen().divergence = None;
+            }
+            Event::Disagreed { mark, reports } => {
+                let each: Vec<String> =
+                    reports.iter().map(|(node, digest)| format!("{} {}", self.name_of(*node), short(digest))).collect();
+                let trouble = format!(
+                    "the states of the nodes at slot {mark} differ, and no majority is alike ({}): nobody knows which is \
+                     right, and all go on; find out which is, and replace the others (`synod member replace`)",
+                    each.join(", ")
+                );
+                error!("{name}: {trouble}");
+                self.seen().disagreement = Some(trouble);
+            }
             Event::Extended { ballot, first, merged } => {
                 debug!("{name}: leads in ballot {ballot} from slot {first} on, too: {merged} merged");
             }
@@ -136,10 +170,11 @@ impl Events {
         self.seen().views.iter().cloned().collect()
     }
 
-    /// Why this node does not vote, and how to mend it; none if it may.
+    /// Why this node does not vote, or does not serve, and how to mend it; none if it does.
     pub fn trouble(&self) -> Option<String> {
         let seen = self.seen();
-        seen.trouble.clone().or_else(|| seen.damage.clone())
+        let troubles = [&seen.trouble, &seen.damage, &seen.divergence, &seen.disagreement];
+        troubles.into_iter().find_map(Clone::clone)
     }
 
     /// Whether this node has met a quorum since it started.
@@ -196,6 +231,11 @@ fn damage(batches: u64, votes: u64, upto: Slot) -> String {
         (votes, upto) => format!("{votes} votes and the log up to slot {upto} are"),
     };
     format!("{what}: {wanted} being repaired from the other nodes, and until then this node does not vote")
+}
+
+/// The first bytes of a digest: enough for people.
+fn short(digest: &[u8; 32]) -> String {
+    digest[..4].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The wall clock, in milliseconds since 1970.

@@ -281,6 +281,8 @@ fn entry_report(entry: Entry<'_>) -> EntryReport {
         },
         Entry::Change { session, sequence, change, .. } => EntryReport::Change { session, sequence, change },
         Entry::Promote { node } => EntryReport::Promote { node },
+        Entry::Mark { save } => EntryReport::Mark { save },
+        Entry::Report { node, mark, digest } => EntryReport::Report { node, mark, digest },
     }
 }
 

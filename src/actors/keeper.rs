@@ -132,6 +132,7 @@ impl Queue {
                     self.heed(&work);
                     match work {
                         Keep::Work(work) => return Meanwhile::Work(work),
+                        Keep::Own(taken) if !taken.save => return Meanwhile::Digest(taken),
                         other => self.later.push_back(other),
                     }
                 }

@@ -244,6 +244,20 @@ pub enum EntryReport {
         /// The newcomer.
         node: NodeId,
     },
+    /// Has the replicas compare their states.
+    Mark {
+        /// They save them, too.
+        save: bool,
+    },
+    /// What one of them found.
+    Report {
+        /// Which.
+        node: NodeId,
+        /// At this mark.
+        mark: Slot,
+        /// The digest of its state.
+        digest: [u8; 32],
+    },
 }
 
 /// One change of leader, as one node saw it.

@@ -72,6 +72,13 @@ pub enum SnapshotWork {
     },
     /// See [`Effect::KeepPart`].
     Part(SnapshotPart),
+    /// See [`Effect::SetAside`].
+    SetAside {
+        /// Inclusive.
+        upto: Slot,
+        /// These stay.
+        good: Vec<Slot>,
+    },
 }
 
 /// Messages sorted by the role that they are for, each list in order, each message with its sender.
@@ -137,6 +144,7 @@ impl Dispatch {
                 Effect::ExecutedEverywhere { upto } => sorted.disk.push(DiskWork::ExecutedEverywhere { upto }),
                 Effect::Members(membership) => sorted.members = Some(membership),
                 Effect::KeepPart(part) => sorted.snapshots.push(SnapshotWork::Part(part)),
+                Effect::SetAside { upto, good } => sorted.snapshots.push(SnapshotWork::SetAside { upto, good }),
                 // Whoever drives the executor took the image when it was frozen.
                 Effect::TakeSnapshot { .. } => {}
                 Effect::Reply { client, reply } => sorted.replies.entry(client).or_default().push(reply),

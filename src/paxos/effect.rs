@@ -84,6 +84,14 @@ pub enum Effect {
         /// The last slot that it will cover.
         upto: Slot,
     },
+    /// The state is not what the replicas agree on: snapshots of the node's own that cover slots up to here go out of the
+    /// way, these excepted. Neither a peer nor a start may get them.
+    SetAside {
+        /// Inclusive.
+        upto: Slot,
+        /// Of these the replicas agreed on the digest.
+        good: Vec<Slot>,
+    },
     /// Answer a client.
     Reply {
         /// Its connection.
@@ -324,6 +332,32 @@ pub enum Event {
     Installed {
         /// Inclusive.
         upto: Slot,
+    },
+    /// The replicas agree on the digest of their states.
+    Agreed {
+        /// At this mark.
+        mark: Slot,
+    },
+    /// This node's state is not what the replicas agree on. It answers nothing until it is repaired.
+    Diverged {
+        /// At this mark.
+        mark: Slot,
+        /// The digest of the state here.
+        own: [u8; 32],
+        /// The digest that a quorum reported.
+        agreed: [u8; 32],
+    },
+    /// A peer's snapshot took the place of the state that differed, and the log was executed again: this node serves again.
+    Rebuilt {
+        /// Everything up to here is executed.
+        upto: Slot,
+    },
+    /// The replicas' states differ, and no quorum of them is alike: nobody knows which is right.
+    Disagreed {
+        /// At this mark.
+        mark: Slot,
+        /// Who reported, and what.
+        reports: Vec<(NodeId, [u8; 32])>,
     },
     /// A snapshot from a peer was dropped; another is asked.
     SnapshotDropped {

@@ -4,8 +4,9 @@
 //! so that every node that executed the same slots holds the same state. Around it, not replicated: which client's
 //! connection awaits which session, and reads that wait for their index.
 //!
-//! A snapshot begins with an [`Image`]: the state is frozen at an exact slot, between two others of the same lot, and
-//! handed to the driver in the same step; the executor goes on, and hears later that it is saved, or that it is not.
+//! A snapshot begins with an [`Image`]: at a mark the state is frozen at exactly that slot, between two others of the same
+//! lot, and handed to the driver in the same step; the executor goes on, and hears later of its digest, and that it is
+//! saved, or that it is not. What follows from the digests is in `marks`.
 //! [`Executor::install`] is as short: what a peer's snapshot holds was restored elsewhere, and is only put in place here.
 //!
 //! A linearizable read asks the leader for an index and is answered once that slot is executed here (DESIGN section 4,
@@ -14,10 +15,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::agreement::Agreement;
 use super::ballot::{Ballot, NodeId};
 use super::dice::mix;
 use super::effect::{Changed, Effect, Effects, Event};
-use super::image::{Image, State};
+use super::image::{Image, State, Taken};
+use super::marks::{Marks, Standing};
 use super::membership::{Change, Membership, Outcome};
 use super::message::{
     AcceptorMessage, Choice, ClientId, CommandName, ExecutorMessage, LearnerMessage, Progress, ProposerMessage,
@@ -27,22 +30,24 @@ use super::sessions::{Sessions, Verdict};
 use super::settings::{MAX_ANSWER_BYTES, MAX_KEPT_RESULT_BYTES, MAX_READ_BYTES, MAX_READS, SESSION_IDLE_MS, Settings};
 use super::slot::{Place, Slot};
 use super::state_machine::{Context, StateMachine};
-use super::value::{Bytes, Entry, Sequence, SessionId, Token, Value};
+use super::value::{Bytes, Command, Entry, Sequence, SessionId, Token, Value};
 
 /// One node's executor.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Executor<M> {
-    own: NodeId,
-    settings: Settings,
+    pub(super) own: NodeId,
+    pub(super) settings: Settings,
     machine: M,
     sessions: Sessions,
-    membership: Membership,
+    pub(super) membership: Membership,
+    pub(super) agreement: Agreement,
     /// The log's clock, in milliseconds since 1970; it never goes back.
     clock_ms: u64,
-    executed_upto: Slot,
+    pub(super) executed_upto: Slot,
     told: Told,
-    snapshots: SnapshotsDue,
-    images: Images,
+    pub(super) snapshots: SnapshotsDue,
+    pub(super) images: Images,
+    pub(super) marks: Marks,
     audience: Audience,
     reads: Reads,
     /// Of the results told to clients in this lot, which leave together at its end; zero between lots.
@@ -52,7 +57,7 @@ pub struct Executor<M> {
 /// Images frozen in this step, on their way to the driver; empty between steps. So it counts for nothing where two
 /// executors are compared.
 #[derive(Debug, Default)]
-struct Images(Vec<Image>);
+pub(super) struct Images(pub(super) Vec<Taken>);
 
 impl Clone for Images {
     fn clone(&self) -> Images {
@@ -72,17 +77,15 @@ impl std::hash::Hash for Images {
     fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
 }
 
-/// When the next snapshot is due.
+/// The node's snapshots.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct SnapshotsDue {
+pub(super) struct SnapshotsDue {
     /// The newest durable one covers every slot up to here.
     upto: Slot,
-    /// The state was last frozen here; it need not have been saved.
-    frozen_upto: Slot,
     /// One is being saved.
-    saving: bool,
-    /// Bytes of values executed since the last one.
-    bytes: u64,
+    pub(super) saving: bool,
+    /// When one was last wanted besides those that are due, in milliseconds.
+    wanted_ms: Option<u64>,
 }
 
 /// What the other roles know of how far this one is.
@@ -151,11 +154,13 @@ impl<M: StateMachine> Executor<M> {
             machine,
             sessions: Sessions::new(),
             membership,
+            agreement: Agreement::default(),
             clock_ms: 0,
             executed_upto: Slot::ZERO,
             told: Told::default(),
             snapshots: SnapshotsDue::default(),
             images: Images::default(),
+            marks: Marks::default(),
             audience: Audience::default(),
             reads: Reads { next_batch: mix(seed), ..Reads::default() },
             result_bytes: 0,
@@ -178,67 +183,68 @@ impl<M: StateMachine> Executor<M> {
             ExecutorMessage::ReadRefused { batch } => self.on_read_refused(batch, fx),
             ExecutorMessage::Refused { commands, reason } => self.on_refused(from, &commands, &reason, fx),
             ExecutorMessage::LeaderChanged {} => self.on_leader_changed(fx),
-            ExecutorMessage::SnapshotWanted { slot } => {
-                if slot > self.snapshots.upto && slot <= self.executed_upto {
-                    self.take_snapshot(fx);
-                }
-            }
+            ExecutorMessage::SnapshotWanted { slot } => self.on_snapshot_wanted(slot, fx),
             ExecutorMessage::SnapshotSaved { upto } => {
                 self.snapshots.saving = false;
                 self.snapshots.upto = self.snapshots.upto.max(upto);
             }
             ExecutorMessage::SnapshotUnsaved {} => self.snapshots.saving = false,
+            ExecutorMessage::Digested { number, upto, digest } => self.on_digested(number, upto, digest, fx),
         }
     }
 
     /// Executes the next slots.
     pub fn on_chosen(&mut self, entries: Vec<Choice>, fx: &mut Effects) {
         let mut commands = 0;
+        let from = self.executed_upto;
         for (slot, ballot, value) in entries {
             if slot <= self.executed_upto {
                 continue; // a snapshot was installed meanwhile
             }
+            if self.is_ahead_of_replay(slot) {
+                continue;
+            }
             assert_eq!(slot, self.executed_upto.next(), "the learner delivers chosen slots in order, without holes");
-            self.execute(slot, ballot, &value, fx);
+            let mark = self.execute(slot, ballot, &value, fx);
             commands += value.entries().len() as u64;
             self.executed_upto = slot;
             self.membership.on_executed(slot);
-            self.snapshots.bytes += value.as_bytes().len() as u64;
-            if self.is_snapshot_due() {
-                self.take_snapshot(fx);
+            let is_work = |entry| !matches!(entry, Entry::Mark { .. } | Entry::Report { .. });
+            self.count_slot(value.as_bytes().len() as u64, value.entries().any(is_work));
+            // Behind everything that the slot holds, so that a mark stands for one state however it was batched.
+            if let Some(save) = mark {
+                self.take_mark(save, fx);
             }
         }
         fx.note(Event::Executed { upto: self.executed_upto, commands });
-        if self.told.members_changed || self.executed_upto.0 - self.told.upto.0 >= self.membership.alpha() / 8 {
+        if self.told.members_changed || self.executed_upto.0.saturating_sub(self.told.upto.0) >= self.membership.alpha() / 8 {
             self.tell_progress(fx);
         }
+        self.go_on_replaying(from, fx);
+        self.renew_service(fx);
+        self.look_due(fx);
         self.answer_reads(fx);
     }
 
-    /// Many slots, or many bytes of them, since the last one; or since the last try, if there was no room for that.
-    fn is_snapshot_due(&self) -> bool {
-        let slots = self.executed_upto.0 - self.snapshots.frozen_upto.0;
-        slots >= self.settings.snapshot_slots || self.snapshots.bytes >= self.settings.snapshot_bytes
-    }
-
-    /// Freezes the state at the slot that was executed last, unless an earlier image is still being saved.
-    fn take_snapshot(&mut self, fx: &mut Effects) {
-        if !self.snapshots.saving {
-            self.snapshots.saving = true;
-            self.snapshots.bytes = 0;
-            self.snapshots.frozen_upto = self.executed_upto;
-            self.images.0.push(self.freeze());
-            fx.push(Effect::TakeSnapshot { upto: self.executed_upto });
+    /// The own journal cannot supply a slot that a peer lacks: a mark is asked for, unless one was a moment ago.
+    fn on_snapshot_wanted(&mut self, slot: Slot, fx: &mut Effects) {
+        let now_ms = self.reads.now_ms;
+        let is_early = self.snapshots.wanted_ms.is_some_and(|wanted_ms| now_ms < wanted_ms + WANTED_AGAIN_MS);
+        if slot > self.snapshots.upto && slot <= self.executed_upto && !is_early {
+            self.snapshots.wanted_ms = Some(now_ms);
+            self.submit(Command::Mark { save: true }, fx);
         }
     }
 
     /// What was frozen since the last call, in order: the driver takes it in the step that froze it, and has it saved.
-    pub fn take_images(&mut self) -> Vec<Image> {
+    pub fn take_images(&mut self) -> Vec<Taken> {
         std::mem::take(&mut self.images.0)
     }
 
-    fn execute(&mut self, slot: Slot, ballot: Ballot, value: &Value, fx: &mut Effects) {
-        let Some(stamp) = value.stamp() else { return };
+    /// Executes a slot. Gives whether it holds a mark, and whether that is to be saved.
+    fn execute(&mut self, slot: Slot, ballot: Ballot, value: &Value, fx: &mut Effects) -> Option<bool> {
+        let stamp = value.stamp()?;
+        let mut mark = None;
         self.clock_ms = self.clock_ms.max(stamp.time_ms);
         self.sessions.expire(self.clock_ms, SESSION_IDLE_MS);
         for (entry, index) in value.entries().zip(1..) {
@@ -248,7 +254,7 @@ impl<M: StateMachine> Executor<M> {
                     let session = self.sessions.open(self.clock_ms);
                     if let Some(client) = self.audience.tokens.get(&token).copied() {
                         self.audience.sessions.insert(session, client);
-                        fx.reply(client, Reply::Opened { token, session });
+                        self.release(client, CommandName::Open(token), Reply::Opened { token, session }, fx);
                     }
                 }
                 Entry::Apply { session, sequence, done_below, operation } => {
@@ -262,7 +268,36 @@ impl<M: StateMachine> Executor<M> {
                     self.once(name, place, ballot, fx, |executor, fx| executor.change(slot, change, fx).to_bytes());
                 }
                 Entry::Promote { node } => self.promote(slot, node, fx),
+                Entry::Mark { save } => {
+                    self.agreement.on_mark(slot);
+                    mark = Some(save || mark == Some(true));
+                }
+                Entry::Report { node, mark, digest } => self.on_report(node, mark, digest, fx),
             }
+        }
+        mark
+    }
+
+    /// Answers a client, if what this node says is what the replicas agree on (DESIGN section 4, rule 8). Otherwise the
+    /// client asks another one: this is no word on what became of the command. For a moment's silence it waits.
+    fn release(&self, client: ClientId, command: CommandName, reply: Reply, fx: &mut Effects) {
+        if self.serves() {
+            fx.reply(client, reply);
+        } else if !self.is_silent_for_a_moment() {
+            fx.reply(client, Reply::Refused { command, reason: Refusal::NotAdmitted, forwarded: true });
+        }
+    }
+
+    /// What is missing is a digest that the keeper is about to tell.
+    fn is_silent_for_a_moment(&self) -> bool {
+        self.standing() == Standing::Sound && self.awaits_digest()
+    }
+
+    /// Reads that wait are answered elsewhere.
+    pub(super) fn refuse_reads(&mut self, fx: &mut Effects) {
+        let waiting = std::mem::take(&mut self.reads.waiting).into_values().flat_map(|batch| batch.reads);
+        for Read { client, id, .. } in waiting.chain(std::mem::take(&mut self.reads.gathered)) {
+            fx.reply(client, Reply::ReadRefused { id, reason: Refusal::NotAdmitted });
         }
     }
 
@@ -288,7 +323,7 @@ impl<M: StateMachine> Executor<M> {
         };
         if let Some(client) = client {
             let reply = self.bounded(reply);
-            fx.reply(client, reply);
+            self.release(client, CommandName::Apply(session, sequence), reply, fx);
         }
     }
 
@@ -319,6 +354,9 @@ impl<M: StateMachine> Executor<M> {
     /// Tells the other roles how far this one is, and who the members are, if they have changed. The proposer is told
     /// last: what follows from its hearing it finds the others informed (a node's own mailboxes keep their order).
     fn tell_progress(&mut self, fx: &mut Effects) {
+        if self.executed_upto < self.told.upto {
+            return; // the log is executed again: they know it already
+        }
         let changed = std::mem::take(&mut self.told.members_changed);
         self.told.upto = self.executed_upto;
         let membership = changed.then(|| Box::new(self.membership.clone()));
@@ -351,8 +389,15 @@ impl<M: StateMachine> Executor<M> {
     /// Reads arrive: a local one is answered from what is executed here, the others wait for an index.
     pub fn on_read(&mut self, client: ClientId, queries: Vec<(u64, Bytes)>, local: bool, fx: &mut Effects) {
         let (mut waiting, mut bytes) = self.reads.waiting();
+        let refused = match (self.serves(), self.is_silent_for_a_moment()) {
+            (true, _) => None,
+            (false, true) => local.then_some(Refusal::Busy),
+            (false, false) => Some(Refusal::NotAdmitted),
+        };
         for (id, question) in queries {
-            if local {
+            if let Some(reason) = &refused {
+                fx.reply(client, Reply::ReadRefused { id, reason: reason.clone() });
+            } else if local {
                 self.answer(Read { client, id, question }, fx);
             } else if waiting >= MAX_READS || bytes + question.len() > MAX_READ_BYTES {
                 fx.reply(client, Reply::ReadRefused { id, reason: Refusal::Busy });
@@ -423,7 +468,7 @@ impl<M: StateMachine> Executor<M> {
     }
 
     /// Whatever the clients of this node have sent and not heard of they had better send again.
-    fn have_sent_again(&self, fx: &mut Effects) {
+    pub(super) fn have_sent_again(&self, fx: &mut Effects) {
         let clients: BTreeSet<ClientId> =
             self.audience.sessions.values().chain(self.audience.tokens.values()).copied().collect();
         for client in clients {
@@ -448,6 +493,7 @@ impl<M: StateMachine> Executor<M> {
         if self.told.upto < self.executed_upto {
             self.tell_progress(fx);
         }
+        self.tick_marks(now_ms, fx);
         let resend_ms = self.settings.resend_ms * 2;
         let mut given_up = Vec::new();
         for (batch, waiting) in &mut self.reads.waiting {
@@ -468,23 +514,26 @@ impl<M: StateMachine> Executor<M> {
 
     /// The replicated state as it is now.
     pub fn freeze(&self) -> Image {
-        let Executor { executed_upto, clock_ms, sessions, membership, machine, .. } = self;
+        let Executor { executed_upto, clock_ms, sessions, membership, agreement, machine, .. } = self;
         Image {
             upto: *executed_upto,
             clock_ms: *clock_ms,
             sessions: sessions.clone(),
             membership: membership.clone(),
+            agreement: agreement.clone(),
             machine: machine.freeze(),
         }
     }
 
-    /// Puts the state of a peer's snapshot in place of this one, if it is ahead of it, and tells the learner. Gives back
-    /// what is not needed any more: to let go of it may take long, and is for another thread.
+    /// Puts the state of a peer's snapshot in place of this one, if it is ahead of it, or this one is wrong, and tells the
+    /// learner. Gives back what is not needed any more: to let go of it may take long, and is for another thread.
     pub fn install(&mut self, state: State<M>, fx: &mut Effects) -> State<M> {
         let upto = state.upto;
         let mut replaced = state;
-        if upto > self.executed_upto {
+        if upto > self.executed_upto || self.standing() == Standing::Diverged {
+            let (delivered, digest) = (self.delivered_upto(), replaced.digest);
             replaced = self.restore(replaced);
+            self.on_replaced(digest, delivered, fx);
             self.told.members_changed = true;
             self.tell_progress(fx);
             self.answer_reads(fx);
@@ -499,17 +548,19 @@ impl<M: StateMachine> Executor<M> {
 
     /// Puts a snapshot's state in place of this one, at recovery. Gives back what was there.
     pub fn restore(&mut self, state: State<M>) -> State<M> {
-        let State { upto, clock_ms, sessions, membership, machine } = state;
+        let State { upto, clock_ms, sessions, membership, agreement, machine, digest } = state;
         self.snapshots.upto = upto;
-        self.snapshots.frozen_upto = upto;
-        self.snapshots.bytes = 0;
-        State {
+        let replaced = State {
             upto: std::mem::replace(&mut self.executed_upto, upto),
             clock_ms: std::mem::replace(&mut self.clock_ms, clock_ms),
             sessions: std::mem::replace(&mut self.sessions, sessions),
             membership: std::mem::replace(&mut self.membership, membership),
+            agreement: std::mem::replace(&mut self.agreement, agreement),
             machine: std::mem::replace(&mut self.machine, machine),
-        }
+            digest: [0; 32],
+        };
+        self.on_restored(digest, false);
+        replaced
     }
 
     /// The machine.
@@ -520,6 +571,16 @@ impl<M: StateMachine> Executor<M> {
     /// Which configuration decides which slot, as far as the log says here.
     pub fn membership(&self) -> &Membership {
         &self.membership
+    }
+
+    /// Has something befall the machine that no entry of the log asked for: for the simulator.
+    pub fn befall(&mut self, harm: impl FnOnce(&mut M)) {
+        harm(&mut self.machine);
+    }
+
+    /// What the replicas agree on of their states.
+    pub fn agreement(&self) -> &Agreement {
+        &self.agreement
     }
 
     /// The session table.
@@ -538,7 +599,10 @@ impl<M: StateMachine> Executor<M> {
     }
 
     /// Answers every read whose index is executed.
-    fn answer_reads(&mut self, fx: &mut Effects) {
+    pub(super) fn answer_reads(&mut self, fx: &mut Effects) {
+        if !self.serves() {
+            return;
+        }
         let executed_upto = self.executed_upto;
         let is_ready = |waiting: &ReadBatch| waiting.index.is_some_and(|index| index <= executed_upto);
         let ready: Vec<u64> =
@@ -571,3 +635,5 @@ fn done(session: SessionId, sequence: Sequence, place: Place, ballot: Option<Bal
 
 /// After how long a read that has no answer is refused. Longer than any client's own patience by default.
 const READ_PATIENCE_MS: u64 = 10_000;
+/// How often a snapshot is asked for that is wanted besides those that are due, in milliseconds.
+const WANTED_AGAIN_MS: u64 = 1_000;

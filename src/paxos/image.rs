@@ -1,7 +1,7 @@
 //! Everything replicated at one slot, frozen; and its way through a sequence of frames and back.
 //!
 //! ```text
-//! Head        format, slot, clock, last session, members, state's digest  once, first
+//! Head        format, slot, clock, last session, members, agreement, state's digest  once, first
 //! Sessions    rows of the session table                                   in the table's order
 //! Machine     parts of the machine's state                                in the machine's order
 //! ```
@@ -16,6 +16,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::agreement::Agreement;
 use super::membership::Membership;
 use super::sessions::{Rows, Sessions};
 use super::slot::Slot;
@@ -32,8 +33,21 @@ pub struct Image {
     pub sessions: Sessions,
     /// Which configuration decides which slot.
     pub membership: Membership,
+    /// What the replicas agree on of their states.
+    pub agreement: Agreement,
     /// The machine's state.
     pub machine: Box<dyn Frozen>,
+}
+
+/// An image that was frozen because of a mark, on its way to the keeper.
+#[derive(Debug)]
+pub struct Taken {
+    /// The state at the mark.
+    pub image: Image,
+    /// It is to be saved, and not only digested.
+    pub save: bool,
+    /// By which the executor knows it again.
+    pub number: u64,
 }
 
 /// Everything replicated at one slot, in use or ready for it.
@@ -47,8 +61,12 @@ pub struct State<M> {
     pub sessions: Sessions,
     /// Which configuration decides which slot.
     pub membership: Membership,
+    /// What the replicas agree on of their states.
+    pub agreement: Agreement,
     /// The machine.
     pub machine: M,
+    /// The digest of all this, as far as whoever restored it has computed it.
+    pub digest: [u8; 32],
 }
 
 /// What an image is written as, frame by frame.
@@ -76,6 +94,8 @@ pub struct Head {
     pub last_session: SessionId,
     /// Which configuration decides which slot.
     pub membership: Membership,
+    /// What the replicas agree on of their states.
+    pub agreement: Agreement,
     /// The digest of the state, which whoever restores it computes anew.
     pub digest: [u8; 32],
 }
@@ -87,13 +107,14 @@ pub struct SnapshotId(pub [u8; 32]);
 impl Image {
     /// The image as frames. `digest` is that of the state, which the head states.
     pub fn frames(&self, digest: [u8; 32]) -> impl Iterator<Item = Frame> + '_ {
-        let Image { upto, clock_ms, sessions, membership, machine } = self;
+        let Image { upto, clock_ms, sessions, membership, agreement, machine } = self;
         let head = Head {
             format: IMAGE_FORMAT,
             upto: *upto,
             clock_ms: *clock_ms,
             last_session: sessions.last(),
             membership: membership.clone(),
+            agreement: agreement.clone(),
             digest,
         };
         let head = std::iter::once(Frame::Head(head));
@@ -123,7 +144,7 @@ impl<M: StateMachine> State<M> {
     /// A sentence that says why the frames are no image, or no image of this machine.
     pub fn restore(frames: &mut dyn Iterator<Item = Frame>, mut machine: M) -> Result<(State<M>, [u8; 32]), String> {
         let Some(Frame::Head(head)) = frames.next() else { return Err("it does not begin with a head".into()) };
-        let Head { format, upto, clock_ms, last_session, membership, digest } = head;
+        let Head { format, upto, clock_ms, last_session, membership, agreement, digest } = head;
         if format != IMAGE_FORMAT {
             return Err(format!("its image has format {format}, and this version of synod reads {IMAGE_FORMAT}"));
         }
@@ -156,18 +177,19 @@ impl<M: StateMachine> State<M> {
         if strange {
             Err(OUT_OF_PLACE.into())
         } else {
-            Ok((State { upto, clock_ms, sessions, membership, machine }, digest))
+            Ok((State { upto, clock_ms, sessions, membership, agreement, machine, digest }, digest))
         }
     }
 
     /// The state as it is now.
     pub fn freeze(&self) -> Image {
-        let State { upto, clock_ms, sessions, membership, machine } = self;
+        let State { upto, clock_ms, sessions, membership, agreement, machine, digest: _ } = self;
         Image {
             upto: *upto,
             clock_ms: *clock_ms,
             sessions: sessions.clone(),
             membership: membership.clone(),
+            agreement: agreement.clone(),
             machine: machine.freeze(),
         }
     }
@@ -187,6 +209,6 @@ impl fmt::Debug for SnapshotId {
 }
 
 /// The version of what an image holds. The file around it has a version of its own.
-pub const IMAGE_FORMAT: u32 = 1;
+pub const IMAGE_FORMAT: u32 = 2;
 
 const OUT_OF_PLACE: &str = "a frame of its image is out of place";

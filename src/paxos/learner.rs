@@ -69,6 +69,10 @@ struct CatchUp {
     asked: Option<(NodeId, u64)>,
     /// A snapshot on its way.
     incoming: Option<Incoming>,
+    /// The executor's state is wrong: a snapshot is fetched although its slots are known.
+    repairing: bool,
+    /// Who supplied the last one: another is asked if that was wrong, too.
+    supplied: Option<NodeId>,
 }
 
 /// A snapshot that arrives in parts: written ≤ arrived ≤ total, in bytes.
@@ -178,6 +182,7 @@ impl Learner {
             LearnerMessage::SnapshotDropped { id, because } => self.on_snapshot_dropped(id, because, fx),
             LearnerMessage::Voting { ballot, proposals } => self.on_voting(ballot, proposals, fx),
             LearnerMessage::Announced { ballot, chosen_upto } => self.on_announced(ballot, chosen_upto, fx),
+            LearnerMessage::Repair {} => self.on_repair(fx),
             LearnerMessage::Behind { chosen_upto, supplier } => self.on_behind(chosen_upto, supplier, fx),
             LearnerMessage::Installed { upto } => self.on_installed(upto, fx),
             LearnerMessage::Executed(progress) => progress.renew(&mut self.membership),
@@ -244,6 +249,19 @@ impl Learner {
         }
     }
 
+    /// This node's state is not what the replicas agree on: whatever is known here is no reason not to fetch a snapshot.
+    fn on_repair(&mut self, fx: &mut Effects) {
+        if !std::mem::replace(&mut self.catch_up.repairing, true) {
+            self.ask_anybody(fx);
+        }
+    }
+
+    /// Whether a snapshot up to there is of use. For a repair it may lie below what is known, if the journal has the rest.
+    fn is_useful(&self, upto: Slot) -> bool {
+        let is_repair = self.catch_up.repairing && upto >= self.trimmed_upto && upto > Slot::ZERO;
+        is_repair || upto > self.chosen_upto
+    }
+
     /// A peer asks for what it lacks.
     pub fn on_catch_up(&mut self, from: NodeId, first: Slot, fx: &mut Effects) {
         if first > self.chosen_upto || first == Slot::ZERO {
@@ -302,7 +320,7 @@ impl Learner {
     fn on_snapshot_part(&mut self, from: NodeId, part: SnapshotPart, fx: &mut Effects) {
         let SnapshotPart { upto, id, total, offset, .. } = part;
         let length = part.bytes.len() as u64;
-        if upto <= self.chosen_upto || total > MAX_SNAPSHOT_BYTES {
+        if !self.is_useful(upto) || total > MAX_SNAPSHOT_BYTES {
             return fx.note(Event::Ignored { from, what: "SnapshotPart", why: "old, or too large" });
         }
         if length == 0 || total.checked_sub(offset).is_none_or(|rest| length != rest.min(SNAPSHOT_PART_BYTES as u64)) {
@@ -357,6 +375,8 @@ impl Learner {
     pub fn on_installed(&mut self, upto: Slot, fx: &mut Effects) {
         self.trimmed_upto = self.trimmed_upto.max(upto);
         let supplier = self.catch_up.asked.take();
+        self.catch_up.supplied = supplier.map(|(node, _)| node);
+        self.catch_up.repairing = false;
         self.catch_up.incoming.take_if(|incoming| incoming.upto <= upto);
         // The log may have overtaken it while it was being installed.
         if upto > self.chosen_upto {
@@ -379,12 +399,12 @@ impl Learner {
     /// Time passes: whoever was asked and did not answer is given up for the next.
     pub fn on_tick(&mut self, now_ms: u64, fx: &mut Effects) {
         self.now_ms = now_ms;
-        if self.catch_up.target <= self.chosen_upto {
+        if self.catch_up.target <= self.chosen_upto && !self.catch_up.repairing {
             self.catch_up.asked = None;
         } else if self
             .catch_up
             .incoming
-            .is_some_and(|incoming| incoming.upto > self.chosen_upto && incoming.waits_for_the_keeper())
+            .is_some_and(|incoming| self.is_useful(incoming.upto) && incoming.waits_for_the_keeper())
         {
             // It says when it has written what came, or what became of the whole. Nobody else is asked meanwhile.
         } else if self.catch_up.asked.is_none_or(|(_, until)| now_ms >= until) {
@@ -454,12 +474,14 @@ impl Learner {
     }
 
     fn ask(&mut self, supplier: NodeId, fx: &mut Effects) {
-        if self.catch_up.target <= self.chosen_upto {
+        if self.catch_up.target <= self.chosen_upto && !self.catch_up.repairing {
             return;
         }
         self.catch_up.asked = Some((supplier, self.now_ms + self.ask_again_ms));
         // A snapshot that the log has overtaken would be ignored when it comes: asking for it would never end.
-        self.catch_up.incoming.take_if(|incoming| incoming.upto <= self.chosen_upto);
+        if self.catch_up.incoming.is_some_and(|incoming| !self.is_useful(incoming.upto)) {
+            self.catch_up.incoming = None;
+        }
         match &mut self.catch_up.incoming {
             Some(incoming) if incoming.waits_for_the_keeper() => {}
             // Whatever was asked of another may not come.
@@ -467,13 +489,23 @@ impl Learner {
                 fx.send(supplier, LearnerMessage::FetchSnapshot { upto: *upto, id: *id, offset: *arrived });
                 *asked = *arrived + SNAPSHOT_PART_BYTES as u64;
             }
-            None => fx.send(supplier, LearnerMessage::CatchUp { first: self.chosen_upto.next() }),
+            None => {
+                if self.catch_up.repairing {
+                    // Nobody has this one: it stands for the newest.
+                    let (upto, id) = (Slot::ZERO, SnapshotId::default());
+                    fx.send(supplier, LearnerMessage::FetchSnapshot { upto, id, offset: 0 });
+                }
+                if self.catch_up.target > self.chosen_upto {
+                    fx.send(supplier, LearnerMessage::CatchUp { first: self.chosen_upto.next() });
+                }
+            }
         }
     }
 
     /// Asks the member after the one asked last.
     fn ask_anybody(&mut self, fx: &mut Effects) {
-        let last = self.catch_up.asked.map_or(self.own, |(node, _)| node);
+        let supplied = self.catch_up.supplied.filter(|_| self.catch_up.repairing).unwrap_or(self.own);
+        let last = self.catch_up.asked.map_or(supplied, |(node, _)| node);
         let members = self.membership.members().into_iter().map(|member| member.id);
         let mut others: Vec<NodeId> = members.chain(self.catch_up.teller).filter(|node| *node != self.own).collect();
         others.sort_unstable();

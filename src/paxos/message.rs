@@ -87,6 +87,7 @@ impl Message {
                     | ProposerMessage::Fenced { .. }
                     | ProposerMessage::Standing { .. }
                     | ProposerMessage::Executed(_)
+                    | ProposerMessage::MarkDue { .. }
             ),
             Message::Acceptor(message) => !matches!(
                 message,
@@ -105,6 +106,7 @@ impl Message {
                     | LearnerMessage::Executed(_)
                     | LearnerMessage::PartKept { .. }
                     | LearnerMessage::SnapshotDropped { .. }
+                    | LearnerMessage::Repair {}
             ),
             Message::Executor(message) => matches!(
                 message,
@@ -325,6 +327,11 @@ pub enum ProposerMessage {
     },
     /// Local, from the executor: how far it is, and who the members are, if that has changed.
     Executed(Progress),
+    /// Local, from the executor: the replicas have not compared their states for a while.
+    MarkDue {
+        /// They are to save them, too.
+        save: bool,
+    },
 }
 
 /// How far an executor is.
@@ -495,6 +502,9 @@ pub enum LearnerMessage {
         /// In bytes, from the beginning.
         upto_bytes: u64,
     },
+    /// Local, from the executor: its state is not what the replicas agree on. A peer's snapshot must take its place,
+    /// even of slots that are known here.
+    Repair {},
     /// Local, from the keeper: a snapshot from a peer, or what there was of it, is gone.
     SnapshotDropped {
         /// Which.
@@ -582,8 +592,17 @@ pub enum ExecutorMessage {
         /// The last slot that it covers.
         upto: Slot,
     },
-    /// Local, from the keeper: there was no room for the snapshot.
+    /// Local, from the keeper: there was no room for the snapshot, or no use for it.
     SnapshotUnsaved {},
+    /// Local, from the keeper: the digest of an image.
+    Digested {
+        /// Which image.
+        number: u64,
+        /// The last slot that it covers.
+        upto: Slot,
+        /// The digest of the state.
+        digest: [u8; 32],
+    },
 }
 
 /// By what a reply finds the command it answers.
@@ -603,7 +622,7 @@ impl Command {
             Command::Apply { session, sequence, .. } | Command::Change { session, sequence, .. } => {
                 Some(CommandName::Apply(*session, *sequence))
             }
-            Command::Promote { .. } => None,
+            Command::Promote { .. } | Command::Mark { .. } | Command::Report { .. } => None,
         }
     }
 }

@@ -18,6 +18,7 @@
 //! | [`admission`] | whether this node may vote after a start |
 //! | [`repair`] | what a damaged journal lost of the acceptor's votes, and how it comes back from peers |
 //! | [`hearsay`] | what was seen of the peers' journals, and passed on |
+//! | [`agreement`], [`marks`] | whether the replicas' states are alike, and what a node does whose state is not |
 //! | [`sessions`] | exactly once |
 //! | [`state_machine`], [`image`] | what a machine is; everything replicated at one slot, frozen |
 //! | [`node`] | the four roles of one node side by side, their recovery and invariants |
@@ -27,6 +28,7 @@
 
 pub mod acceptor;
 pub mod admission;
+pub mod agreement;
 pub mod ballot;
 pub mod configuration;
 pub mod dice;
@@ -38,6 +40,7 @@ pub mod extension;
 pub mod hearsay;
 pub mod image;
 pub mod learner;
+pub mod marks;
 pub mod membership;
 pub mod merge;
 pub mod message;
@@ -56,12 +59,14 @@ pub mod value;
 mod tests;
 
 pub use acceptor::Acceptor;
+pub use agreement::Agreement;
 pub use ballot::{Ballot, NodeId};
 pub use configuration::{Configuration, Incarnation, Member};
 pub use effect::{Effect, Effects, Event, Then};
 pub use executor::Executor;
-pub use image::{Image, SnapshotId, State};
+pub use image::{Image, SnapshotId, State, Taken};
 pub use learner::Learner;
+pub use marks::Standing;
 pub use membership::{Change, Membership, Outcome};
 pub use message::{
     AcceptorMessage, Choice, ClientId, Durable, Envelope, ExecutorMessage, GroupId, LearnerMessage, Message,

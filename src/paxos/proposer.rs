@@ -210,6 +210,7 @@ impl Proposer {
             ProposerMessage::Fenced { number } => self.on_fenced(number),
             ProposerMessage::Standing { admitted } => self.on_standing(admitted, fx),
             ProposerMessage::Executed(progress) => self.on_executed(progress, fx),
+            ProposerMessage::MarkDue { save } => self.on_mark_due(save),
         }
     }
 
@@ -267,6 +268,18 @@ impl Proposer {
             || self.queue.commands.iter().any(|(_, command)| is_change(command))
             || leading.in_flight.values().any(|flight| has_change(&flight.value))
             || leading.inherited.values().any(has_change)
+    }
+
+    /// The replicas are to compare their states. Whoever does not lead leaves that to the leader's own executor.
+    fn on_mark_due(&mut self, save: bool) {
+        let has_mark = |value: &Value| value.entries().any(|entry| matches!(entry, Entry::Mark { .. }));
+        let Phase::Leading(leading) = &self.phase else { return };
+        let is_under_way = self.queue.commands.iter().any(|(_, command)| matches!(command, Command::Mark { .. }))
+            || leading.in_flight.values().any(|flight| has_mark(&flight.value))
+            || leading.inherited.values().any(has_mark);
+        if !is_under_way {
+            self.enqueue(self.own, Command::Mark { save });
+        }
     }
 
     /// Whether this node has begun to lead after that time.

@@ -17,10 +17,12 @@ pub struct Settings {
     pub resend_ms: u64,
     /// How long a leader's disk may leave a fence unanswered before the leader abdicates.
     pub disk_stall_ms: u64,
-    /// After how many executed slots a snapshot is taken.
+    /// After how many executed slots a snapshot is taken, by a mark in the log.
     pub snapshot_slots: u64,
     /// After how many bytes of executed values a snapshot is taken.
     pub snapshot_bytes: u64,
+    /// After how long the replicas compare their states, if anything was executed meanwhile.
+    pub mark_ms: u64,
 }
 
 impl Default for Settings {
@@ -34,6 +36,7 @@ impl Default for Settings {
             disk_stall_ms: 2000,
             snapshot_slots: 100_000,
             snapshot_bytes: 256 << 20,
+            mark_ms: 10_000,
         }
     }
 }

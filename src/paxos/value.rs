@@ -11,6 +11,8 @@
 //!         1 · session u64 · sequence u64 · done_below u64 · length u32 · operation
 //!         2 · session u64 · sequence u64 · done_below u64 · change      changes who the members are
 //!         3 · node u32                                                  gives a newcomer its vote
+//!         4 · save u8                                                   has every replica digest its state
+//!         5 · node u32 · mark u64 · digest [u8; 32]                     what one of them found
 //! change  0 · incarnation u128 · length u8 · name                       adds
 //!         1 · length u8 · name                                          removes
 //!         2 · incarnation u128 · length u8 · name                       replaces
@@ -25,6 +27,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::ballot::NodeId;
 use super::configuration::Incarnation;
 use super::membership::Change;
+use super::slot::Slot;
 
 /// Immutable bytes, cheap to clone, that serialise as one run (not number by number). Few of them lie in place: most keys,
 /// and most results, need no memory of their own.
@@ -200,6 +203,20 @@ pub enum Command {
         /// The newcomer.
         node: NodeId,
     },
+    /// Every replica digests its state as it is behind this slot (DESIGN section 4, rule 8). A leader's own.
+    Mark {
+        /// It is saved as a snapshot, too.
+        save: bool,
+    },
+    /// What a replica found at a mark. A node's own; said again, it changes nothing.
+    Report {
+        /// The node.
+        node: NodeId,
+        /// The slot of the mark.
+        mark: Slot,
+        /// The digest of its state there.
+        digest: [u8; 32],
+    },
 }
 
 impl Command {
@@ -213,6 +230,8 @@ impl Command {
                 1 + 24 + 1 + incarnation + 1 + change.name().len()
             }
             Command::Promote { .. } => 1 + 4,
+            Command::Mark { .. } => 1 + 1,
+            Command::Report { .. } => 1 + 4 + 8 + 32,
         }
     }
 }
@@ -251,6 +270,20 @@ pub enum Entry<'a> {
     Promote {
         /// The newcomer.
         node: NodeId,
+    },
+    /// See [`Command::Mark`].
+    Mark {
+        /// It is saved as a snapshot, too.
+        save: bool,
+    },
+    /// See [`Command::Report`].
+    Report {
+        /// The node.
+        node: NodeId,
+        /// The slot of the mark.
+        mark: Slot,
+        /// The digest of its state there.
+        digest: [u8; 32],
     },
 }
 
@@ -310,6 +343,13 @@ impl Value {
                     Command::Promote { node } => {
                         writer.put(&[PROMOTE]);
                         writer.put(&node.0.to_le_bytes());
+                    }
+                    Command::Mark { save } => writer.put(&[MARK, u8::from(*save)]),
+                    Command::Report { node, mark, digest } => {
+                        writer.put(&[REPORT]);
+                        writer.put(&node.0.to_le_bytes());
+                        writer.put(&mark.0.to_le_bytes());
+                        writer.put(digest);
                     }
                 }
             }
@@ -487,6 +527,14 @@ impl<'a> Reader<'a> {
                 Ok(Entry::Change { session, sequence, done_below, change: self.change()? })
             }
             PROMOTE => Ok(Entry::Promote { node: NodeId(self.u32()?) }),
+            MARK => match self.byte()? {
+                save @ (0 | 1) => Ok(Entry::Mark { save: save == 1 }),
+                _ => Err(Malformed),
+            },
+            REPORT => {
+                let (node, mark) = (NodeId(self.u32()?), Slot(self.u64()?));
+                Ok(Entry::Report { node, mark, digest: self.array()? })
+            }
             _ => Err(Malformed),
         }
     }
@@ -511,6 +559,8 @@ const OPEN: u8 = 0;
 const APPLY: u8 = 1;
 const CHANGE: u8 = 2;
 const PROMOTE: u8 = 3;
+const MARK: u8 = 4;
+const REPORT: u8 = 5;
 const ADD: u8 = 0;
 const REMOVE: u8 = 1;
 const REPLACE: u8 = 2;
@@ -533,6 +583,8 @@ mod tests {
             change(Change::Remove { name: "n2".into() }),
             change(Change::Replace { name: "n3".into(), incarnation: Incarnation(10) }),
             Command::Promote { node: NodeId(4) },
+            Command::Mark { save: true },
+            Command::Report { node: NodeId(4), mark: Slot(7), digest: [8; 32] },
         ]
     }
 
@@ -549,7 +601,9 @@ mod tests {
         assert!(matches!(entries[1], Entry::Apply { operation: b"put", .. }));
         let Entry::Change { change, .. } = &entries[4] else { panic!("a change: {:?}", entries[4]) };
         assert_eq!(*change, Change::Replace { name: "n3".into(), incarnation: Incarnation(10) });
-        assert_eq!(value.entries().len(), 6);
+        assert_eq!(entries[6], Entry::Mark { save: true });
+        assert_eq!(entries[7], Entry::Report { node: NodeId(4), mark: Slot(7), digest: [8; 32] });
+        assert_eq!(value.entries().len(), 8);
         let length: usize = sample().iter().map(Command::encoded_len).sum();
         assert_eq!(value.as_bytes().len(), BATCH_HEADER + length, "what a command takes is told before it is encoded");
         assert_eq!(Value::from_bytes(value.as_bytes().clone()), Ok(value));

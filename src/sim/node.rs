@@ -454,6 +454,10 @@ impl Running {
                 Some(Keep::Work(work)) => Meanwhile::Work(work),
                 _ => Meanwhile::Nothing,
             },
+            Some(Keep::Own(taken)) if !taken.save => match keeping.pop_front() {
+                Some(Keep::Own(taken)) => Meanwhile::Digest(taken),
+                _ => Meanwhile::Nothing,
+            },
             _ => Meanwhile::Nothing,
         };
         keeper.perform(work, &mut meanwhile, &mut tell).map_err(|error| error.to_string())?;

@@ -235,7 +235,7 @@ impl World {
         let entries = log.command(slot).into_iter().flat_map(Value::entries);
         let operations = entries.filter_map(|entry| match entry {
             Entry::Apply { operation, .. } => Some(Bytes::from(operation)),
-            Entry::Open { .. } | Entry::Change { .. } | Entry::Promote { .. } => None,
+            _ => None,
         });
         operations.collect()
     }

@@ -102,6 +102,10 @@ pub fn event(event: &Event) -> String {
         Event::Dropped { slot, ballot } => format!("drops its lost vote in slot {slot}, ballot {ballot}"),
         Event::Repaired {} => "has repaired its journal".into(),
         Event::Installed { upto } => format!("installed a snapshot up to slot {upto}"),
+        Event::Agreed { mark } => format!("the replicas agree at mark {mark}"),
+        Event::Diverged { mark, .. } => format!("DIVERGED at mark {mark}"),
+        Event::Rebuilt { upto } => format!("is rebuilt up to slot {upto}"),
+        Event::Disagreed { mark, .. } => format!("the replicas differ at mark {mark}, and no quorum is alike"),
         Event::SnapshotDropped { peer, upto, why } => {
             format!("dropped n{peer}'s snapshot up to slot {upto}: {why}")
         }
@@ -189,6 +193,8 @@ fn to_proposer(message: &ProposerMessage) -> String {
         ProposerMessage::TakeOver { ballot } => format!("TakeOver from {ballot}"),
         ProposerMessage::Dismissed { from } => format!("Dismissed at slot {from}"),
         ProposerMessage::Executed(executed) => progress(executed),
+        ProposerMessage::MarkDue { save: true } => "MarkDue, to be saved".into(),
+        ProposerMessage::MarkDue { save: false } => "MarkDue".into(),
     }
 }
 
@@ -242,6 +248,7 @@ fn to_learner(message: &LearnerMessage) -> String {
         LearnerMessage::Trimmed { upto } => format!("Trimmed up to slot {upto}"),
         LearnerMessage::Executed(executed) => progress(executed),
         LearnerMessage::PartKept { id, upto_bytes } => format!("PartKept of {id} up to byte {upto_bytes}"),
+        LearnerMessage::Repair {} => "Repair".into(),
         LearnerMessage::SnapshotDropped { id, because } => format!("SnapshotDropped {id}: {because:?}"),
     }
 }
@@ -264,6 +271,7 @@ fn to_executor(message: &ExecutorMessage) -> String {
         ExecutorMessage::SnapshotWanted { slot } => format!("SnapshotWanted for slot {slot}"),
         ExecutorMessage::SnapshotSaved { upto } => format!("SnapshotSaved up to slot {upto}"),
         ExecutorMessage::SnapshotUnsaved {} => "SnapshotUnsaved".into(),
+        ExecutorMessage::Digested { upto, .. } => format!("Digested slot {upto}"),
     }
 }
 
@@ -316,6 +324,8 @@ fn command(command: &Command) -> String {
             format!("s{}#{} {}", session.0, sequence.0, asked_change(change))
         }
         Command::Promote { node } => format!("promote n{node}"),
+        Command::Mark { save } => if *save { "mark, to be saved".into() } else { "mark".into() },
+        Command::Report { node, mark, .. } => format!("report of n{node} at mark {mark}"),
     }
 }
 

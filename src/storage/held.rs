@@ -131,8 +131,15 @@ mod tests {
 
     fn save(disk: &MemoryDisk, upto: u64) -> State<Kv> {
         let membership = Membership::founded(Configuration::numbered(3));
-        let state =
-            State { upto: Slot(upto), clock_ms: 5, sessions: Sessions::new(), membership, machine: Kv::default() };
+        let state = State {
+            upto: Slot(upto),
+            clock_ms: 5,
+            sessions: Sessions::new(),
+            membership,
+            agreement: Default::default(),
+            machine: Kv::default(),
+            digest: [0; 32],
+        };
         let snapshots = Snapshots::new(disk.clone());
         let mut writer = snapshots.begin(Slot(upto)).expect("begun");
         image::write(&state.freeze(), &mut writer, || Ok(true)).expect("written");

@@ -2,11 +2,14 @@
 //!
 //! ```text
 //! frame    kind u8 · length u32 · body        head (1), rows of sessions (2), a part of the machine (3)
-//! digest   BLAKE3 of "synod state" · format · clock · last session · members · every frame of rows · the machine's digest
+//! digest   BLAKE3 of "synod state" · format · clock · last session · members · agreement · every frame of rows
+//!          · the machine's digest · every part of the machine
 //! ```
 //!
 //! The digest is that of the state, not of the file: two nodes that executed the same slots have the same, and whoever
-//! restores a state computes it anew, from what was restored.
+//! restores a state computes it anew, from what was restored. It covers the machine's content, and not only the digest that
+//! the machine says of itself: that one may be kept up to date entry by entry, and would not tell of a byte that has
+//! changed in memory since.
 //!
 //! Invariant: no frame is longer than [`MAX_FRAME_BYTES`], so reading one takes no more memory than that.
 
@@ -20,17 +23,22 @@ use crate::paxos::{Image, State, StateMachine};
 
 /// The digest of the state that an image holds: equal on nodes that executed the same slots.
 pub fn digest(image: &Image) -> [u8; 32] {
-    let Image { clock_ms, sessions, membership, machine, .. } = image;
+    let Image { clock_ms, sessions, membership, agreement, machine, .. } = image;
     let mut hasher = blake3::Hasher::new();
     hasher.update(b"synod state");
     hasher.update(&IMAGE_FORMAT.to_le_bytes());
     hasher.update(&clock_ms.to_le_bytes());
     hasher.update(&sessions.last().0.to_le_bytes());
     hasher.update(&codec::encode(membership));
+    hasher.update(&codec::encode(agreement));
     for rows in sessions.rows() {
         hasher.update(&codec::encode(&rows));
     }
     hasher.update(&machine.digest());
+    for part in machine.parts() {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(&part);
+    }
     hasher.finalize().into()
 }
 
@@ -42,9 +50,22 @@ pub fn digest(image: &Image) -> [u8; 32] {
 pub fn write<D: Disk>(
     image: &Image,
     writer: &mut Writer<D>,
+    between: impl FnMut() -> Result<bool, DiskError>,
+) -> Result<bool, DiskError> {
+    write_with(image, digest(image), writer, between)
+}
+
+/// The same for whoever knows the state's digest.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_with<D: Disk>(
+    image: &Image,
+    digest: [u8; 32],
+    writer: &mut Writer<D>,
     mut between: impl FnMut() -> Result<bool, DiskError>,
 ) -> Result<bool, DiskError> {
-    for frame in image.frames(digest(image)) {
+    for frame in image.frames(digest) {
         let (kind, body) = match frame {
             Frame::Head(head) => (HEAD, codec::encode(&head)),
             Frame::Sessions(rows) => (SESSIONS, codec::encode(&rows)),

@@ -10,6 +10,9 @@
 //! A full disk is no reason to stop: what there is of the file is removed, people are told, and the next snapshot tries
 //! again. Every other error of the disk stops the node.
 //!
+//! The digest of an image is told before anything of it is written, and while another is being written: whether this
+//! node's state is right must not wait for a disk. What turns out to be wrong goes out of the way, be it still unwritten.
+//!
 //! Invariant: each part from a peer is answered by `PartKept`, by `SnapshotDropped`, or, the last one, by an installation.
 
 use super::disk::{Disk, DiskError};
@@ -19,7 +22,7 @@ use crate::paxos::dispatch::{DiskWork, SnapshotWork};
 use crate::paxos::effect::{SNAPSHOT_PART_BYTES, SnapshotPart};
 use crate::paxos::message::Dropped;
 use crate::paxos::{
-    Bytes, ExecutorMessage, Image, LearnerMessage, Message, NodeId, Slot, SnapshotId, State, StateMachine,
+    Bytes, ExecutorMessage, Image, LearnerMessage, Message, NodeId, Slot, SnapshotId, State, StateMachine, Taken,
 };
 
 /// The only writer of a node's snapshots.
@@ -32,6 +35,8 @@ pub struct Keeper<D, M> {
     incoming: Option<Incoming<D>>,
     /// A peer's snapshot is whole, and the executor has been asked to install it.
     installing: Option<Slot>,
+    /// The state of this node was found to be wrong: own images up to here are not kept.
+    wrong_upto: Slot,
 }
 
 /// What there is of a peer's snapshot.
@@ -45,8 +50,8 @@ struct Incoming<D> {
 
 /// Something for the keeper to do.
 pub enum Keep {
-    /// Save the node's own state.
-    Own(Image),
+    /// Digest the node's own state, and perhaps save it.
+    Own(Taken),
     /// What a lot asks for, or the scribe.
     Work(SnapshotWork),
     /// The executor installed a peer's snapshot: give it its name.
@@ -61,7 +66,7 @@ pub enum Keep {
 impl std::fmt::Debug for Keep {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Keep::Own(image) => write!(f, "Own({})", image.upto),
+            Keep::Own(taken) => write!(f, "Own({})", taken.image.upto),
             Keep::Work(work) => work.fmt(f),
             Keep::Installed { upto, .. } => write!(f, "Installed({upto})"),
         }
@@ -74,8 +79,20 @@ pub enum Meanwhile {
     Nothing,
     /// This, which does not wait.
     Work(SnapshotWork),
+    /// This image is only to be digested.
+    Digest(Taken),
     /// Give up: the node stops.
     Stop,
+}
+
+/// What became of an image that was being written.
+enum Written {
+    /// It is a snapshot.
+    Whole,
+    /// The node stops.
+    Stopped,
+    /// It turned out meanwhile to be wrong.
+    Wrong,
 }
 
 /// What came of it, in order: each is handed on before the next.
@@ -94,7 +111,7 @@ pub enum Kept<M> {
 impl<D: Disk, M: StateMachine> Keeper<D, M> {
     /// The keeper of the snapshots on this disk. `machine` is in its initial state.
     pub fn new(own: NodeId, disk: D, machine: M) -> Keeper<D, M> {
-        Keeper { own, snapshots: Snapshots::new(disk), machine, incoming: None, installing: None }
+        Keeper { own, snapshots: Snapshots::new(disk), machine, incoming: None, installing: None, wrong_upto: Slot::ZERO }
     }
 
     /// Does it. While an image is written, `meanwhile` is asked again and again for what need not wait for that.
@@ -108,7 +125,10 @@ impl<D: Disk, M: StateMachine> Keeper<D, M> {
         tell: &mut dyn FnMut(Kept<M>),
     ) -> Result<(), DiskError> {
         match work {
-            Keep::Own(image) => self.save(&image, meanwhile, tell),
+            Keep::Own(taken) => {
+                let digest = self.digest(&taken, tell);
+                if taken.save { self.save(&taken.image, digest, meanwhile, tell) } else { Ok(()) }
+            }
             Keep::Work(work) => self.work(work, tell),
             Keep::Installed { upto, replaced } => {
                 drop(replaced);
@@ -121,22 +141,40 @@ impl<D: Disk, M: StateMachine> Keeper<D, M> {
         match work {
             SnapshotWork::Supply { to, wanted, offset } => self.supply(to, wanted, offset, tell),
             SnapshotWork::Part(part) => return self.take_part(&part, tell),
+            SnapshotWork::SetAside { upto, good } => {
+                self.wrong_upto = self.wrong_upto.max(upto);
+                return self.snapshots.set_own_aside(upto, &good);
+            }
         }
         Ok(())
+    }
+
+    /// Tells the executor the digest of its state.
+    fn digest(&self, taken: &Taken, tell: &mut dyn FnMut(Kept<M>)) -> [u8; 32] {
+        let Taken { image, number, .. } = taken;
+        let digest = image::digest(image);
+        tell(Kept::Say(self.own, ExecutorMessage::Digested { number: *number, upto: image.upto, digest }.into()));
+        digest
     }
 
     /// Writes the node's own image down. If there is no room for it, the next one tries again.
     fn save(
         &mut self,
         image: &Image,
+        digest: [u8; 32],
         meanwhile: &mut dyn FnMut() -> Meanwhile,
         tell: &mut dyn FnMut(Kept<M>),
     ) -> Result<(), DiskError> {
         let upto = image.upto;
         if !self.snapshots.kept()?.contains(&upto) {
-            match self.write(image, meanwhile, tell) {
-                Ok(true) => {}
-                Ok(false) => return self.snapshots.drop_unfinished(),
+            match self.write(image, digest, meanwhile, tell) {
+                Ok(Written::Whole) => {}
+                Ok(Written::Stopped) => return self.snapshots.drop_unfinished(),
+                Ok(Written::Wrong) => {
+                    self.snapshots.drop_unfinished()?;
+                    tell(Kept::Say(self.own, ExecutorMessage::SnapshotUnsaved {}.into()));
+                    return Ok(());
+                }
                 Err(error) if error.no_space => {
                     self.snapshots.drop_unfinished()?;
                     tell(Kept::Trouble(format!(
@@ -156,25 +194,31 @@ impl<D: Disk, M: StateMachine> Keeper<D, M> {
     fn write(
         &mut self,
         image: &Image,
+        digest: [u8; 32],
         meanwhile: &mut dyn FnMut() -> Meanwhile,
         tell: &mut dyn FnMut(Kept<M>),
-    ) -> Result<bool, DiskError> {
+    ) -> Result<Written, DiskError> {
+        let wrong_upto = self.wrong_upto;
         let mut writer = self.snapshots.begin(image.upto)?;
         let between = || {
             loop {
                 match meanwhile() {
                     Meanwhile::Nothing => return Ok(true),
                     Meanwhile::Work(work) => self.work(work, tell)?,
+                    Meanwhile::Digest(taken) => drop(self.digest(&taken, tell)),
                     Meanwhile::Stop => return Ok(false),
                 }
             }
         };
-        if !image::write(image, &mut writer, between)? {
-            return Ok(false);
+        if !image::write_with(image, digest, &mut writer, between)? {
+            return Ok(Written::Stopped);
+        }
+        if self.wrong_upto > wrong_upto && image.upto <= self.wrong_upto {
+            return Ok(Written::Wrong);
         }
         writer.finish()?;
         self.snapshots.keep(image.upto)?;
-        Ok(true)
+        Ok(Written::Whole)
     }
 
     /// The part asked for, or the first part of the newest snapshot if that one is not here.
@@ -279,11 +323,8 @@ impl<D: Disk, M: StateMachine> Keeper<D, M> {
         if self.installing.take() != Some(upto) {
             return Ok(());
         }
-        if self.snapshots.kept()?.contains(&upto) {
-            self.snapshots.drop_incoming()?;
-        } else {
-            self.snapshots.keep_incoming(upto)?;
-        }
+        // In place of one of the same slot: that may be the wrong state which it repairs.
+        self.snapshots.keep_incoming(upto)?;
         tell(Kept::Say(self.own, ExecutorMessage::SnapshotSaved { upto }.into()));
         tell(Kept::Disk(DiskWork::Forget { upto }));
         self.trim(tell)

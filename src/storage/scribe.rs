@@ -164,6 +164,10 @@ impl<D: Disk> Scribe<D> {
     fn read(&mut self, work: DiskWork, listener: &mut impl Listener<D>) {
         let DiskWork::SupplySlots { to, first, upto } = work else { return };
         match self.journal.read_slots(first, upto, SUPPLY_BYTES) {
+            // The executor executes again what lies above a snapshot that repaired it.
+            Ok(entries) if to == self.own => {
+                self.saying.push((to, ExecutorMessage::Chosen { entries }.into()));
+            }
             Ok(entries) if !entries.is_empty() => {
                 self.saying.push((to, LearnerMessage::Chosen { entries, chosen_upto: upto }.into()));
             }
@@ -172,6 +176,9 @@ impl<D: Disk> Scribe<D> {
             // Perhaps nobody else knows this slot to be chosen: the state that it led to is supplied instead.
             Err(error) => {
                 listener.unreadable(format!("cannot supply slot {first}: {error}"));
+                if to == self.own {
+                    return; // the executor asks again, and then for a newer snapshot
+                }
                 if self.snapshots.kept().is_ok_and(|kept| kept.last().is_some_and(|newest| *newest >= first)) {
                     listener.keep(supply_newest(to));
                 } else {

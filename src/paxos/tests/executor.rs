@@ -343,7 +343,7 @@ fn the_state_is_frozen_at_its_slot_in_the_middle_of_a_lot() {
     assert_eq!((images.len(), executor.take_images().len()), (1, 0), "taken once");
     let mut twin = executor_with(settings);
     open(&mut twin, 2);
-    assert_eq!(images[0].thaw(Ledger::default()), twin.freeze().thaw(Ledger::default()));
+    assert_eq!(images[0].image.thaw(Ledger::default()), twin.freeze().thaw(Ledger::default()));
     assert_eq!(executor.executed_upto(), s(5));
 }
 

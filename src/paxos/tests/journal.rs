@@ -29,8 +29,14 @@ pub enum Pending {
 /// A snapshot on its way to the disk.
 #[derive(Clone, Debug)]
 pub enum Saving {
-    Own(State<Ledger>),
+    /// Whether it is kept, and the image's number.
+    Own(State<Ledger>, bool, u64),
     FromPeer(State<Ledger>),
+}
+
+/// The digest of a state.
+pub fn digest(state: &State<Ledger>) -> [u8; 32] {
+    encode(state).1.0
 }
 
 /// A snapshot as a file, and its digest.
@@ -44,7 +50,10 @@ pub fn encode(state: &State<Ledger>) -> (Vec<u8>, SnapshotId) {
 /// The snapshot in such a file.
 pub fn decode(bytes: &[u8]) -> State<Ledger> {
     let frames: Vec<Frame> = bincode::deserialize(bytes).expect("it was encoded here");
-    State::restore(&mut frames.into_iter(), Ledger::default()).expect("a ledger's snapshot").0
+    let (mut state, _) =
+        State::restore(&mut frames.into_iter(), Ledger::default()).expect("a ledger's snapshot");
+    state.digest = digest(&state);
+    state
 }
 
 impl Journal {

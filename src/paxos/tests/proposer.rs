@@ -41,6 +41,8 @@ pub fn proposals(told: &[Effect]) -> Vec<(u64, Vec<String>)> {
                 Entry::Apply { operation, .. } => String::from_utf8_lossy(operation).into_owned(),
                 Entry::Change { change, .. } => format!("{change:?}"),
                 Entry::Promote { node } => format!("promote {node}"),
+                Entry::Mark { save } => format!("mark, save {save}"),
+                Entry::Report { node, mark, .. } => format!("report of {node} at {mark}"),
             };
             found.push((slot.0, value.entries().map(operation).collect()));
         }

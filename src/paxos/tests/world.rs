@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::clients::Client;
-use super::journal::{Journal, Pending, Saving, decode, encode};
+use super::journal::{Journal, Pending, Saving, decode, digest, encode};
 use super::ledger::Ledger;
 use super::witness::Witness;
 use crate::paxos::dice::Dice;
@@ -480,14 +480,20 @@ impl World {
         let host = self.hosts.get_mut(&id).expect("a node");
         let Some(saving) = host.journal.saving.pop_front() else { return };
         let replica = host.replica.as_mut().expect("a crash forgets what is being saved");
-        let (Saving::Own(snapshot) | Saving::FromPeer(snapshot)) = &saving;
-        if host.journal.snapshot.as_ref().is_none_or(|held| held.upto < snapshot.upto) {
+        let (Saving::Own(snapshot, ..) | Saving::FromPeer(snapshot)) = &saving;
+        let is_saved = !matches!(saving, Saving::Own(_, false, _));
+        if is_saved && host.journal.snapshot.as_ref().is_none_or(|held| held.upto < snapshot.upto) {
             host.journal.snapshot = Some(snapshot.clone());
         }
         let mut fx = Effects::new();
         let upto = snapshot.upto;
         match saving {
-            Saving::Own(_) => self.post(id, id, ExecutorMessage::SnapshotSaved { upto }.into()),
+            Saving::Own(state, save, number) => {
+                self.post(id, id, ExecutorMessage::Digested { number, upto, digest: state.digest }.into());
+                if save {
+                    self.post(id, id, ExecutorMessage::SnapshotSaved { upto }.into());
+                }
+            }
             Saving::FromPeer(snapshot) => {
                 replica.executor.install(snapshot, &mut fx);
                 self.witness.on_executed(id, &replica.executor);
@@ -538,12 +544,14 @@ impl World {
                 }
                 Effect::TakeSnapshot { upto } => {
                     let images = host.replica.as_mut().expect("it just acted").executor.take_images();
-                    for image in images {
+                    for Taken { image, save, number } in images {
                         assert_eq!(image.upto, upto, "one is frozen at a time");
-                        let state = image.thaw(Ledger::default()).expect("a ledger's own state");
-                        host.journal.saving.push_back(Saving::Own(state));
+                        let mut state = image.thaw(Ledger::default()).expect("a ledger's own state");
+                        state.digest = digest(&state);
+                        host.journal.saving.push_back(Saving::Own(state, save, number));
                     }
                 }
+                Effect::SetAside { .. } => panic!("{id} differs, and nobody harmed it"),
                 Effect::Reply { client, reply } => self.hear(client, reply),
                 Effect::ExecutedEverywhere { upto } => self.witness.on_everywhere(upto),
                 Effect::Members(membership) => self.welcome(&membership),

@@ -31,7 +31,7 @@ impl Proposed {
             let known = match entry {
                 Entry::Open { token } => self.tokens.contains(&token),
                 Entry::Apply { operation, .. } => self.operations.contains(&Bytes::from(operation)),
-                Entry::Change { .. } | Entry::Promote { .. } => true,
+                Entry::Change { .. } | Entry::Promote { .. } | Entry::Mark { .. } | Entry::Report { .. } => true,
             };
             if !known {
                 return Err(Broken::new("proposed", format!("slot {slot} holds what no client sent: {entry:?}")));

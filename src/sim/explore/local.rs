@@ -229,7 +229,10 @@ impl Local {
                     Effect::SupplySlots { to, first, upto } => disk.push_back(DiskWork::Supply(to, first, upto)),
                     Effect::Reply { client, reply } => outcome.replies.push((client, reply)),
                     Effect::Note(_) | Effect::ExecutedEverywhere { .. } | Effect::Members(_) => {}
-                    Effect::SupplySnapshot { .. } | Effect::KeepPart(_) | Effect::TakeSnapshot { .. } => {
+                    Effect::SupplySnapshot { .. }
+                    | Effect::KeepPart(_)
+                    | Effect::TakeSnapshot { .. }
+                    | Effect::SetAside { .. } => {
                         unreachable!("no snapshot is ever due")
                     }
                 }
@@ -362,6 +365,7 @@ fn settings() -> Settings {
         disk_stall_ms: 0,
         snapshot_slots: u64::MAX,
         snapshot_bytes: u64::MAX,
+        mark_ms: u64::MAX,
     }
 }
 

@@ -181,7 +181,7 @@ impl World {
         if let ClientFrame::Commands(commands) = &frame {
             for token in commands.iter().filter_map(|command| match command {
                 Command::Open { token } => Some(*token),
-                Command::Apply { .. } | Command::Change { .. } | Command::Promote { .. } => None,
+                _ => None,
             }) {
                 self.checks.states.on_token(token);
                 self.checks.proposed.on_token(token);

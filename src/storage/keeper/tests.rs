@@ -32,13 +32,23 @@ pub(super) fn state(upto: u64, bytes: usize) -> State<Kv> {
         assert_eq!(sessions.judge(id, Sequence(1), Sequence(1), n), Verdict::New);
         sessions.remember(id, Sequence(1), Place { slot: Slot(upto), index: 1 }, "result".into());
     }
-    State { upto: Slot(upto), clock_ms: 5, sessions, membership: founders(), machine }
+    let (membership, agreement) = (founders(), Default::default());
+    let mut state =
+        State { upto: Slot(upto), clock_ms: 5, sessions, membership, agreement, machine, digest: [0; 32] };
+    state.digest = image::digest(&state.freeze());
+    state
 }
 
 fn perform(keeper: &mut TestKeeper, work: Keep) -> Result<Vec<Kept<Kv>>, DiskError> {
     let mut kept = Vec::new();
     keeper.perform(work, &mut || Meanwhile::Nothing, &mut |one| kept.push(one))?;
+    kept.retain(|one| !is_digest(one));
     Ok(kept)
+}
+
+/// What is told of every image.
+fn is_digest(kept: &Kept<Kv>) -> bool {
+    matches!(kept, Kept::Say(OWN, Message::Executor(ExecutorMessage::Digested { .. })))
 }
 
 pub(super) fn done(keeper: &mut TestKeeper, work: Keep) -> Vec<Kept<Kv>> {
@@ -46,7 +56,7 @@ pub(super) fn done(keeper: &mut TestKeeper, work: Keep) -> Vec<Kept<Kv>> {
 }
 
 pub(super) fn own(state: &State<Kv>) -> Keep {
-    Keep::Own(state.freeze())
+    Keep::Own(Taken { image: state.freeze(), save: true, number: 1 })
 }
 
 fn installed(upto: u64) -> Keep {
@@ -158,7 +168,7 @@ fn two_replicas_of_one_state_write_the_same_file_however_they_came_to_it() {
     let save = |executor: &Executor<Composite>| {
         let disk = MemoryDisk::new();
         let mut keeper = Keeper::new(OWN, disk.clone(), Composite::default());
-        keeper.perform(Keep::Own(executor.freeze()), &mut || Meanwhile::Nothing, &mut |_| {}).expect("saved");
+        keeper.perform(Keep::Own(Taken { image: executor.freeze(), save: true, number: 1 }), &mut || Meanwhile::Nothing, &mut |_| {}).expect("saved");
         disk
     };
     let mut one = executor(1);

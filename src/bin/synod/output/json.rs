@@ -163,6 +163,14 @@ fn command(slot: Slot, index: u32, entry: &EntryReport) -> Value {
             "member": change.name(),
         }),
         EntryReport::Promote { node } => json!({"place": place, "kind": "promote", "node": node.0}),
+        EntryReport::Mark { save } => json!({"place": place, "kind": "mark", "save": save}),
+        EntryReport::Report { node, mark, digest } => json!({
+            "place": place,
+            "kind": "report",
+            "node": node.0,
+            "mark": mark.0,
+            "digest": digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
+        }),
     }
 }
 

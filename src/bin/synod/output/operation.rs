@@ -156,6 +156,12 @@ pub fn entry(entry: &EntryReport) -> String {
             format!("s{}#{} member {} {}", session.0, sequence.0, change_word(change), change.name())
         }
         EntryReport::Promote { node } => format!("member {node} gets its vote"),
+        EntryReport::Mark { save: false } => "mark".to_owned(),
+        EntryReport::Mark { save: true } => "mark, saved as a snapshot".to_owned(),
+        EntryReport::Report { node, mark, digest } => {
+            let start: String = digest[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("member {node} reports {start} at mark {mark}")
+        }
     }
 }
 

@@ -1,0 +1,417 @@
+//! An executor and the marks of the log: whether its state is what the replicas agree on, and what follows if it is not
+//! (DESIGN section 4, rule 8).
+//!
+//! ```text
+//!            an agreed mark is alike            an agreed mark differs
+//!  Unproven ─────────────────────────► Sound ──────────────────────────► Diverged
+//!     ▲  └───────────────── an agreed mark differs ─────────────────────────▲ │
+//!     └──────────────────── a peer's snapshot is installed ───────────────────┘
+//! ```
+//!
+//! * At a mark the state is frozen, at exactly that slot, and digested by the keeper. One image is digested at a time; of
+//!   marks that come meanwhile the newest waits. While one is being saved another is only digested: it need not wait.
+//! * The own report goes to the leader again and again, until it stands in the log or a newer mark came.
+//! * Only a sound executor answers. Between the agreement on a mark and the own digest of it nothing is answered either,
+//!   or a state that differs would be served from although the log has told of it.
+//! * A diverged executor goes on executing: who the members are, and what the replicas agree on, follows from the log and
+//!   not from the machine, and the other roles need it. It has a snapshot marked and saved, so that there is one that its
+//!   journal reaches, and fetches it. Then it executes what its own journal has above, until it meets the learner.
+//! * A peer's snapshot is installed unproven, whatever it says of itself, and this node reports nothing before an agreed
+//!   mark has proved it: otherwise a wrong state and its copy could be a quorum. What was restored from the node's own disk
+//!   is unproven, too, but may be reported: after a start of all nodes nobody else could.
+//!
+//! Absent: what the replicas agree on ([`super::agreement`]); files (`crate::storage::keeper`).
+
+use std::collections::BTreeMap;
+
+use super::agreement::{Brought, Digest};
+use super::ballot::NodeId;
+use super::effect::{Effect, Effects, Event};
+use super::executor::Executor;
+use super::image::Taken;
+use super::message::{LearnerMessage, ProposerMessage};
+use super::slot::Slot;
+use super::state_machine::StateMachine;
+use super::value::Command;
+
+/// What an executor knows of marks besides what is replicated.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Marks {
+    pub(super) standing: Standing,
+    /// Slots since the last mark that held something else than marks and reports.
+    pub(super) slots: u64,
+    /// The same since the last mark that was to be saved.
+    pub(super) unsaved_slots: u64,
+    /// Bytes of values since then.
+    pub(super) unsaved_bytes: u64,
+    pub(super) now_ms: u64,
+    /// When the newest mark was executed here.
+    marked_ms: u64,
+    /// When the proposer was told that one is due.
+    due_ms: Option<u64>,
+    /// When the own report was last sent, or a mark was last asked for.
+    reported_ms: Option<u64>,
+    wanted_ms: Option<u64>,
+    /// Of the newest marks, the digest here.
+    own: BTreeMap<Slot, Digest>,
+    /// Of the newest agreed marks that were executed here, what was agreed. It follows from the log, not from a snapshot.
+    agreed: BTreeMap<Slot, Digest>,
+    /// The number of the last image.
+    number: u64,
+    /// The image that the keeper digests: its number and its mark.
+    digesting: Option<(u64, Slot)>,
+    waiting: Waiting,
+    /// The log is executed again, from the own journal, until it meets the learner.
+    replay: Option<Replay>,
+    /// Nothing is answered; clients are told when that is over.
+    silent: bool,
+    /// The mark whose disagreement was told.
+    disagreed: Slot,
+    /// The state was replaced because it differed, and that is not told yet.
+    rebuilding: bool,
+}
+
+/// Whether a node's state is what the replicas agree on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// As far as is known.
+    #[default]
+    Sound,
+    /// It was restored, and no mark has proved it yet.
+    Unproven {
+        /// From a peer's snapshot.
+        foreign: bool,
+    },
+    /// It differs.
+    Diverged,
+}
+
+/// The image of the newest mark, while an earlier one is digested. It counts for nothing where executors are compared.
+#[derive(Debug, Default)]
+pub(super) struct Waiting(Option<Taken>);
+
+impl Clone for Waiting {
+    fn clone(&self) -> Waiting {
+        Waiting(None)
+    }
+}
+
+impl PartialEq for Waiting {
+    fn eq(&self, _: &Waiting) -> bool {
+        true
+    }
+}
+
+impl Eq for Waiting {}
+
+impl std::hash::Hash for Waiting {
+    fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Replay {
+    /// What the learner has delivered: from there on it goes on by itself.
+    until: Slot,
+    asked_ms: u64,
+    /// When it last came further.
+    moved_ms: u64,
+}
+
+impl<M: StateMachine> Executor<M> {
+    /// How this node's state stands to the others'.
+    pub fn standing(&self) -> Standing {
+        self.marks.standing
+    }
+
+    /// Whether answers may leave: the state is what the replicas agree on, as far as the log tells here.
+    pub fn serves(&self) -> bool {
+        self.marks.standing == Standing::Sound && self.marks.replay.is_none() && !self.awaits_digest()
+    }
+
+    /// The replicas agreed at a mark whose own digest is still being computed.
+    pub(super) fn awaits_digest(&self) -> bool {
+        let Some((mark, _)) = self.agreement.agreed() else { return false };
+        let digested = self.marks.digesting.iter().map(|(_, mark)| *mark);
+        digested.chain(self.marks.waiting.0.iter().map(|taken| taken.image.upto)).any(|slot| slot == mark)
+    }
+
+    /// A mark was executed: the state is frozen at its slot.
+    pub(super) fn take_mark(&mut self, save: bool, fx: &mut Effects) {
+        let marks = &mut self.marks;
+        (marks.slots, marks.marked_ms, marks.due_ms, marks.reported_ms) = (0, marks.now_ms, None, None);
+        if save {
+            (marks.unsaved_slots, marks.unsaved_bytes) = (0, 0);
+        }
+        // What differs is known to differ.
+        if marks.standing == Standing::Diverged {
+            return;
+        }
+        marks.number += 1;
+        // What is executed again was saved the first time, or is about to go out of the way.
+        let save = save && marks.replay.is_none();
+        let taken = Taken { number: marks.number, save, image: self.freeze() };
+        if self.marks.digesting.is_none() {
+            self.hand_over(taken, fx);
+        } else {
+            self.marks.waiting = Waiting(Some(taken));
+        }
+    }
+
+    /// Hands an image to the keeper. One is saved at a time: the file of another must not take the place of what is written.
+    fn hand_over(&mut self, mut taken: Taken, fx: &mut Effects) {
+        let upto = taken.image.upto;
+        taken.save &= !self.snapshots.saving;
+        self.snapshots.saving |= taken.save;
+        self.marks.digesting = Some((taken.number, upto));
+        self.images.0.push(taken);
+        fx.push(Effect::TakeSnapshot { upto });
+    }
+
+    /// The keeper has digested an image. One that was frozen before another state was installed is nobody's any more.
+    pub(super) fn on_digested(&mut self, number: u64, upto: Slot, digest: Digest, fx: &mut Effects) {
+        if self.marks.digesting != Some((number, upto)) {
+            return;
+        }
+        self.marks.digesting = None;
+        self.marks.own.insert(upto, digest);
+        prune(&mut self.marks.own);
+        if let Some(taken) = self.marks.waiting.0.take() {
+            self.hand_over(taken, fx);
+        }
+        self.weigh(fx);
+        self.report(fx);
+        self.renew_service(fx);
+    }
+
+    /// A report was executed.
+    pub(super) fn on_report(&mut self, node: NodeId, mark: Slot, digest: Digest, fx: &mut Effects) {
+        // Every replica executes this slot under the same configuration, which the log fixed before.
+        match self.agreement.on_report(node, mark, digest, self.membership.current()) {
+            Brought::Nothing => {}
+            Brought::Agreed(digest) => {
+                fx.note(Event::Agreed { mark });
+                self.marks.agreed.insert(mark, digest);
+                prune(&mut self.marks.agreed);
+                self.weigh(fx);
+            }
+            Brought::Disagreed => self.tell_disagreement(fx),
+        }
+    }
+
+    fn tell_disagreement(&mut self, fx: &mut Effects) {
+        let mark = self.agreement.mark();
+        if self.marks.disagreed < mark {
+            self.marks.disagreed = mark;
+            let reports = self.agreement.reports().iter().map(|(node, digest)| (*node, *digest)).collect();
+            fx.note(Event::Disagreed { mark, reports });
+        }
+    }
+
+    /// Compares the own digest with what was agreed, at the newest mark of which both are known.
+    pub(super) fn weigh(&mut self, fx: &mut Effects) {
+        let Marks { own, agreed, standing, .. } = &mut self.marks;
+        let both = agreed.iter().rev().find_map(|(mark, agreed)| Some((*mark, *agreed, *own.get(mark)?)));
+        let Some((mark, agreed, own)) = both else { return };
+        match *standing {
+            Standing::Diverged => {}
+            _ if own != agreed => {
+                fx.note(Event::Diverged { mark, own, agreed });
+                self.diverge(fx);
+            }
+            Standing::Unproven { .. } => *standing = Standing::Sound,
+            Standing::Sound => {}
+        }
+    }
+
+    /// The state is wrong: nothing of it leaves from here on, and a peer's is fetched.
+    fn diverge(&mut self, fx: &mut Effects) {
+        let Marks { own, agreed, .. } = &self.marks;
+        let good = own.iter().filter(|(mark, digest)| agreed.get(mark) == Some(digest)).map(|(mark, _)| *mark).collect();
+        fx.push(Effect::SetAside { upto: self.executed_upto, good });
+        let marks = &mut self.marks;
+        marks.standing = Standing::Diverged;
+        (marks.digesting, marks.waiting) = (None, Waiting(None));
+        marks.own.clear();
+        (marks.silent, marks.rebuilding) = (true, true);
+        marks.wanted_ms = None;
+        self.refuse_reads(fx);
+        self.want_repair(fx);
+    }
+
+    /// Asks for a mark that is saved, and for a snapshot: its slot lies above whatever this journal no longer has.
+    fn want_repair(&mut self, fx: &mut Effects) {
+        self.marks.wanted_ms = Some(self.marks.now_ms);
+        self.submit(Command::Mark { save: true }, fx);
+        fx.send(self.own, LearnerMessage::Repair {});
+    }
+
+    /// Like a client of this node's: a follower's proposer forwards it, and what is lost is sent again.
+    pub(super) fn submit(&self, command: Command, fx: &mut Effects) {
+        fx.send(self.own, ProposerMessage::Submit { commands: vec![command] });
+    }
+
+    /// The own report of the newest mark, unless it stands in the log.
+    fn report(&mut self, fx: &mut Effects) {
+        let mark = self.agreement.mark();
+        let may = match self.marks.standing {
+            Standing::Sound | Standing::Unproven { foreign: false } => self.marks.replay.is_none(),
+            // A wrong state and its copy must not be a quorum.
+            Standing::Unproven { foreign: true } | Standing::Diverged => false,
+        };
+        let Some(digest) = self.marks.own.get(&mark).copied().filter(|_| may) else { return };
+        if self.agreement.reports().get(&self.own) == Some(&digest) || !self.membership.current().contains(self.own) {
+            return;
+        }
+        if self.marks.reported_ms.is_none_or(|sent_ms| self.marks.now_ms >= sent_ms + self.settings.resend_ms * 4) {
+            self.marks.reported_ms = Some(self.marks.now_ms);
+            self.submit(Command::Report { node: self.own, mark, digest }, fx);
+        }
+    }
+
+    /// Whether the newest mark has brought what it can bring.
+    fn is_mark_over(&self) -> bool {
+        self.agreement.is_agreed() || self.marks.now_ms >= self.marks.marked_ms.saturating_add(self.settings.mark_ms)
+    }
+
+    /// The proposer hears that a mark is due, and again after a while if none came.
+    pub(super) fn look_due(&mut self, fx: &mut Effects) {
+        let Marks { slots, unsaved_slots, unsaved_bytes, now_ms, marked_ms, due_ms, .. } = &self.marks;
+        let save = *unsaved_slots >= self.settings.snapshot_slots || *unsaved_bytes >= self.settings.snapshot_bytes;
+        let is_due = save || *slots > 0 && *now_ms >= marked_ms.saturating_add(self.settings.mark_ms);
+        let is_told = due_ms.is_some_and(|told_ms| *now_ms < told_ms + self.settings.resend_ms * 4);
+        // Marks that come faster than digests would never be agreed on.
+        if is_due && !is_told && self.is_mark_over() {
+            self.marks.due_ms = Some(self.marks.now_ms);
+            fx.send(self.own, ProposerMessage::MarkDue { save });
+        }
+    }
+
+    /// Counts what a slot held.
+    pub(super) fn count_slot(&mut self, bytes: u64, is_work: bool) {
+        self.marks.unsaved_bytes += bytes;
+        if is_work {
+            self.marks.slots += 1;
+            self.marks.unsaved_slots += 1;
+        }
+    }
+
+    /// Time passes.
+    pub(super) fn tick_marks(&mut self, now_ms: u64, fx: &mut Effects) {
+        self.marks.now_ms = now_ms;
+        self.look_due(fx);
+        self.report(fx);
+        if self.agreement.differs()
+            && !self.agreement.is_agreed()
+            && self.agreement.reports().len() >= self.membership.current().quorum()
+            && now_ms >= self.marks.marked_ms + DISAGREEMENT_MS
+        {
+            self.tell_disagreement(fx);
+        }
+        let is_overdue = self.marks.wanted_ms.is_none_or(|wanted_ms| now_ms >= wanted_ms + WANTED_AGAIN_MS);
+        match self.marks.standing {
+            Standing::Diverged if is_overdue => self.want_repair(fx),
+            Standing::Unproven { .. } if is_overdue && self.marks.replay.is_none() && self.is_mark_over() => {
+                self.marks.wanted_ms = Some(now_ms);
+                self.submit(Command::Mark { save: false }, fx);
+            }
+            _ => {}
+        }
+        let Some(replay) = &self.marks.replay else { return };
+        if now_ms >= replay.moved_ms + REPLAY_PATIENCE_MS && self.marks.standing != Standing::Diverged {
+            // The own journal does not have it: a newer snapshot does.
+            self.diverge(fx);
+            if let Some(replay) = &mut self.marks.replay {
+                replay.moved_ms = now_ms;
+            }
+        } else if now_ms >= replay.asked_ms + self.settings.resend_ms * 4 {
+            self.read_back(fx);
+        }
+    }
+
+    /// What lies above the installed state is read from the own journal.
+    fn read_back(&mut self, fx: &mut Effects) {
+        let first = self.executed_upto.next();
+        let Some(replay) = &mut self.marks.replay else { return };
+        replay.asked_ms = self.marks.now_ms;
+        fx.push(Effect::SupplySlots { to: self.own, first, upto: replay.until });
+    }
+
+    /// While the log is executed again, what the learner delivers is further on: it is in the journal by now. Whether
+    /// the slot is to be passed over.
+    pub(super) fn is_ahead_of_replay(&mut self, slot: Slot) -> bool {
+        let next = self.executed_upto.next();
+        let Some(replay) = self.marks.replay.as_mut().filter(|_| slot != next) else { return false };
+        replay.until = replay.until.max(slot);
+        true
+    }
+
+    /// Slots were executed.
+    pub(super) fn go_on_replaying(&mut self, from: Slot, fx: &mut Effects) {
+        let (upto, now_ms) = (self.executed_upto, self.marks.now_ms);
+        let Some(replay) = &mut self.marks.replay else { return };
+        if upto >= replay.until {
+            self.marks.replay = None;
+        } else if upto > from {
+            replay.moved_ms = now_ms;
+            self.read_back(fx);
+        }
+    }
+
+    /// The state came from a snapshot. What is known of it is its digest.
+    pub(super) fn on_restored(&mut self, digest: Digest, foreign: bool) {
+        let marks = &mut self.marks;
+        marks.standing = Standing::Unproven { foreign };
+        marks.own = BTreeMap::from([(self.executed_upto, digest)]);
+        (marks.digesting, marks.waiting) = (None, Waiting(None));
+        (marks.slots, marks.unsaved_slots, marks.unsaved_bytes) = (0, 0, 0);
+        (marks.silent, marks.replay, marks.reported_ms) = (true, None, None);
+    }
+
+    /// The furthest that was delivered here.
+    pub(super) fn delivered_upto(&self) -> Slot {
+        self.marks.replay.as_ref().map_or(self.executed_upto, |replay| replay.until.max(self.executed_upto))
+    }
+
+    /// A peer's snapshot was put in place; up to `delivered` the learner will not say it again.
+    pub(super) fn on_replaced(&mut self, digest: Digest, delivered: Slot, fx: &mut Effects) {
+        self.on_restored(digest, true);
+        self.refuse_reads(fx);
+        if delivered > self.executed_upto {
+            let now_ms = self.marks.now_ms;
+            self.marks.replay = Some(Replay { until: delivered, asked_ms: now_ms, moved_ms: now_ms });
+            self.read_back(fx);
+        }
+        // The log may have told of this mark already.
+        self.weigh(fx);
+        self.renew_service(fx);
+    }
+
+    /// Answers leave again, or no longer.
+    pub(super) fn renew_service(&mut self, fx: &mut Effects) {
+        let silent = !self.serves();
+        if std::mem::replace(&mut self.marks.silent, silent) && !silent {
+            if std::mem::take(&mut self.marks.rebuilding) {
+                fx.note(Event::Rebuilt { upto: self.executed_upto });
+            }
+            self.answer_reads(fx);
+            // What was executed in silence is answered from the session table.
+            self.have_sent_again(fx);
+        }
+    }
+}
+
+/// Only the newest count.
+fn prune(digests: &mut BTreeMap<Slot, Digest>) {
+    while digests.len() > MOST_DIGESTS {
+        digests.pop_first();
+    }
+}
+
+/// Of so many marks the digests are remembered.
+const MOST_DIGESTS: usize = 8;
+/// After how long reports that differ are told of, if others are missing, in milliseconds.
+const DISAGREEMENT_MS: u64 = 2_000;
+/// How often a node that does not serve asks for a mark, in milliseconds.
+const WANTED_AGAIN_MS: u64 = 1_000;
+/// After how long a journal that does not supply what it should is given up for a newer snapshot, in milliseconds.
+const REPLAY_PATIENCE_MS: u64 = 5_000;
