@@ -16,7 +16,7 @@ use synod::machine::{Composite, Kv, MachineId};
 use synod::paxos::sessions::Sessions;
 use synod::paxos::{
     Ballot, Bytes, Choice, Command, Configuration, Effects, Executor, Membership, NodeId, Place, Sequence, SessionId,
-    Settings, Slot, Stamp, State, StateMachine, Value,
+    Settings, Slot, Stamp, State, StateMachine, Taken, Value,
 };
 use synod::storage::keeper::Meanwhile;
 use synod::storage::{Keep, Keeper, Snapshots, disk, image};
@@ -71,7 +71,8 @@ fn measure(megabytes: u64, disk: FileDisk) -> Result<(), Box<dyn std::error::Err
     let mut keeper = Keeper::new(NodeId(1), disk.clone(), Composite::default());
     let writing = std::thread::spawn(move || {
         let began = Instant::now();
-        let saved = keeper.perform(Keep::Own(Taken { image: frozen, save: true, number: 0 }), &mut || Meanwhile::Nothing, &mut |_| {});
+        let taken = Taken { image: frozen, save: true, number: 0 };
+        let saved = keeper.perform(Keep::Own(taken), &mut || Meanwhile::Nothing, &mut |_| {});
         saved.map(|()| began.elapsed())
     });
     let busy = load.run(&mut executor, |_, _| writing.is_finished());

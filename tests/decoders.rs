@@ -49,7 +49,9 @@ fn samples() -> Vec<Vec<u8>> {
         clock_ms: 1,
         sessions: Sessions::new(),
         membership: synod::paxos::Membership::founded(synod::paxos::Configuration::numbered(3)),
+        agreement: Default::default(),
         machine: Composite::default(),
+        digest: [0; 32],
     };
     let snapshots = Snapshots::new(disk.clone());
     let mut writer = snapshots.begin(Slot(7)).expect("the disk works");

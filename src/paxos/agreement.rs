@@ -45,13 +45,7 @@ impl Agreement {
 
     /// A replica reports, in a slot of this configuration. Only who votes there counts, so reports are few. Whoever was
     /// repaired since may correct itself; what is agreed stays agreed.
-    pub fn on_report(
-        &mut self,
-        node: NodeId,
-        mark: Slot,
-        digest: Digest,
-        configuration: &Configuration,
-    ) -> Brought {
+    pub fn on_report(&mut self, node: NodeId, mark: Slot, digest: Digest, configuration: &Configuration) -> Brought {
         if mark != self.mark || mark == Slot::ZERO || !configuration.contains(node) {
             return Brought::Nothing;
         }

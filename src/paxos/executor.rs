@@ -217,7 +217,9 @@ impl<M: StateMachine> Executor<M> {
             }
         }
         fx.note(Event::Executed { upto: self.executed_upto, commands });
-        if self.told.members_changed || self.executed_upto.0.saturating_sub(self.told.upto.0) >= self.membership.alpha() / 8 {
+        if self.told.members_changed
+            || self.executed_upto.0.saturating_sub(self.told.upto.0) >= self.membership.alpha() / 8
+        {
             self.tell_progress(fx);
         }
         self.go_on_replaying(from, fx);

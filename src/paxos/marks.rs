@@ -16,9 +16,10 @@
 //! * A diverged executor goes on executing: who the members are, and what the replicas agree on, follows from the log and
 //!   not from the machine, and the other roles need it. It has a snapshot marked and saved, so that there is one that its
 //!   journal reaches, and fetches it. Then it executes what its own journal has above, until it meets the learner.
-//! * A peer's snapshot is installed unproven, whatever it says of itself, and this node reports nothing before an agreed
-//!   mark has proved it: otherwise a wrong state and its copy could be a quorum. What was restored from the node's own disk
-//!   is unproven, too, but may be reported: after a start of all nodes nobody else could.
+//! * A peer's snapshot is installed unproven, whatever it says of itself. Until an agreed mark has proved it, this node
+//!   reports late, and nothing that another report contradicts: a wrong state and its copy must not outvote a right one.
+//!   Never to report would be worse: of three nodes two may hold copies of the third one's state, and none could serve.
+//!   What was restored from the node's own disk is unproven, too, and reported like any other.
 //!
 //! Absent: what the replicas agree on ([`super::agreement`]); files (`crate::storage::keeper`).
 
@@ -226,7 +227,8 @@ impl<M: StateMachine> Executor<M> {
     /// The state is wrong: nothing of it leaves from here on, and a peer's is fetched.
     fn diverge(&mut self, fx: &mut Effects) {
         let Marks { own, agreed, .. } = &self.marks;
-        let good = own.iter().filter(|(mark, digest)| agreed.get(mark) == Some(digest)).map(|(mark, _)| *mark).collect();
+        let good =
+            own.iter().filter(|(mark, digest)| agreed.get(mark) == Some(digest)).map(|(mark, _)| *mark).collect();
         fx.push(Effect::SetAside { upto: self.executed_upto, good });
         let marks = &mut self.marks;
         marks.standing = Standing::Diverged;
@@ -253,12 +255,18 @@ impl<M: StateMachine> Executor<M> {
     /// The own report of the newest mark, unless it stands in the log.
     fn report(&mut self, fx: &mut Effects) {
         let mark = self.agreement.mark();
+        let Some(digest) = self.marks.own.get(&mark).copied().filter(|_| self.marks.replay.is_none()) else { return };
         let may = match self.marks.standing {
-            Standing::Sound | Standing::Unproven { foreign: false } => self.marks.replay.is_none(),
-            // A wrong state and its copy must not be a quorum.
-            Standing::Unproven { foreign: true } | Standing::Diverged => false,
+            Standing::Sound | Standing::Unproven { foreign: false } => true,
+            Standing::Unproven { foreign: true } => {
+                self.marks.now_ms >= self.marks.marked_ms + COPY_WAITS_MS
+                    && self.agreement.reports().values().all(|other| *other == digest)
+            }
+            Standing::Diverged => false,
         };
-        let Some(digest) = self.marks.own.get(&mark).copied().filter(|_| may) else { return };
+        if !may {
+            return;
+        }
         if self.agreement.reports().get(&self.own) == Some(&digest) || !self.membership.current().contains(self.own) {
             return;
         }
@@ -364,6 +372,7 @@ impl<M: StateMachine> Executor<M> {
         marks.own = BTreeMap::from([(self.executed_upto, digest)]);
         (marks.digesting, marks.waiting) = (None, Waiting(None));
         (marks.slots, marks.unsaved_slots, marks.unsaved_bytes) = (0, 0, 0);
+        marks.marked_ms = marks.now_ms;
         (marks.silent, marks.replay, marks.reported_ms) = (true, None, None);
     }
 
@@ -411,6 +420,8 @@ fn prune(digests: &mut BTreeMap<Slot, Digest>) {
 const MOST_DIGESTS: usize = 8;
 /// After how long reports that differ are told of, if others are missing, in milliseconds.
 const DISAGREEMENT_MS: u64 = 2_000;
+/// How much later than others a copy of another node's state is reported, in milliseconds.
+const COPY_WAITS_MS: u64 = 2_000;
 /// How often a node that does not serve asks for a mark, in milliseconds.
 const WANTED_AGAIN_MS: u64 = 1_000;
 /// After how long a journal that does not supply what it should is given up for a newer snapshot, in milliseconds.

@@ -324,7 +324,13 @@ fn command(command: &Command) -> String {
             format!("s{}#{} {}", session.0, sequence.0, asked_change(change))
         }
         Command::Promote { node } => format!("promote n{node}"),
-        Command::Mark { save } => if *save { "mark, to be saved".into() } else { "mark".into() },
+        Command::Mark { save } => {
+            if *save {
+                "mark, to be saved".into()
+            } else {
+                "mark".into()
+            }
+        }
         Command::Report { node, mark, .. } => format!("report of n{node} at mark {mark}"),
     }
 }

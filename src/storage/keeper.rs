@@ -111,7 +111,14 @@ pub enum Kept<M> {
 impl<D: Disk, M: StateMachine> Keeper<D, M> {
     /// The keeper of the snapshots on this disk. `machine` is in its initial state.
     pub fn new(own: NodeId, disk: D, machine: M) -> Keeper<D, M> {
-        Keeper { own, snapshots: Snapshots::new(disk), machine, incoming: None, installing: None, wrong_upto: Slot::ZERO }
+        Keeper {
+            own,
+            snapshots: Snapshots::new(disk),
+            machine,
+            incoming: None,
+            installing: None,
+            wrong_upto: Slot::ZERO,
+        }
     }
 
     /// Does it. While an image is written, `meanwhile` is asked again and again for what need not wait for that.

@@ -26,7 +26,7 @@ fn executor_with(settings: Settings) -> Executor<Ledger> {
 
 /// Slot 1 opens session 1 for client 5.
 fn executor() -> Executor<Ledger> {
-    let mut executor = executor_with(Settings::default());
+    let mut executor = executor_with(Settings { mark_ms: u64::MAX, ..Settings::default() });
     let told = execute(&mut executor, 1, &[Command::Open { token: Token(9) }]);
     assert_eq!(told, [Reply::Opened { token: Token(9), session: SessionId(1) }]);
     executor
@@ -42,6 +42,11 @@ fn replies(told: Vec<Effect>) -> Vec<Reply> {
         _ => None,
     };
     told.into_iter().filter_map(reply).collect()
+}
+
+/// Two of three say that the state of [`state_of`] is what they have, too.
+fn reports(mark: u64) -> [Command; 2] {
+    [1, 3].map(|node| Command::Report { node: n(node), mark: s(mark), digest: [0; 32] })
 }
 
 fn execute(executor: &mut Executor<Ledger>, slot: u64, commands: &[Command]) -> Vec<Reply> {
@@ -315,71 +320,16 @@ fn a_client_that_left_hears_nothing() {
 }
 
 #[test]
-fn a_snapshot_is_taken_when_due_and_one_at_a_time() {
-    let mut executor = executor_with(Settings { snapshot_slots: 2, ..Settings::default() });
-    let no_op = |slot| vec![(s(slot), b(1, 1), Value::no_op())];
-    let taken = |executor: &mut Executor<Ledger>, slot| deeds(|fx| executor.on_chosen(no_op(slot), fx));
-    assert_eq!(taken(&mut executor, 1), []);
-    assert_eq!(taken(&mut executor, 2), [Effect::TakeSnapshot { upto: s(2) }]);
-    assert_eq!(taken(&mut executor, 3), []);
-    assert_eq!(taken(&mut executor, 4), [], "the one before is not saved yet");
-    executor.on_message(n(1), ExecutorMessage::SnapshotSaved { upto: s(2) }, &mut Effects::new());
-    assert_eq!(taken(&mut executor, 5), [Effect::TakeSnapshot { upto: s(5) }]);
-}
-
-/// Slots 1 to 5 come in one lot, and a snapshot is due at every second one: the image is that of slot 2, not of slot 5.
-#[test]
-fn the_state_is_frozen_at_its_slot_in_the_middle_of_a_lot() {
-    let settings = Settings { snapshot_slots: 2, ..Settings::default() };
-    let lot = |upto: u64| (1..=upto).flat_map(|slot| chosen(slot, slot, &[command(1, slot, &format!("{slot}"))]));
-    let open = |executor: &mut Executor<Ledger>, upto| {
-        let entries = chosen(0, 0, &[]).into_iter().skip(1).chain(lot(upto)).collect();
-        deeds(|fx| executor.on_chosen(entries, fx))
-    };
-    let mut executor = executor_with(settings.clone());
-    let taken = open(&mut executor, 5);
-    assert!(taken.contains(&Effect::TakeSnapshot { upto: s(2) }));
-    let images = executor.take_images();
-    assert_eq!((images.len(), executor.take_images().len()), (1, 0), "taken once");
-    let mut twin = executor_with(settings);
-    open(&mut twin, 2);
-    assert_eq!(images[0].image.thaw(Ledger::default()), twin.freeze().thaw(Ledger::default()));
-    assert_eq!(executor.executed_upto(), s(5));
-}
-
-#[test]
-fn images_on_their_way_count_for_nothing_where_executors_are_compared() {
-    let mut executor = executor_with(Settings { snapshot_slots: 1, ..Settings::default() });
-    executor.on_chosen(chosen(1, 0, &[]), &mut Effects::new());
-    let mut clone = executor.clone();
-    assert_eq!(clone.take_images().len(), 0);
-    assert_eq!(clone, executor);
-    assert_eq!(executor.take_images().len(), 1);
-}
-
-/// There was no room for the snapshot of slot 2. It is not tried again at every slot, but when the next one is due.
-#[test]
-fn a_snapshot_that_found_no_room_is_tried_again_when_the_next_is_due() {
-    let mut executor = executor_with(Settings { snapshot_slots: 2, ..Settings::default() });
-    let mut taken = |slot| {
-        let told = deeds(|fx| executor.on_chosen(chosen(slot, 0, &[]), fx));
-        executor.on_message(n(1), ExecutorMessage::SnapshotUnsaved {}, &mut Effects::new());
-        executor.take_images();
-        !told.is_empty()
-    };
-    assert_eq!([1, 2, 3, 4, 5].map(&mut taken), [false, true, false, true, false]);
-    assert_eq!(executor.snapshot_upto(), s(0));
-}
-
-#[test]
 fn an_installed_snapshot_carries_the_session_table() {
     let mut ahead = executor();
     execute(&mut ahead, 2, &[command(1, 1, "x")]);
+    execute(&mut ahead, 3, &[Command::Mark { save: true }]);
     let mut executor = Executor::new(n(2), three(), Settings::default(), Ledger::default(), 8);
     let told = effects(|fx| drop(executor.install(state_of(&ahead), fx)));
-    assert_eq!(told, [Effect::Send { to: n(2), message: LearnerMessage::Installed { upto: s(2) }.into() }]);
+    assert_eq!(told, [Effect::Send { to: n(2), message: LearnerMessage::Installed { upto: s(3) }.into() }]);
     executor.on_message(n(2), ExecutorMessage::Attach { session: SessionId(1), client: ME }, &mut Effects::new());
-    assert_eq!(execute(&mut executor, 3, &[command(1, 1, "x")]), [done(1, 2, 1, None, 1)]);
+    execute(&mut executor, 4, &reports(3));
+    assert_eq!(execute(&mut executor, 5, &[command(1, 1, "x")]), [done(1, 2, 1, None, 1)]);
     assert_eq!(length(&executor.machine().query(b"")), 1);
 }
 
@@ -389,13 +339,15 @@ fn an_installed_snapshot_carries_the_session_table() {
 fn clients_send_again_what_a_snapshot_may_have_answered() {
     let mut ahead = executor();
     execute(&mut ahead, 2, &[command(1, 1, "x")]);
+    execute(&mut ahead, 3, &[Command::Mark { save: true }]);
     let mut executor = Executor::new(n(2), three(), Settings::default(), Ledger::default(), 8);
     executor.on_message(n(2), ExecutorMessage::Attach { session: SessionId(1), client: ME }, &mut Effects::new());
     let told = replies(effects(|fx| drop(executor.install(state_of(&ahead), fx))));
     assert_eq!(told, [Reply::LeaderChanged {}]);
     let told = replies(effects(|fx| drop(executor.install(state_of(&ahead), fx))));
     assert_eq!(told, [], "nothing is new");
-    assert_eq!(execute(&mut executor, 3, &[command(1, 1, "x")]), [done(1, 2, 1, None, 1)]);
+    assert_eq!(execute(&mut executor, 4, &reports(3)), [Reply::LeaderChanged {}], "it serves from now on");
+    assert_eq!(execute(&mut executor, 5, &[command(1, 1, "x")]), [done(1, 2, 1, None, 1)]);
 }
 
 /// A snapshot up to 1 is being saved; meanwhile slots 1 and 2 are executed. The learner hears `Installed` and counts
@@ -452,29 +404,9 @@ fn a_snapshot_is_wanted_of_a_slot_that_is_executed_and_that_no_snapshot_covers()
     };
     assert_eq!(wanted(1), [], "the snapshot is there already");
     assert_eq!(wanted(3), [], "not executed yet");
-    assert_eq!(wanted(2), [Effect::TakeSnapshot { upto: s(2) }]);
-}
-
-#[test]
-fn slots_and_bytes_since_the_last_snapshot_make_the_next_one_due() {
-    let value = |length| vec![Command::Open { token: Token(1) }; length];
-    let length = Value::batch(Stamp::default(), &value(1)).as_bytes().len() as u64;
-    let settings = Settings { snapshot_slots: 100, snapshot_bytes: 3 * length, ..Settings::default() };
-    let mut executor = executor_with(settings);
-    let mut due = |slot| {
-        let told = deeds(|fx| executor.on_chosen(chosen(slot, 0, &value(1)), fx));
-        executor.on_message(n(1), ExecutorMessage::SnapshotSaved { upto: s(slot / 3 * 3) }, &mut Effects::new());
-        told == [Effect::TakeSnapshot { upto: s(slot) }]
-    };
-    assert_eq!([1, 2, 3, 4, 5, 6].map(&mut due), [false, false, true, false, false, true]);
-
-    let mut executor = executor_with(Settings { snapshot_slots: 3, ..Settings::default() });
-    let mut due = |slot| {
-        let told = deeds(|fx| executor.on_chosen(chosen(slot, 0, &[]), fx));
-        executor.on_message(n(1), ExecutorMessage::SnapshotSaved { upto: s(slot / 3 * 3) }, &mut Effects::new());
-        told == [Effect::TakeSnapshot { upto: s(slot) }]
-    };
-    assert_eq!([1, 2, 3, 4, 5, 6].map(&mut due), [false, false, true, false, false, true]);
+    let mark = ProposerMessage::Submit { commands: vec![Command::Mark { save: true }] };
+    assert_eq!(wanted(2), [Effect::Send { to: n(1), message: mark.into() }], "snapshots are taken at marks");
+    assert_eq!(wanted(2), [], "it was asked for a moment ago");
 }
 
 /// Says what it was given.

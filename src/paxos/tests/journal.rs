@@ -50,8 +50,7 @@ pub fn encode(state: &State<Ledger>) -> (Vec<u8>, SnapshotId) {
 /// The snapshot in such a file.
 pub fn decode(bytes: &[u8]) -> State<Ledger> {
     let frames: Vec<Frame> = bincode::deserialize(bytes).expect("it was encoded here");
-    let (mut state, _) =
-        State::restore(&mut frames.into_iter(), Ledger::default()).expect("a ledger's snapshot");
+    let (mut state, _) = State::restore(&mut frames.into_iter(), Ledger::default()).expect("a ledger's snapshot");
     state.digest = digest(&state);
     state
 }

@@ -9,6 +9,7 @@ mod hunt;
 mod journal;
 mod learner;
 mod ledger;
+mod marks;
 mod node;
 mod partitions;
 mod proposer;

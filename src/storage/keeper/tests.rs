@@ -33,8 +33,7 @@ pub(super) fn state(upto: u64, bytes: usize) -> State<Kv> {
         sessions.remember(id, Sequence(1), Place { slot: Slot(upto), index: 1 }, "result".into());
     }
     let (membership, agreement) = (founders(), Default::default());
-    let mut state =
-        State { upto: Slot(upto), clock_ms: 5, sessions, membership, agreement, machine, digest: [0; 32] };
+    let mut state = State { upto: Slot(upto), clock_ms: 5, sessions, membership, agreement, machine, digest: [0; 32] };
     state.digest = image::digest(&state.freeze());
     state
 }
@@ -168,7 +167,13 @@ fn two_replicas_of_one_state_write_the_same_file_however_they_came_to_it() {
     let save = |executor: &Executor<Composite>| {
         let disk = MemoryDisk::new();
         let mut keeper = Keeper::new(OWN, disk.clone(), Composite::default());
-        keeper.perform(Keep::Own(Taken { image: executor.freeze(), save: true, number: 1 }), &mut || Meanwhile::Nothing, &mut |_| {}).expect("saved");
+        keeper
+            .perform(
+                Keep::Own(Taken { image: executor.freeze(), save: true, number: 1 }),
+                &mut || Meanwhile::Nothing,
+                &mut |_| {},
+            )
+            .expect("saved");
         disk
     };
     let mut one = executor(1);
