@@ -22,6 +22,7 @@ pub mod check;
 pub mod client;
 pub mod explore;
 pub mod faults;
+mod harm;
 pub(crate) mod hash;
 mod havoc;
 pub mod history;

@@ -112,7 +112,7 @@ fn rule_8_slots_bytes_and_time_make_a_mark_due_but_not_marks_and_reports() {
     let mut slots = executor_with(Settings { snapshot_slots: 3, mark_ms: u64::MAX, ..Settings::default() });
     assert!(!execute(&mut slots, 2, &[]).contains(&due(true)));
     assert!(!execute(&mut slots, 3, &[command(1, 1, "x")]).contains(&due(true)));
-    assert!(execute(&mut slots, 4, &[command(1, 2, "x")]).contains(&due(true)));
+    assert!(execute(&mut slots, 4, &[command(1, 2, "y")]).contains(&due(true)));
     assert!(!tick(&mut slots, 599).contains(&due(true)), "it was told");
     assert!(tick(&mut slots, 600).contains(&due(true)), "it was lost");
     execute(&mut slots, 5, &mark(true));

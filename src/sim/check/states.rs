@@ -8,9 +8,10 @@ use super::{Broken, Held};
 use crate::machine::Composite;
 use crate::paxos::{
     Ballot, ClientId, Configuration, Effect, Effects, Executor, ExecutorMessage, Membership, NodeId, Place, Reply,
-    Sequence, SessionId, Settings, Slot, StateMachine, Token, Value,
+    Sequence, SessionId, Settings, Slot, StateMachine, Taken, Token, Value,
 };
 use crate::sim::hash::Fold;
+use crate::storage::image;
 
 /// The chosen log, executed alone.
 #[derive(Debug)]
@@ -63,6 +64,10 @@ impl States {
             let Some(value) = chosen.get(&slot) else { return Ok(()) };
             let mut effects = Effects::new();
             self.executor.on_chosen(vec![(slot, Ballot::ZERO, value.clone())], &mut effects);
+            for Taken { image, number, .. } in self.executor.take_images() {
+                let digested = ExecutorMessage::Digested { number, upto: image.upto, digest: image::digest(&image) };
+                self.executor.on_message(NodeId(0), digested, &mut effects);
+            }
             self.digests.insert(slot, digests(&self.executor));
             for effect in effects.drain() {
                 // A ballot tells a command that executes now from one whose reply was remembered.

@@ -30,6 +30,7 @@ impl World {
             && self.nodes.iter().all(|node| node.spoiled || votes(node))
             && !self.nodes.iter().filter_map(Node::running).any(is_under_repair)
             && self.voters().count() >= self.plan.quorum() as usize
+            && self.harmed.is_empty()
             && self
                 .voters()
                 .all(|node| node.running().is_some_and(|running| running.replica.executor.executed_upto() == upto))

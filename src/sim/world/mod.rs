@@ -13,6 +13,7 @@ use std::ops::RangeInclusive;
 
 use super::check::{Broken, Checks, Held};
 use super::client::Client;
+use super::harm::Harmed;
 use super::history::Operation;
 use super::links::Links;
 use super::node::{Node, Role, State};
@@ -62,6 +63,8 @@ pub struct World {
     pub(super) lured: BTreeSet<usize>,
     /// Operations of which nobody knows what became of them, because their sessions expired.
     pub(super) expired: BTreeSet<usize>,
+    /// Machines that changed by themselves.
+    pub(super) harmed: Harmed,
     founded: Founded,
     connections: BTreeMap<u64, usize>,
     next_connection: u64,
@@ -140,6 +143,7 @@ impl World {
             script: Script::default(),
             struck: BTreeMap::new(),
             doomed: BTreeMap::new(),
+            harmed: Harmed::default(),
             lured: BTreeSet::new(),
             expired: BTreeSet::new(),
             founded,

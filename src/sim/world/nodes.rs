@@ -197,11 +197,12 @@ impl World {
             let acceptor = &self.nodes[node].running().expect("alive").replica.acceptor;
             self.checks.promises.check(acceptor, own)?;
         }
-        let World { nodes, checks, .. } = self;
+        let World { nodes, checks, harmed, .. } = self;
         let running = nodes[node].running_mut().expect("alive");
         if role == Role::Executor && taken > 0 {
             checks.states.advance(checks.agreement.chosen())?;
-            checks.states.check(own, &running.replica.executor)?;
+            let compared = checks.states.check(own, &running.replica.executor);
+            harmed.judge(node, own, &running.replica.executor, compared)?;
         }
         self.perform(node, dispatch)
     }
@@ -395,6 +396,13 @@ impl World {
                 self.leader = self.leader.max(Some(*ballot));
             }
             Event::Installed { .. } => self.counts.installed += 1,
+            Event::Rebuilt { .. } => self.harmed.rebuilt += 1,
+            Event::Diverged { .. } if self.harmed.is_empty() => {
+                return Err(Broken::new(
+                    "agreed_state",
+                    format!("{} diverged, and nobody harmed it", self.nodes[node].id),
+                ));
+            }
             Event::Dropped { slot, ballot } => {
                 let own = self.nodes[node].id;
                 self.checks.agreement.on_dropped(own, *ballot, *slot)?;
