@@ -7,10 +7,8 @@
 use std::collections::BTreeMap;
 
 use super::check::{Broken, Held};
-use super::world::World;
-use crate::machine::kv::Operation;
-use crate::machine::{Composite, MachineId};
-use crate::paxos::{Context, Executor, NodeId, Place, Slot, StateMachine};
+use crate::machine::Composite;
+use crate::paxos::{Executor, NodeId, Slot};
 
 /// The nodes whose machine is harmed and not known to be right again.
 #[derive(Clone, Debug, Default)]
@@ -46,24 +44,25 @@ impl Harmed {
     }
 }
 
-impl World {
-    /// The machine of a running node changes. Whether there was one.
-    pub(super) fn harm(&mut self, node: usize) -> bool {
-        let Some(running) = self.nodes[node].running_mut() else { return false };
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::MachineId;
+    use crate::machine::kv::Operation;
+    use crate::paxos::{Context, Place, StateMachine};
+    use crate::sim::faults::{FaultKind, FaultSet};
+    use crate::sim::plan::{Plan, Wishes};
+    use crate::sim::world::World;
+
+    /// The machine of a running node changes.
+    fn harm(world: &mut World, node: usize) {
+        let Some(running) = world.nodes[node].running_mut() else { return };
         let upto = running.replica.executor.executed_upto();
         let put = MachineId::Kv.encode(&Operation::Put { key: "harm".into(), value: "x".into() });
         let context = Context { now_ms: 0, seed: 0, place: Place { slot: upto, index: 0 } };
         running.replica.executor.befall(|machine| drop(machine.apply(&context, &put)));
-        self.harmed.since.insert(node, upto);
-        true
+        world.harmed.since.insert(node, upto);
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sim::faults::{FaultKind, FaultSet};
-    use crate::sim::plan::{Plan, Wishes};
 
     /// One node of several is harmed in the middle of a run, whichever it is; the cluster heals by itself.
     fn live_with_harm(faults: FaultSet, seeds: std::ops::Range<u64>) -> u64 {
@@ -73,7 +72,7 @@ mod tests {
             (plan.settings.mark_ms, plan.settings.snapshot_slots) = (100 + seed % 3 * 200, 8 + seed % 5 * 8);
             let mut world = World::new(&plan, false).expect("it begins");
             world.run_until(300_000 + seed * 37_000, |_| false).unwrap_or_else(|broken| panic!("{seed}: {broken:?}"));
-            world.harm((seed % 3) as usize);
+            harm(&mut world, (seed % 3) as usize);
             world.live().unwrap_or_else(|broken| panic!("seed {seed}: {broken:?}"));
             rebuilt += world.harmed.rebuilt;
         }
