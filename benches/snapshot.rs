@@ -122,7 +122,8 @@ fn full(keys: u64) -> Result<State<Composite>, Box<dyn std::error::Error>> {
         sessions.remember(session, Sequence(1), Place { slot: Slot(1), index: 1 }, Bytes::from("done"));
     }
     let membership = Membership::founded(Configuration::numbered(3));
-    Ok(State { upto: Slot(1), clock_ms: 1, sessions, membership, machine })
+    let agreement = Default::default();
+    Ok(State { upto: Slot(1), clock_ms: 1, sessions, membership, agreement, machine, digest: [0; 32] })
 }
 
 fn name(key: u64) -> Bytes {

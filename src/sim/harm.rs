@@ -46,7 +46,6 @@ impl Harmed {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::machine::MachineId;
     use crate::machine::kv::Operation;
     use crate::paxos::{Context, Place, StateMachine};
