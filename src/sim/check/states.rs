@@ -7,8 +7,8 @@ use std::hash::{Hash, Hasher};
 use super::{Broken, Held};
 use crate::machine::Composite;
 use crate::paxos::{
-    Ballot, ClientId, Configuration, Effect, Effects, Executor, ExecutorMessage, Membership, NodeId, Place, Reply,
-    Sequence, SessionId, Settings, Slot, StateMachine, Taken, Token, Value,
+    Ballot, ClientId, Configuration, Effect, Effects, Executor, ExecutorMessage, Incarnation, Member, Membership,
+    NodeId, Place, Reply, Sequence, SessionId, Settings, Slot, StateMachine, Taken, Token, Value,
 };
 use crate::sim::hash::Fold;
 use crate::storage::image;
@@ -37,8 +37,11 @@ impl Default for States {
     }
 }
 
+/// A member that no run has: what nodes report of themselves decides nothing in the reference, which must answer whatever
+/// they agree on.
 fn founders() -> Membership {
-    Membership::founded(Configuration::numbered(1))
+    let nobody = Member { id: NodeId(u32::MAX), name: "nobody".into(), incarnation: Incarnation(0) };
+    Membership::founded(Configuration::new(vec![nobody]).expect("one member"))
 }
 
 const NAME: &str = "states";
