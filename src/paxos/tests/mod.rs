@@ -9,6 +9,7 @@ mod hunt;
 mod journal;
 mod learner;
 mod ledger;
+mod members;
 mod node;
 mod partitions;
 mod proposer;
