@@ -100,10 +100,9 @@ fn rule_6_a_slot_is_proposed_only_once_the_one_alpha_before_it_is_executed() {
     assert_eq!(slots(&mut proposer, 6), [1, 2, 3, 4], "slot 5 may have another configuration by what slot 1 holds");
     let told = executed(&mut proposer, 2, &[]);
     assert_eq!(accepts(&told), [], "at the end of the lot");
-    assert_eq!(
-        proposals(&effects(|fx| proposer.on_lot_end(fx))).iter().map(|(slot, _)| *slot).collect::<Vec<_>>(),
-        [5, 6]
-    );
+    let next = proposals(&effects(|fx| proposer.on_lot_end(fx)));
+    let next: Vec<(u64, usize)> = next.into_iter().map(|(slot, commands)| (slot, commands.len())).collect();
+    assert_eq!(next, [(5, 2)]);
 }
 
 #[test]
@@ -143,13 +142,13 @@ fn rule_6_votes_that_phase_1_finds_in_the_new_configuration_are_proposed_again()
     executed(&mut proposer, 1, &[remove("n2")]);
     executed(&mut proposer, 1, &[]);
     let votes = vec![vote(6, b(1, 0), "y")];
-    deeds(|fx| {
+    let told = accepts(&deeds(|fx| {
         proposer.on_promise(n(1), later_promise(5, 1, vec![]), fx);
         proposer.on_promise(n(3), later_promise(5, 1, votes), fx);
-    });
-    let told = executed(&mut proposer, 4, &[]);
-    let told: Vec<(u32, Vec<u64>)> = accepts(&told);
-    assert_eq!(told, [(1, vec![5, 6]), (3, vec![5, 6])], "a hole, and the vote");
+    }));
+    assert_eq!(told[3..], [(1, vec![5]), (3, vec![5])], "a hole; behind it nothing is known yet");
+    let told = accepts(&executed(&mut proposer, 4, &[]));
+    assert_eq!(told, [(1, vec![6]), (3, vec![6])], "the vote");
 }
 
 #[test]
@@ -240,7 +239,7 @@ fn a_leader_that_is_to_leave_hands_over_first() {
 #[test]
 fn leadership_goes_to_a_voter_that_is_there_and_has_caught_up() {
     let mut proposer = leader();
-    let mut hand_over = |proposer: &mut Proposer, to| proposer.hand_over(n(to), &mut Effects::new());
+    let hand_over = |proposer: &mut Proposer, to| proposer.hand_over(n(to), &mut Effects::new());
     assert_eq!(hand_over(&mut proposer, 9), Err(NotHandedOver::NoVoter));
     assert_eq!(hand_over(&mut proposer, 2), Err(NotHandedOver::Away));
     ack(&mut proposer, 2, 0);
