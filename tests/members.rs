@@ -3,33 +3,187 @@
 mod common;
 
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{SOON, Theatre, bounded, text, until};
-use synod::actors::{Join, Node, NodeError, NodeOptions};
+use common::{Theatre, bounded, contains_all, until};
+use synod::actors::{Join, NodeError, NodeOptions};
 use synod::client::{Client, ClientError};
-use synod::machine::Composite;
 use synod::net::report::{MemberStanding, MemberStatus};
 use tokio::task::JoinSet;
 
+/// How many clients write at once.
 const WORKERS: usize = 4;
-/// Of one write: none may fail.
+/// The deadline of one write: none may miss it.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// While leadership is handed over, nobody waits longer for a write.
+const HANDED_OVER_WITHIN: Duration = Duration::from_millis(300);
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_joins_under_load_and_votes_once_it_has_caught_up() {
     bounded(async {
         let mut theatre = Theatre::of(3);
         let load = Load::on(&theatre).await;
-        load.goes_on().await;
         enter(&mut theatre, "n4", Some("n1"));
         votes(&theatre, "n1", "n4").await;
         load.goes_on().await;
         load.end().await;
-        let digest = theatre.settled().await;
-        assert_eq!(theatre.status("n4").await.digest, digest);
+        theatre.settled().await;
+        // It counts: with two of four gone nothing is chosen, and three suffice.
+        theatre.halt("n1");
+        common::serves(&theatre.client().await, "three of four").await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_waits_is_added_by_its_name_and_address() {
+    bounded(async {
+        let mut theatre = Theatre::of(3);
+        let client = theatre.client().await;
+        enter(&mut theatre, "n4", None);
+        let address = theatre.address("n4");
+        let refused = |outcome: Result<_, ClientError>| match outcome {
+            Ok(done) => panic!("{done:?}"),
+            Err(error) => error.to_string(),
+        };
+        let wrong_name = refused(client.add_member("n5", &address).await);
+        contains_all(&wrong_name, &["refused", "is `n4`, not `n5`"]);
+        let taken = refused(client.add_member("n2", &theatre.address("n2")).await);
+        contains_all(&taken, &["refused", "belongs to this cluster already"]);
+        let nobody = refused(client.add_member("n6", "127.0.0.1:1").await);
+        contains_all(&nobody, &["127.0.0.1:1", "Connection refused"]);
+        contains_all(&refused(client.remove_member("n9", false).await), &["refused", "n9", "no member has that name"]);
+        let done = client.add_member("n4", &address).await.expect("it is added");
+        assert_eq!(done.result.0, 4);
+        votes(&theatre, "n2", "n4").await;
+        theatre.settled().await;
+        // It comes back by itself, and joining again changes nothing.
+        theatre.stop("n4");
+        theatre.start("n4");
+        theatre.settled().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_and_the_leader_leave_under_load() {
+    bounded(async {
+        let mut theatre = Theatre::of(5);
+        let load = Load::on(&theatre).await;
+        let leader = theatre.leader().await;
+        let follower = theatre.names().into_iter().find(|name| *name != leader).expect("there are five");
+        for name in [follower, leader] {
+            theatre.client().await.remove_member(&name, false).await.expect("four are left, or three");
+            let left = has_left(&mut theatre, &name).await;
+            contains_all(&left, &[&name, "has left the cluster at slot", "--join"]);
+            load.goes_on().await;
+        }
+        load.end().await;
+        theatre.settled().await;
+        let members = theatre.client().await.members().await.expect("a list");
+        assert!(members.iter().all(|member| member.standing == MemberStanding::Voter), "{members:?}");
+        assert_eq!(members.len(), 3);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_folder_is_replaced_by_a_new_one_under_load() {
+    bounded(async {
+        let mut theatre = Theatre::of(3);
+        let load = Load::on(&theatre).await;
+        theatre.halt("n2");
+        std::fs::remove_dir_all(theatre.data("n2")).expect("the folder is lost");
+        // It can't just come back: it has forgotten what it promised.
+        enter(&mut theatre, "n2", Some("n1"));
+        let refused = ended(&mut theatre, "n2").await;
+        contains_all(&refused.expect_err("refused").to_string(), &["n2", "synod member replace n2="]);
+        enter(&mut theatre, "n2", None);
+        let (client, address) = (theatre.client_on("n1").await, theatre.address("n2"));
+        let done = client.replace_member("n2", &address, false).await.expect("two of three are there");
+        assert_eq!(done.result.0, 4, "another number for another folder");
+        votes(&theatre, "n1", "n2").await;
+        load.goes_on().await;
+        load.end().await;
+        theatre.settled().await;
+        // It counts.
+        theatre.halt("n3");
+        common::serves(&theatre.client().await, "two of three").await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leadership_is_handed_over_without_a_pause() {
+    bounded(async {
+        let theatre = Theatre::of(3);
+        let load = Load::on(&theatre).await;
+        let client = theatre.client().await.with_deadline(PATIENCE);
+        for name in ["n1", "n2", "n3", "n3"] {
+            load.forget();
+            client.transfer_leadership(name).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!(theatre.leader().await, name);
+            load.goes_on().await;
+            let longest = load.longest();
+            eprintln!("the longest wait for a write while {name} took over: {longest:?}");
+            assert!(longest < HANDED_OVER_WITHIN, "{longest:?}");
+        }
+        let unknown = client.transfer_leadership("n9").await.expect_err("there is none");
+        contains_all(&unknown.to_string(), &["refused", "n9", "member list"]);
+        load.end().await;
+        theatre.settled().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_are_restarted_one_after_the_other_and_no_client_notices() {
+    bounded(async {
+        let mut theatre = Theatre::of(3);
+        let load = Load::on(&theatre).await;
+        for name in theatre.names() {
+            theatre.stop(&name);
+            load.goes_on().await;
+            theatre.start(&name);
+            let goal = until("the others have executed something", async || {
+                theatre.running().into_iter().find(|other| *other != name)
+            });
+            let goal = theatre.status(&goal.await).await.executed_upto;
+            until("it has caught up", async || (theatre.status(&name).await.executed_upto >= goal).then_some(())).await;
+            load.goes_on().await;
+        }
+        load.end().await;
+        theatre.settled().await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removal_that_would_stop_the_cluster_is_refused() {
+    bounded(async {
+        let mut theatre = Theatre::of(3);
+        let client = theatre.client_on("n1").await;
+        common::serves(&client, "all").await;
+        theatre.halt("n3");
+        until("two of three are not enough to lose another", async || {
+            match client.remove_member("n2", false).await {
+                Err(ClientError::Refused { reason }) if reason.contains("--force") => Some(()),
+                // Until n3 has been silent for long enough.
+                Err(error) => panic!("{error}"),
+                Ok(done) => panic!("{done:?}"),
+            }
+        })
+        .await;
+        client.remove_member("n3", false).await.expect("who is gone may leave");
+        common::serves(&client, "two of two").await;
+        // The last one stays.
+        client.remove_member("n2", true).await.expect("n1 goes on alone");
+        let left = has_left(&mut theatre, "n2").await;
+        contains_all(&left, &["n2 has left the cluster"]);
+        let last = client.remove_member("n1", true).await.expect_err("it is the last one");
+        contains_all(&last.to_string(), &["refused", "n1", "last member that votes"]);
+        common::serves(&client, "one of one").await;
     })
     .await;
 }
@@ -45,42 +199,69 @@ fn enter(theatre: &mut Theatre, name: &str, through: Option<&str>) {
 /// Waits until a node says that another votes.
 async fn votes(theatre: &Theatre, asked: &str, name: &str) {
     let client = theatre.client_on(asked).await;
-    let start = Instant::now();
-    until("it votes", async || {
-        let members = client.members().await.ok()?;
-        let member = members.iter().find(|member| member.name == name);
-        assert!(start.elapsed() < SOON - SOON / 10, "{name} does not vote: {members:#?}");
-        (member?.standing == MemberStanding::Voter).then_some(())
+    let is_it = |member: &&MemberStatus| member.name == name && member.standing == MemberStanding::Voter;
+    told(&client, &format!("{name} votes"), |members| {
+        members.iter().any(|member| is_it(&member)) && members.iter().filter(|m| m.name == name).count() == 1
     })
     .await;
+}
+
+/// Waits until the members are as they should be; says how they are if that does not come.
+async fn told(client: &Client, what: &str, right: impl Fn(&[MemberStatus]) -> bool) {
+    let begun = Instant::now();
+    until(what, async || {
+        let members = client.members().await.ok()?;
+        assert!(begun.elapsed() < common::SOON - LAST_WORDS, "not so: {what}: {members:#?}");
+        right(&members).then_some(())
+    })
+    .await;
+}
+
+/// What a node said when it stopped by itself.
+async fn ended(theatre: &mut Theatre, name: &str) -> Result<(), NodeError> {
+    until("it stops by itself", async || theatre.nodes[name].has_stopped().then_some(())).await;
+    theatre.nodes.remove(name).expect("it was started").wait()
+}
+
+async fn has_left(theatre: &mut Theatre, name: &str) -> String {
+    match ended(theatre, name).await {
+        Err(NodeError::Left(news)) => news,
+        other => panic!("{name} ended with {other:?}"),
+    }
 }
 
 /// Clients that write one after the other, and panic if a write fails.
 struct Load {
     over: Arc<AtomicBool>,
     done: Arc<AtomicUsize>,
-    longest: Arc<Mutex<Duration>>,
+    /// The longest time between two acknowledged writes, in microseconds.
+    longest_us: Arc<AtomicU64>,
     workers: JoinSet<()>,
 }
 
 impl Load {
+    /// Begins, and returns once it runs.
     async fn on(theatre: &Theatre) -> Load {
-        let (over, done, longest) = (Arc::default(), Arc::default(), Arc::default());
-        let mut load = Load { over, done, longest, workers: JoinSet::new() };
+        let (over, done, longest_us): (Arc<AtomicBool>, Arc<AtomicUsize>, Arc<AtomicU64>) = Default::default();
+        let mut workers = JoinSet::new();
         for worker in 0..WORKERS {
             let client = theatre.client().await.with_deadline(PATIENCE);
-            let (over, done) = (load.over.clone(), load.done.clone());
-            load.workers.spawn(async move {
+            let (over, done, longest_us) = (over.clone(), done.clone(), longest_us.clone());
+            workers.spawn(async move {
                 for number in 0.. {
                     if over.load(Ordering::SeqCst) {
                         return;
                     }
+                    let begun = Instant::now();
                     let written = client.put(format!("{worker}/{}", number % 100), number.to_string()).await;
                     written.unwrap_or_else(|error| panic!("write {number} of worker {worker}: {error}"));
+                    longest_us.fetch_max(begun.elapsed().as_micros() as u64, Ordering::SeqCst);
                     done.fetch_add(1, Ordering::SeqCst);
                 }
             });
         }
+        let load = Load { over, done, longest_us, workers };
+        load.goes_on().await;
         load
     }
 
@@ -90,10 +271,20 @@ impl Load {
         until("the cluster serves", async || (self.done.load(Ordering::SeqCst) >= before + 50).then_some(())).await;
     }
 
-    /// Says how many writes were done; panics if one failed.
-    async fn end(self) -> usize {
+    fn forget(&self) {
+        self.longest_us.store(0, Ordering::SeqCst);
+    }
+
+    fn longest(&self) -> Duration {
+        Duration::from_micros(self.longest_us.load(Ordering::SeqCst))
+    }
+
+    /// Panics if a write failed.
+    async fn end(self) {
         self.over.store(true, Ordering::SeqCst);
         self.workers.join_all().await;
-        self.done.load(Ordering::SeqCst)
     }
 }
+
+/// Before a wait is given up, what was seen is said.
+const LAST_WORDS: Duration = Duration::from_secs(1);
