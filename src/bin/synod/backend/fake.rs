@@ -192,7 +192,8 @@ impl Backend for Fake {
     ) -> Result<(NodeId, Place), Failure> {
         self.disturbed()?;
         self.changes.push(format!("{name} at {address}, replace: {replace:?}"));
-        Ok((NodeId(4), Place { slot: Slot(12), index: 1 }))
+        let number = name.trim_start_matches('n').parse().unwrap();
+        Ok((NodeId(number), Place { slot: Slot(12), index: 1 }))
     }
 
     fn remove_member(&mut self, name: &str, force: bool) -> Result<(NodeId, Place), Failure> {

@@ -122,8 +122,7 @@ pub enum Command {
         override_usage = "member list\n       member add NAME=HOST:PORT [--wait]\n       member remove NAME [--force]\n       \
                           member replace NAME=HOST:PORT [--force] [--wait]",
         after_help = "Examples:\n  member list\n  member add n4=127.0.0.1:7104      it runs there: start --name n4 --join\n  \
-                      member remove n2\n  member replace n2=127.0.0.1:7102      n2's folder is lost, and it runs with an empty one\n\n\
-                      A new member has no vote until it has caught up; `member list` shows how far it is."
+                      member remove n2\n  member replace n2=127.0.0.1:7102      n2's folder is lost, and it runs with an empty one"
     )]
     Member(MemberArgs),
 
@@ -301,7 +300,7 @@ pub struct MemberArgs {
     /// Do it even if too few of the members that would be left answer.
     #[arg(long)]
     force: bool,
-    /// Return only once the new member votes.
+    /// Return only once the new member votes: it has no vote until it has caught up.
     #[arg(long)]
     wait: bool,
 }
