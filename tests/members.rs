@@ -173,6 +173,8 @@ async fn a_removal_that_would_stop_the_cluster_is_refused() {
         client.transfer_leadership("n2").await.expect("it is there");
         let refused = client.remove_member("n1", false).await.expect_err("n2 would be left alone with n3");
         contains_all(&refused.to_string(), &["refused", "the cluster would stop", "--force"]);
+        let leader = client.remove_member("n2", false).await.expect_err("n1 would be left alone with n3");
+        contains_all(&leader.to_string(), &["refused", "the cluster would stop", "--force"]);
         client.remove_member("n3", false).await.expect("who is gone may leave");
         common::serves(&client, "two of two").await;
         // The last one stays.
