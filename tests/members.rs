@@ -1,12 +1,14 @@
 //! Members come and go while clients write: nobody's write fails, and everybody ends with the same data.
 
 mod common;
+mod program;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Theatre, bounded, contains_all, until};
+use program::{Home, NodeProcess};
 use synod::actors::{Join, NodeError, NodeOptions};
 use synod::client::{Client, ClientError};
 use synod::net::report::{MemberStanding, MemberStatus};
@@ -186,6 +188,76 @@ async fn a_removal_that_would_stop_the_cluster_is_refused() {
         common::serves(&client, "one of one").await;
     })
     .await;
+}
+
+/// The same by hand, with the program.
+#[test]
+fn a_person_adds_replaces_and_removes_members() {
+    let home = Home::new();
+    let mut first = home.start(&["--name", "n1", "--listen", "127.0.0.1:0", "--voters", "n1,n2,n3"]);
+    let founder = |name: &str, peers: &[(&str, &NodeProcess)]| {
+        let peers = peers.iter().map(|(name, node)| format!("{name}={}", node.address)).collect::<Vec<_>>().join(",");
+        home.start(&["--name", name, "--listen", "127.0.0.1:0", "--voters", "n1,n2,n3", "--peer", &peers])
+    };
+    let mut second = founder("n2", &[("n1", &first)]);
+    let third = founder("n3", &[("n1", &first), ("n2", &second)]);
+    let at = format!("{},{}", first.address, third.address);
+    let synod = |words: &str| home.run(&words.split(' ').chain(["--connect", &at]).collect::<Vec<_>>());
+    synod("put k v --deadline 20").done();
+
+    let mut fourth = home.start(&["--name", "n4", "--listen", "127.0.0.1:0", "--join", &first.address]);
+    let member = |name: &str| {
+        let list = synod("member list --json").objects().remove(0);
+        list["members"].as_array().and_then(|all| all.iter().find(|member| member["name"] == name)).cloned()
+    };
+    let votes = |name: &str| program::until(|| member(name), |m| m.as_ref().is_some_and(|m| m["standing"] == "votes"));
+    let joined = votes("n4").expect("it votes");
+    assert_eq!((&joined["node_id"], &joined["link"]), (&4.into(), &"up".into()));
+    let table = synod("member list").done();
+    assert!(table.lines().any(|line| line.starts_with("n1 ") && line.contains("this node")), "{table}");
+    assert_eq!(synod("get k").done(), "v\n");
+
+    // What makes no sense is refused with the reason.
+    synod("member add n5=127.0.0.1:1").failed(1, "127.0.0.1:1: Connection refused");
+    synod(&format!("member add n5={}", fourth.address)).failed(1, "is `n4`, not `n5`");
+    synod(&format!("member add n4={}", fourth.address)).failed(1, "belongs to this cluster already");
+    synod("member remove n9").failed(1, "no member has that name: `member list` shows them");
+    synod("leader transfer n9").failed(1, "no member goes by the name `n9`");
+    synod("member add n5").failed(2, "where n5 listens is missing");
+    assert!(synod("leader transfer n3").done().starts_with("n3 leads in ballot "));
+
+    // Who is removed ends by itself, and says what that means.
+    let removed = synod("member remove n4").done();
+    assert!(removed.starts_with("n4 (node 4) is removed in slot "), "{removed}");
+    fourth.says("n4 has left the cluster at slot");
+    assert_eq!(fourth.child.wait().expect("it ends").code(), Some(0));
+    assert_eq!(member("n4"), None);
+
+    // A wiped folder comes back under its old name only on somebody's word.
+    second.kill();
+    std::fs::remove_dir_all(home.path("n2.data")).expect("it is there");
+    let mut wiped = home.start(&["--name", "n2", "--listen", "127.0.0.1:0", "--join", &first.address]);
+    wiped.says("`synod member replace n2=HOST:PORT`");
+    assert_eq!(wiped.child.wait().expect("it ends").code(), Some(1));
+    let fresh = home.start(&["--name", "n2", "--listen", "127.0.0.1:0", "--join"]);
+    let replaced = synod(&format!("member replace n2={} --wait --deadline 20", fresh.address)).done();
+    assert!(
+        replaced.starts_with("n2 is replaced by node 5 in slot ") && replaced.ends_with(", and votes\n"),
+        "{replaced}"
+    );
+    synod("put k w").done();
+    let digests = || {
+        let status = synod("status --json").objects().remove(0);
+        let nodes = status["nodes"].as_array().cloned().unwrap_or_default();
+        nodes.iter().map(|node| node["digest"].clone()).collect::<Vec<_>>()
+    };
+    program::until(digests, |digests| digests.len() == 3 && digests.iter().all(|digest| *digest == digests[0]));
+
+    // With one more gone, no other can be spared; unless somebody insists. Who leads anew has never heard n1.
+    first.kill();
+    synod("leader transfer n2").done();
+    synod("member remove n3").failed(1, "the cluster would stop");
+    synod("member remove n3 --force").done();
 }
 
 /// Starts a node that is no founder; with a member's name, it asks that one.

@@ -112,6 +112,8 @@ fn peers_of(serving: &Serving, about: &About) -> Vec<PeerStatus> {
     let (round_trips, now) = (serving.round_trips.borrow(), Instant::now());
     let membership = serving.events.membership().clone();
     let mut peers = peers(about, |name| membership.latest().named(name).is_some());
+    // Addresses of who has left are remembered, and say nothing.
+    peers.retain(|peer| membership.named(&peer.name).is_some() || about.links.borrow().contains_key(&peer.name));
     for peer in peers.iter_mut().filter(|peer| peer.link == "up") {
         let member = membership.named(&peer.name);
         let round_trip = member.and_then(|member| round_trips.of(member.id, now));
