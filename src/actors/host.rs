@@ -628,7 +628,7 @@ impl Handler<Meet> for Host {
         let local = self.setup.registry.as_client();
         Box::pin(async move {
             let met = dial(&address, local, &AdmitAll, DIAL_PATIENCE).await;
-            let met = met.map_err(|error| format!("cannot reach {address}: {error}"))?;
+            let met = met.map_err(|error| error.to_string())?;
             let hello = met.established.peer.node().ok_or_else(|| format!("no node lives at {address}"))?;
             Ok(Report::Met {
                 name: hello.name.clone(),
