@@ -39,7 +39,8 @@ fn no_seed_breaks_a_property() {
         }
     }
     let _ = std::panic::take_hook();
-    let Counts { seeds, excused, endured, messages, .. } = total;
+    let Counts { seeds, excused, endured, messages, configurations, dismissed, .. } = total;
+    println!("{configurations} configurations, {dismissed} nodes dismissed");
     assert!(failed == 0, "{failed} of {seeds} seeds failed");
     println!("{seeds} seeds, {excused} excused, {endured:?} endured, {messages} messages: every property held");
 }

@@ -263,6 +263,7 @@ impl World {
         self.counts.excused = u64::from(self.excused);
         self.counts.chosen = self.checks.agreement.chosen().len() as u64;
         self.checks.states.advance(self.checks.agreement.chosen())?;
+        self.counts.configurations = self.checks.states.configurations().len() as u64 - 1;
         let places = self.checks.exactly_once.check(self.checks.agreement.chosen(), &self.checks.states)?;
         self.find_places(places);
         match linearizable::check(&self.history) {

@@ -41,6 +41,7 @@ impl World {
         self.checks.members.on_dismissed(self.nodes[node].id, from, &self.checks.states)?;
         self.crash(node, false, 1, "has left");
         self.nodes[node].gone = true;
+        self.counts.dismissed += 1;
         Ok(())
     }
 
@@ -67,7 +68,6 @@ impl World {
         let members: Vec<NodeId> = membership.members().into_iter().map(|member| member.id).collect();
         let any = members[dice.below(members.len() as u64) as usize];
         let (kind, force) = (dice.below(10), dice.below(2) == 0);
-        let operator = self.plan.clients.count as usize;
         if kind < 2 || self.is_changing() {
             return self.transfer(any, dice);
         }
@@ -93,12 +93,18 @@ impl World {
         if is_wiped {
             self.lose(self.position(any));
         }
+        self.ask_change(change, force && lost.is_empty());
+        true
+    }
+
+    /// The operator asks for a change; with `force`, whoever answers.
+    pub(in crate::sim) fn ask_change(&mut self, change: Change, force: bool) {
+        let operator = self.plan.clients.count as usize;
         self.trace.note(self.now_us, Lanes::Outside, (operator, "change"), || format!("the operator asks: {change:?}"));
         self.checks.proposed.on_change(&change);
         let deadline_ms = self.now_us / 1000 + CHANGE_MS;
-        self.clients[operator].ask_change(change, force && lost.is_empty(), deadline_ms);
+        self.clients[operator].ask_change(change, force, deadline_ms);
         self.wake(operator, self.now_us + 1);
-        true
     }
 
     /// Another is to lead, somebody is told.
@@ -146,3 +152,59 @@ const MOST_AT_ONCE: usize = 7;
 const MOST_EVER: usize = 12;
 /// How long the operator waits for an outcome, in milliseconds: until there is one.
 const CHANGE_MS: u64 = 600_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::client::Client;
+    use crate::sim::faults::FaultSet;
+    use crate::sim::plan::{Plan, Wishes};
+
+    /// A world of three in which nothing goes wrong, and an operator.
+    fn world() -> World {
+        let mut plan = Plan::new(3, &Wishes { nodes: Some(3), faults: FaultSet::NONE });
+        (plan.alpha, plan.clients.operations) = (5, 0);
+        let mut world = World::scripted(&plan, 0, false).expect("nothing happened yet");
+        while !world.is_founded() {
+            assert!(world.step(5_000_000).expect("nothing goes wrong"), "three nodes found a cluster in time");
+        }
+        world.clients.push(Client::operator(plan.clients.count, Dice::new(1)));
+        world
+    }
+
+    fn change(world: &mut World, change: Change) {
+        world.ask_change(change, false);
+        let until_us = world.now_us + 20_000_000;
+        let done = world.run_until(until_us, |world| !world.is_changing() && world.has_healed());
+        assert_eq!(done, Ok(true), "{}", world.standing());
+    }
+
+    fn members(world: &World) -> Vec<u32> {
+        world.checks.states.membership().latest().nodes().map(|node| node.0).collect()
+    }
+
+    #[test]
+    fn one_comes_and_one_goes_where_nothing_goes_wrong() {
+        let mut world = world();
+        change(&mut world, Change::Add { name: "m4".into(), incarnation: Incarnation(44) });
+        assert_eq!(members(&world), [1, 2, 3, 4]);
+        change(&mut world, Change::Remove { name: "n1".into() });
+        assert_eq!(members(&world), [2, 3, 4]);
+        let until_us = world.now_us + 5_000_000;
+        assert_eq!(world.run_until(until_us, |world| world.nodes[0].gone), Ok(true), "it is dismissed");
+        change(&mut world, Change::Replace { name: "n2".into(), incarnation: Incarnation(45) });
+        assert_eq!(members(&world), [3, 4, 5]);
+        assert_eq!(world.finish(true), Ok(()));
+    }
+
+    #[test]
+    fn no_disk_is_lost_that_a_configuration_needs() {
+        let mut world = world();
+        assert!(world.can_lose(2));
+        world.lose(2);
+        assert!(!world.can_lose(0), "two of three are left");
+        assert_eq!(world.present(), [0, 1]);
+        world.ask_change(Change::Remove { name: "n3".into() }, false);
+        assert!(!world.can_lose(0), "a change may be done at any time");
+    }
+}
