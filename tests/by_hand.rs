@@ -229,7 +229,7 @@ fn a_wiped_folder_says_that_the_others_refuse_it_and_what_can_be_done() {
     let status = || three.home.run(&["status", "n3", "--connect", &address, "--deadline", "20"]).done();
     let status = until(status, |status| status.matches(why).count() > 1);
     assert!(status.contains("n3 does not vote: waits to meet the other founders once: "), "{status}");
-    assert!(status.contains("put its old folder back; without it"), "{status}");
+    assert!(status.contains("`synod member replace n3=HOST:PORT`"), "{status}");
     three.nodes[2].says(why);
     three.nodes[0].says(why);
     three.nodes[2].kill();

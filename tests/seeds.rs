@@ -1,11 +1,12 @@
 //! Worlds of many seeds, one after the other, until one breaks a property.
 //!
 //! A plain `cargo test` runs a fixed few. `FIRST=1 LAST=100000 cargo test --release --no-default-features --test seeds`
-//! runs others; `SECONDS=20` ends early. The last line says how it ended, for `tests/mistakes/run` to read.
+//! runs others; `SECONDS=20` ends early; `FAULTS=churn,process` and `NODES=3` say which worlds; `ALL=1` goes on behind a
+//! failure; `TRACE=1` shows what happened, if it is one seed. The last line says how it ended, for `tests/mistakes/run` to read.
 
 use std::time::{Duration, Instant};
 
-use synod::sim::{Counts, Plan, Wishes, run};
+use synod::sim::{Counts, FaultSet, Plan, Wishes, run};
 
 #[test]
 fn no_seed_breaks_a_property() {
@@ -14,10 +15,22 @@ fn no_seed_breaks_a_property() {
     std::panic::set_hook(Box::new(|_| {})); // a world tells what a role's panic said
     let began = Instant::now();
     let mut total = Counts::default();
+    let faults = std::env::var("FAULTS").map_or(FaultSet::ALL, |text| FaultSet::parse(&text).expect("known faults"));
+    let nodes = std::env::var("NODES").ok().map(|text| text.parse().expect("a number"));
+    let (goes_on, mut failed) = (number("ALL", 0) > 0, 0);
     for seed in first..=last {
-        let outcome = run(&Plan::new(seed, &Wishes::default()));
+        let plan = Plan::new(seed, &Wishes { nodes, faults });
+        let outcome = run(&plan);
         total.add(&outcome.counts);
+        if first == last && number("TRACE", 0) > 0 {
+            println!("{plan}\n{}", synod::sim::run::traced(&plan, true).1);
+        }
         if let Some(failure) = outcome.failure {
+            if goes_on {
+                failed += 1;
+                println!("seed {seed}: {}: {}", failure.broken.property, failure.broken.detail);
+                continue;
+            }
             let _ = std::panic::take_hook();
             panic!("seed {seed}: {}: {}", failure.broken.property, failure.broken.detail);
         }
@@ -26,7 +39,9 @@ fn no_seed_breaks_a_property() {
         }
     }
     let _ = std::panic::take_hook();
-    let Counts { seeds, excused, endured, messages, .. } = total;
+    let Counts { seeds, excused, endured, messages, configurations, dismissed, .. } = total;
+    println!("{configurations} configurations, {dismissed} nodes dismissed");
+    assert!(failed == 0, "{failed} of {seeds} seeds failed");
     println!("{seeds} seeds, {excused} excused, {endured:?} endured, {messages} messages: every property held");
 }
 

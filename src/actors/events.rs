@@ -80,7 +80,8 @@ impl Events {
             Event::Amnesia { peer, witnessed, durable } => {
                 let trouble = format!(
                     "the journal ends at batch {}, but {} has seen batch {} of it: acknowledged data was lost, so this \
-                     node does not vote: restore its folder as it was last; the other nodes go on without it",
+                     node does not vote: restore its folder as it was last, or let it come back with an empty one \
+                     (`synod member replace NAME=HOST:PORT`); the other nodes go on meanwhile",
                     durable.0,
                     self.name_of(*peer),
                     witnessed.0
@@ -160,7 +161,8 @@ impl Events {
     /// The journal itself says that it lost what it acknowledged, before this start.
     pub fn remember_loss(&self) {
         let trouble = "acknowledged data was lost from this journal earlier, so this node does not vote: restore its \
-                       folder as it was before; the other nodes go on without it";
+                       folder as it was before, or let it come back with an empty one (`synod member replace \
+                       NAME=HOST:PORT`); the other nodes go on meanwhile";
         warn!("{}: {trouble}", self.name);
         self.seen().trouble = Some(trouble.into());
     }

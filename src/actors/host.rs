@@ -34,7 +34,7 @@ use crate::net::identity::{Enrolment, Founded, NodeHello};
 use crate::net::link::{Arrival, Connection, LinkContext, LinkError, LinkLimits, Listening, dial};
 use crate::net::report::Report;
 use crate::paxos::hearsay::MEETING_MS;
-use crate::paxos::{AcceptorMessage, BatchNumber, Membership, NodeId, Settings, Slot, StateMachine};
+use crate::paxos::{AcceptorMessage, BatchNumber, Incarnation, Membership, NodeId, Settings, Slot, StateMachine};
 use crate::storage::FileDisk;
 
 /// What a host needs to know. The rest it finds out.
@@ -86,7 +86,9 @@ pub struct Host {
     /// By name: the number that messages for it go to, once it is known, and its actor.
     peers: BTreeMap<String, (Option<NodeId>, Addr<Peer>)>,
     /// Connections that peers dialled.
-    inbound: BTreeMap<String, JoinHandle<()>>,
+    inbound: BTreeMap<(String, Incarnation), JoinHandle<()>>,
+    /// Members that were replaced under their names and are heard until they have no vote any more.
+    replaced: Vec<(NodeId, Addr<Peer>)>,
     router: Option<Addr<Router>>,
     /// Handshakes that the acceptor has not been told of; none once it was told of the first.
     met: Option<Vec<(NodeId, BatchNumber)>>,
@@ -116,6 +118,7 @@ impl Host {
             context,
             peers: BTreeMap::new(),
             inbound: BTreeMap::new(),
+            replaced: Vec::new(),
             router: None,
             met: Some(Vec::new()),
             waiting: Vec::new(),
@@ -210,6 +213,26 @@ impl Host {
         let over: Vec<String> =
             self.peers.iter().filter(|(name, (id, _))| is_over(name, id)).map(|(name, _)| name.clone()).collect();
         over.iter().for_each(|name| self.unlink(name));
+        self.replaced.retain(|(id, peer)| {
+            let votes = membership.votes(*id);
+            if !votes {
+                peer.do_send(Stop);
+            }
+            votes
+        });
+    }
+
+    /// The name has gone to another folder. As long as the one before has a vote, nothing may be chosen without it.
+    fn give_name_away(&mut self, name: &str) {
+        let votes = |id: &NodeId| self.founded.as_ref().is_some_and(|founded| founded.membership.votes(*id));
+        match self.peers.get(name) {
+            Some((Some(id), _)) if votes(id) => {
+                if let Some((Some(id), peer)) = self.peers.remove(name) {
+                    self.replaced.push((id, peer));
+                }
+            }
+            _ => self.unlink(name),
+        }
     }
 
     fn unlink(&mut self, name: &str) {
@@ -232,7 +255,7 @@ impl Host {
         }
         let address = self.setup.about.book.borrow().address_of(name).map(str::to_owned);
         if self.peers.get(name).is_some_and(|(known, _)| known.is_some() && id.is_some() && *known != id) {
-            self.unlink(name); // the name has gone to another folder
+            self.give_name_away(name);
         }
         if let Some((known, peer)) = self.peers.get_mut(name) {
             if let Some(address) = address {
@@ -450,7 +473,7 @@ impl Handler<Arrived> for Host {
             log::debug!("the link from {name} ended: {why}");
         });
         // A peer talks on one connection: a new one means that it has given up the one before.
-        if let Some(older) = self.inbound.insert(hello.name.clone(), reading) {
+        if let Some(older) = self.inbound.insert((hello.name.clone(), hello.incarnation), reading) {
             older.abort();
         }
         self.meet(&hello, witnessed, ctx);
@@ -628,7 +651,7 @@ impl Handler<Meet> for Host {
         let local = self.setup.registry.as_client();
         Box::pin(async move {
             let met = dial(&address, local, &AdmitAll, DIAL_PATIENCE).await;
-            let met = met.map_err(|error| format!("cannot reach {address}: {error}"))?;
+            let met = met.map_err(|error| error.to_string())?;
             let hello = met.established.peer.node().ok_or_else(|| format!("no node lives at {address}"))?;
             Ok(Report::Met {
                 name: hello.name.clone(),

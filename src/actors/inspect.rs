@@ -71,7 +71,7 @@ async fn status(serving: &Serving, about: &About) -> Result<Status, String> {
             text
         }),
         peers: peers_of(serving, about),
-        members: members_of(serving, &executed),
+        members: members_of(serving, executor.executed_upto, &executed),
         ..of(about)
     })
 }
@@ -84,8 +84,10 @@ fn executed_by(proposer: &Proposer) -> BTreeMap<NodeId, Slot> {
     proposer.membership().members().into_iter().filter_map(known).collect()
 }
 
-fn members_of(serving: &Serving, executed: &BTreeMap<NodeId, Slot>) -> Vec<MemberStatus> {
-    let membership = serving.events.membership();
+fn members_of(serving: &Serving, executed_upto: Slot, executed: &BTreeMap<NodeId, Slot>) -> Vec<MemberStatus> {
+    // Told when the members change; which configurations are done with since then, the slots say.
+    let mut membership = serving.events.membership().clone();
+    membership.on_executed(executed_upto);
     let standing = |member: &Member| {
         if let Some(from) = membership.left(member.id) {
             return MemberStanding::Leaving { from };
@@ -110,6 +112,8 @@ fn peers_of(serving: &Serving, about: &About) -> Vec<PeerStatus> {
     let (round_trips, now) = (serving.round_trips.borrow(), Instant::now());
     let membership = serving.events.membership().clone();
     let mut peers = peers(about, |name| membership.latest().named(name).is_some());
+    // Addresses of who has left are remembered, and say nothing.
+    peers.retain(|peer| membership.named(&peer.name).is_some() || about.links.borrow().contains_key(&peer.name));
     for peer in peers.iter_mut().filter(|peer| peer.link == "up") {
         let member = membership.named(&peer.name);
         let round_trip = member.and_then(|member| round_trips.of(member.id, now));

@@ -79,11 +79,16 @@ impl Registry {
     /// A member says that we are one, too; what that makes of us, unless we are one already.
     pub fn enrolled(&self, enrolment: &Enrolment) -> Option<Founded> {
         match &self.inner().standing {
-            Standing::Founding(_) | Standing::Joining => {
+            Standing::Founding(_) | Standing::Joining if !self.founds(enrolment) => {
                 Some(Founded::recorded(&self.cluster, enrolment.node, enrolment.founders.clone()))
             }
-            Standing::Founded(_) | Standing::Broken => None,
+            _ => None,
         }
+    }
+
+    /// Whether this node, with this very folder, is among the founders: then it comes to the same founding by itself.
+    fn founds(&self, enrolment: &Enrolment) -> bool {
+        enrolment.founders.members().iter().any(|founder| founder.incarnation == self.hello.incarnation)
     }
 
     /// The members have changed.
@@ -223,7 +228,7 @@ impl Gatekeeper for Registry {
         // A member says that the log knows us under a number: an operator's word, which no founding of ours outweighs.
         let is_enrolled = enrolment.is_some_and(|told| {
             let cluster_id = ClusterId::of(&self.cluster, &told.founders);
-            peer.identity.is_some_and(|theirs| theirs.cluster_id == cluster_id)
+            !self.founds(told) && peer.identity.is_some_and(|theirs| theirs.cluster_id == cluster_id)
         });
         match &mut inner.standing {
             Standing::Founded(founded) => founded.admits(peer)?,

@@ -130,7 +130,20 @@ impl Client {
     async fn bring(&self, change: Change, address: &str, force: bool) -> Result<Done<NodeId>, ClientError> {
         let name = change.name().to_owned();
         let done = self.changed(change, force).await?;
-        self.connect_node(&name, address).await?;
+        let end = Instant::now() + self.deadline().min(DIALLED_WITHIN);
+        // The connected node may be about to hear of the change.
+        while let Err(error) = self.connect_node(&name, address).await {
+            if Instant::now() >= end {
+                return Err(ClientError::Connection {
+                    reason: format!(
+                        "`{name}` is node {} since slot {}, but could not be dialled: {error}; `connect {name}@{address}` \
+                         tries again",
+                        done.result, done.place.slot
+                    ),
+                });
+            }
+            sleep(LOOK_AGAIN).await;
+        }
         Ok(done)
     }
 
@@ -146,3 +159,5 @@ impl Client {
 
 /// How often to look whether leadership has changed hands.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// How long to try to have a new member dialled.
+const DIALLED_WITHIN: Duration = Duration::from_secs(2);

@@ -317,7 +317,8 @@ impl Founded {
     }
 
     /// Whether this node is a member: as far as we know, or later than we know. One that has left is let in until its
-    /// name goes to another: it may not know yet that it has left.
+    /// name goes to another: it may not know yet that it has left. And even then it is, as long as it has a vote in slots
+    /// that are not executed here: without it they may never be chosen.
     pub fn admits(&self, peer: &NodeHello) -> Result<(), RefusedBecause> {
         let name = || peer.name.clone();
         if let Some(theirs) = peer.identity.filter(|theirs| theirs.cluster_id != self.cluster_id) {
@@ -326,7 +327,7 @@ impl Founded {
         let known = self.membership.known(&peer.name, peer.incarnation);
         let holder = self.membership.named(&peer.name);
         match (known, holder) {
-            (Some(known), Some(holder)) if known.id != holder.id && self.membership.left(known.id).is_some() => {
+            (Some(known), Some(holder)) if known.id != holder.id && self.has_left(known.id) => {
                 Err(RefusedBecause::NotAMember { name: name() })
             }
             (Some(known), _) if peer.identity.is_some_and(|theirs| theirs.node != known.id) => {
@@ -339,6 +340,11 @@ impl Founded {
         }
     }
 
+    /// Whether this node is no member any more, and has no vote in what is to be executed here.
+    fn has_left(&self, node: NodeId) -> bool {
+        self.membership.left(node).is_some() && !self.membership.votes(node)
+    }
+
     /// What to tell a node that is a member and does not say so itself.
     pub fn enrolment(&self, peer: &NodeHello) -> Option<Enrolment> {
         let member = self.membership.known(&peer.name, peer.incarnation).filter(|_| peer.identity.is_none())?;
@@ -349,6 +355,7 @@ impl Founded {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::paxos::{Change, Slot};
 
     pub fn hello(name: &str, incarnation: u128) -> NodeHello {
         NodeHello {
@@ -461,6 +468,21 @@ pub(super) mod tests {
         for bad in ["", "a b", "ä", "a/b", "a\n", &"x".repeat(65)] {
             assert!(check_name(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn rule_6_whoever_is_replaced_is_let_in_as_long_as_it_has_a_vote() {
+        let mut founded = Founded::of("synod", "n1", Configuration::numbered(2)).expect("n1 is a member");
+        founded.membership = founded.membership.with_alpha(3);
+        let replaced = Change::Replace { name: "n2".into(), incarnation: Incarnation(9) };
+        founded.membership.change(Slot(1), &replaced);
+        founded.membership.on_executed(Slot(2));
+        // Slot 3 needs both: after a restart of both nobody would vote there any more.
+        assert_eq!(founded.admits(&hello("n2", 2)), Ok(()));
+        assert_eq!(founded.number(&hello("n2", 2)), Some(NodeId(2)));
+        assert_eq!(founded.admits(&hello("n2", 9)), Ok(()), "its successor");
+        founded.membership.on_executed(Slot(3));
+        assert_eq!(founded.admits(&hello("n2", 2)), Err(RefusedBecause::NotAMember { name: "n2".into() }));
     }
 
     #[test]

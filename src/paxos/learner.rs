@@ -518,5 +518,6 @@ impl Learner {
 
 /// How many parts of a snapshot are on their way at most: asked for, or not written yet.
 const PARTS_AHEAD: u64 = 4;
-/// After how long a node whose disk was too full for a snapshot asks for one again, in milliseconds.
-const NO_SPACE_PATIENCE_MS: u64 = 10_000;
+/// After how long a node whose disk was too full for a snapshot asks for one again, in milliseconds: there may be room long
+/// before, and until then it lags.
+const NO_SPACE_PATIENCE_MS: u64 = 3_000;

@@ -420,3 +420,116 @@ pub const LONGEST_NAME: usize = 64;
 
 /// How many of those who left are remembered. Part of the replicated rules.
 const MOST_FORMER: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn three() -> Membership {
+        Membership::founded(Configuration::numbered(3)).with_alpha(4)
+    }
+
+    fn add(name: &str, folder: u128) -> Change {
+        Change::Add { name: name.into(), incarnation: Incarnation(folder) }
+    }
+
+    fn remove(name: &str) -> Change {
+        Change::Remove { name: name.into() }
+    }
+
+    fn replace(name: &str, folder: u128) -> Change {
+        Change::Replace { name: name.into(), incarnation: Incarnation(folder) }
+    }
+
+    fn voters(membership: &Membership, slot: u64) -> Option<Vec<u32>> {
+        membership.at(Slot(slot)).map(|configuration| configuration.nodes().map(|node| node.0).collect())
+    }
+
+    #[test]
+    fn rule_6_a_change_decides_the_slots_from_alpha_behind_it_on() {
+        let mut membership = three();
+        membership.on_executed(Slot(9));
+        assert_eq!(membership.change(Slot(10), &remove("n2")), Outcome::Changed { node: NodeId(2), from: Slot(14) });
+        membership.on_executed(Slot(10));
+        assert_eq!((voters(&membership, 13), voters(&membership, 14)), (Some(vec![1, 2, 3]), Some(vec![1, 3])));
+        assert_eq!(voters(&membership, 15), None, "slot 11 is not executed yet");
+        assert!(membership.votes(NodeId(2)) && membership.left(NodeId(2)) == Some(Slot(14)));
+        membership.on_executed(Slot(13));
+        assert!(!membership.votes(NodeId(2)), "its last slot is executed");
+        assert_eq!(membership.spans().len(), 1);
+        assert_eq!(voters(&membership, 13), None, "nobody asks for it any more");
+    }
+
+    #[test]
+    fn a_newcomer_has_a_number_and_no_vote_until_it_is_promoted_and_then_once() {
+        let mut membership = three();
+        assert_eq!(membership.change(Slot(1), &add("n4", 44)), Outcome::Changed { node: NodeId(4), from: Slot(5) });
+        assert_eq!(voters(&membership, 5), None);
+        membership.on_executed(Slot(1));
+        assert_eq!(voters(&membership, 5), Some(vec![1, 2, 3]));
+        assert_eq!(membership.audience(), [1, 2, 3, 4].map(NodeId), "it is told what is chosen");
+        assert_eq!(membership.promote(Slot(2), NodeId(4)), Some(Slot(6)));
+        assert_eq!(membership.promote(Slot(3), NodeId(4)), None);
+        membership.on_executed(Slot(3));
+        assert_eq!((voters(&membership, 5), voters(&membership, 6)), (Some(vec![1, 2, 3]), Some(vec![1, 2, 3, 4])));
+    }
+
+    #[test]
+    fn rule_5_numbers_are_never_given_twice_and_a_lost_folder_comes_back_as_another_member() {
+        let mut membership = three();
+        assert_eq!(membership.change(Slot(1), &replace("n2", 22)), Outcome::Changed { node: NodeId(4), from: Slot(5) });
+        assert_eq!(membership.change(Slot(2), &remove("n2")), Outcome::Changed { node: NodeId(4), from: Slot(6) });
+        assert_eq!(membership.change(Slot(3), &add("n2", 23)), Outcome::Changed { node: NodeId(5), from: Slot(7) });
+        let known = |folder| membership.known("n2", Incarnation(folder)).map(|member| member.id.0);
+        assert_eq!((known(2), known(22), known(23), known(24)), (Some(2), Some(4), Some(5), None));
+        assert_eq!(membership.named("n2").map(|member| member.id), Some(NodeId(5)));
+    }
+
+    #[test]
+    fn what_cannot_be_done_changes_nothing_and_is_told_by_name() {
+        let mut membership = three();
+        for (change, why) in [
+            (add("n2", 9), ChangeRefused::NameTaken),
+            (add("n9", 2), ChangeRefused::FolderTaken),
+            (add("a b", 9), ChangeRefused::BadName),
+            (remove("n9"), ChangeRefused::Unknown),
+            (replace("n9", 9), ChangeRefused::Unknown),
+            (replace("n2", 3), ChangeRefused::FolderTaken),
+        ] {
+            let before = membership.clone();
+            assert_eq!(membership.change(Slot(1), &change), Outcome::Refused(why), "{change:?}");
+            assert_eq!(membership, before);
+        }
+        membership.change(Slot(1), &remove("n1"));
+        membership.change(Slot(2), &remove("n2"));
+        assert_eq!(membership.change(Slot(3), &remove("n3")), Outcome::Refused(ChangeRefused::LastVoter));
+        let room = MOST_MEMBERS - 1;
+        for node in 10..10 + room as u128 {
+            let came = membership.change(Slot(4), &add(&format!("m{node}"), node));
+            assert!(matches!(came, Outcome::Changed { .. }), "{node}");
+        }
+        assert_eq!(membership.change(Slot(4), &add("one-more", 1000)), Outcome::Refused(ChangeRefused::Full));
+    }
+
+    #[test]
+    fn an_outcome_reads_back_and_nothing_else_does() {
+        let mut outcomes: Vec<Outcome> = REFUSALS.into_iter().map(Outcome::Refused).collect();
+        outcomes.push(Outcome::Changed { node: NodeId(7), from: Slot(1030) });
+        for outcome in outcomes {
+            let bytes = outcome.to_bytes();
+            assert_eq!(Outcome::from_bytes(&bytes), Some(outcome));
+            assert_eq!(Outcome::from_bytes(&bytes[..bytes.len() - 1]), None);
+            assert_eq!(Outcome::from_bytes(&[&bytes[..], &[0]].concat()), None);
+        }
+        assert_eq!((Outcome::from_bytes(&[1, 200]), Outcome::from_bytes(&[2])), (None, None));
+    }
+
+    #[test]
+    fn each_refusal_tells_a_person_why() {
+        for (why, part) in
+            REFUSALS.iter().zip(["of that name", "empty folder", "no member", "last", "at most", "not a name"])
+        {
+            assert!(why.to_string().contains(part), "{why}");
+        }
+    }
+}

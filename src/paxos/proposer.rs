@@ -93,6 +93,9 @@ pub struct Leading {
     pub(super) extension: Option<Extension>,
     /// Free slots up to here are filled with no-ops, so that a change of members takes effect.
     pub(super) fill_upto: Slot,
+    /// Behind this slot stands no change of members: it is the last that this leader proposed, or what was chosen before
+    /// it led.
+    changed_upto: Slot,
     /// What the members said of themselves.
     pub(super) members: Members,
     /// Slots proposed and not known to be chosen.
@@ -260,13 +263,9 @@ impl Proposer {
 
     /// Whether a change of members is on its way: it waits for a slot, or is not executed here yet.
     pub(super) fn is_changing(&self) -> bool {
-        let is_change = |command: &Command| matches!(command, Command::Change { .. } | Command::Promote { .. });
-        let has_change =
-            |value: &Value| value.entries().any(|entry| matches!(entry, Entry::Change { .. } | Entry::Promote { .. }));
         let Phase::Leading(leading) = &self.phase else { return false };
-        self.membership.executed_upto() < self.chosen_upto
+        self.membership.executed_upto() < leading.changed_upto
             || self.queue.commands.iter().any(|(_, command)| is_change(command))
-            || leading.in_flight.values().any(|flight| has_change(&flight.value))
             || leading.inherited.values().any(has_change)
     }
 
@@ -317,7 +316,11 @@ impl Proposer {
         };
         while leading.next <= most {
             let value = if !leading.inherited.is_empty() {
-                leading.inherited.remove(&leading.next).unwrap_or_else(Value::no_op)
+                let value = leading.inherited.remove(&leading.next).unwrap_or_else(Value::no_op);
+                if has_change(&value) {
+                    leading.changed_upto = leading.next;
+                }
+                value
             } else if leading.next <= leading.fill_upto && self.queue.commands.is_empty() {
                 Value::no_op()
             } else if !self.queue.commands.is_empty() && leading.in_flight.len() < window {
@@ -330,7 +333,11 @@ impl Proposer {
                     break;
                 }
                 let stamp = Stamp { time_ms: self.wall_ms, seed: self.dice.roll() };
-                self.queue.take_batch(self.settings.batch.max(1) as usize, stamp)
+                let most = self.settings.batch.max(1) as usize;
+                if self.queue.commands.iter().take(most).any(|(_, command)| is_change(command)) {
+                    leading.changed_upto = leading.next;
+                }
+                self.queue.take_batch(most, stamp)
             } else {
                 break;
             };
@@ -560,6 +567,7 @@ impl Proposer {
             covered,
             extension: None,
             fill_upto: Slot::ZERO,
+            changed_upto: first.previous(),
             members: Members::default(),
             in_flight: BTreeMap::new(),
             opened_ms: self.now_ms,
@@ -726,6 +734,14 @@ impl Queue {
             refuse(origin, &commands, Refusal::NoLeader, fx);
         }
     }
+}
+
+fn is_change(command: &Command) -> bool {
+    matches!(command, Command::Change { .. } | Command::Promote { .. })
+}
+
+fn has_change(value: &Value) -> bool {
+    value.entries().any(|entry| matches!(entry, Entry::Change { .. } | Entry::Promote { .. }))
 }
 
 /// Tells the executor of the node whose clients sent them that commands were not taken.

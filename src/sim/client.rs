@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::history::{Call, Fate, Operation, Told};
 use super::plan::Clients;
 use crate::client::outcome::{Doubt, Outcome};
-use crate::client::session::{NodeIndex, RequestKey, Session};
+use crate::client::session::{NodeIndex, RequestKey, Session, Task};
 use crate::paxos::dice::Dice;
-use crate::paxos::{Bytes, Token};
+use crate::paxos::{Bytes, Change, Token};
 
 /// A client.
 #[derive(Debug)]
@@ -22,6 +22,10 @@ pub struct Client {
     pub connection: Option<Connection>,
     /// Unanswered requests: where they stand in the history, and what was sent.
     pub pending: BTreeMap<RequestKey, (usize, Bytes)>,
+    /// Changes of members that it asked for and that are not answered.
+    pub changes: BTreeMap<RequestKey, Change>,
+    /// A change that it asked for may be done at any time.
+    pub in_doubt: bool,
     /// It thinks until then, in microseconds.
     pub thinks_until_us: u64,
     /// A wake-up is on its way, for this time.
@@ -60,6 +64,8 @@ impl Client {
             session,
             connection: None,
             pending: BTreeMap::new(),
+            changes: BTreeMap::new(),
+            in_doubt: false,
             thinks_until_us: 0,
             wakes_us: None,
             tried: None,
@@ -109,6 +115,35 @@ impl Client {
         };
         self.pending.insert(key, (place, operation));
         key
+    }
+
+    /// Whoever has members come and go asks nothing by itself.
+    pub fn operator(index: u32, dice: Dice) -> Client {
+        Client { thinks_until_us: u64::MAX, ..Client::new(index, dice) }
+    }
+
+    /// Asks for a change of members; with `force`, whoever answers.
+    pub fn ask_change(&mut self, change: Change, force: bool, deadline_ms: u64) {
+        let key = self.session.submit_task(Task::Change { change: change.clone(), force }, deadline_ms);
+        self.changes.insert(key, change);
+    }
+
+    /// What came of a change.
+    ///
+    /// # Errors
+    /// An answer that makes no sense.
+    pub fn on_changed(&mut self, outcome: &Outcome) -> Result<(), String> {
+        match outcome {
+            Outcome::Done { result, .. } if crate::paxos::Outcome::from_bytes(result).is_none() => {
+                Err(format!("an answer to a change that makes no sense: {result:?}"))
+            }
+            Outcome::Unknown { reason: Doubt::OutOfWindow } => Err(Doubt::OutOfWindow.to_string()),
+            Outcome::Unknown { reason } => {
+                self.in_doubt |= *reason != Doubt::SessionExpired;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What an outcome means for an operation.

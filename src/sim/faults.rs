@@ -66,11 +66,13 @@ pub enum FaultKind {
     ClientMoves,
     /// A client forgets everything and begins a new session.
     ClientReturns,
+    /// A member comes, goes or is replaced, or another is to lead.
+    Churn,
 }
 
 impl FaultKind {
     /// All of them.
-    pub const ALL: [FaultKind; 30] = [
+    pub const ALL: [FaultKind; 31] = [
         FaultKind::Loss,
         FaultKind::Duplicate,
         FaultKind::Reorder,
@@ -101,6 +103,7 @@ impl FaultKind {
         FaultKind::ClockJump,
         FaultKind::ClientMoves,
         FaultKind::ClientReturns,
+        FaultKind::Churn,
     ];
 
     /// Its name, for switches and reports.
@@ -136,6 +139,7 @@ impl FaultKind {
             FaultKind::ClockJump => "clock-jump",
             FaultKind::ClientMoves => "client-moves",
             FaultKind::ClientReturns => "client-returns",
+            FaultKind::Churn => "churn",
         }
     }
 
@@ -164,6 +168,7 @@ impl FaultKind {
             | FaultKind::OldDisk => "damage",
             FaultKind::ClockJump => "clock",
             FaultKind::ClientMoves | FaultKind::ClientReturns => "client",
+            FaultKind::Churn => "members",
         }
     }
 
@@ -234,7 +239,7 @@ impl FaultSet {
             if kinds.is_empty() && word != "none" {
                 return Err(format!(
                     "`{name}` is no fault: name some of {}, or a group: network, partition, process, disk, damage, clock, \
-                     client, all, none",
+                     client, members, all, none",
                     FaultKind::ALL.map(FaultKind::name).join(", ")
                 ));
             }

@@ -35,8 +35,8 @@ impl World {
         let Planned { for_us, kind, target, chance, .. } = self.plan.faults[index].clone();
         let leader = self.leader();
         let node = match target {
-            Target::Node(node) => node as usize,
-            Target::LeaderOr(node) => leader.unwrap_or(node as usize),
+            Target::Node(node) => self.aim(node, chance),
+            Target::LeaderOr(node) => leader.unwrap_or_else(|| self.aim(node, chance)),
         };
         if kind.may_spoil() && !self.may_spoil(node) {
             return Ok(());
@@ -77,6 +77,7 @@ impl World {
             FaultKind::ClockJump => self.jump(&blow, dice),
             FaultKind::ClientMoves => self.client_moves(dice),
             FaultKind::ClientReturns => self.client_returns(dice),
+            FaultKind::Churn => self.operate(dice),
         };
         if hits {
             self.counts.fault(kind);
@@ -84,6 +85,21 @@ impl World {
             self.trace.note(self.now_us, Lanes::Outside, (kind, "nothing"), || format!("{kind} hits nothing"));
         }
         Ok(())
+    }
+
+    /// The node that a plan names: where members come and go, any that is not gone.
+    fn aim(&self, node: u32, chance: u64) -> usize {
+        let present = self.present();
+        let named = if self.plan.churns() { (chance >> 16) as usize } else { node as usize };
+        present[named % present.len()]
+    }
+
+    /// What a partition cuts between the nodes that are not gone.
+    pub(super) fn cuts(&self, kind: FaultKind, node: usize, leader: usize, chance: u64) -> BTreeSet<(usize, usize)> {
+        let present = self.present();
+        let place = |node: usize| present.iter().position(|other| *other == node).unwrap_or(0);
+        let cuts = cuts_of(kind, present.len(), place(node), place(leader), chance);
+        cuts.into_iter().map(|(from, to)| (present[from], present[to])).collect()
     }
 
     /// What one node says to another, or all that it hears and then says, waits.
@@ -103,7 +119,6 @@ impl World {
 
     fn part(&mut self, blow: &Blow, dice: &mut Dice) -> bool {
         let Blow { index, kind, node, leader, for_us, chance, .. } = *blow;
-        let nodes = self.nodes.len();
         let (shape, around, ends_us) = match kind {
             // First the leader is alone, until there is another; then one node hears both.
             FaultKind::Chained if lures(chance) => {
@@ -114,7 +129,7 @@ impl World {
             FaultKind::Flapping => (kind, node, self.now_us + for_us / 8 + 1),
             _ => (kind, node, blow.until_us),
         };
-        let cuts = cuts_of(shape, nodes, around, leader.unwrap_or(0), chance);
+        let cuts = self.cuts(shape, around, leader.unwrap_or(0), chance);
         let hits = !cuts.is_empty();
         if dice.below(2) == 0 {
             self.links.part(index, self.clients_beside(&cuts, dice));
@@ -237,7 +252,8 @@ impl World {
     }
 
     fn client_returns(&mut self, dice: &mut Dice) -> bool {
-        let client = dice.below(self.clients.len() as u64) as usize;
+        // The operator remembers what it asked for.
+        let client = dice.below(u64::from(self.plan.clients.count)) as usize;
         self.begin_again(client);
         true
     }
@@ -281,21 +297,21 @@ impl World {
                 self.links.mend(index);
                 if let Some(old) = leading.into_iter().find(|node| *node != new) {
                     let middle = (0..self.nodes.len()).find(|node| *node != old && *node != new);
-                    let cuts = cuts_of(kind, self.nodes.len(), middle.unwrap_or(new), old, chance);
+                    let cuts = self.cuts(kind, middle.unwrap_or(new), old, chance);
                     self.links.cut(index, cuts);
                     self.queue.plan(self.now_us + 300_000, Happening::FaultEnds(index));
                 }
             }
             FaultKind::Constrained if !self.calm && self.now_us < ends_us => {
                 let leader = self.leader().unwrap_or(0);
-                let cuts = cuts_of(FaultKind::QuorumLoss, self.nodes.len(), position as usize, leader, chance);
+                let cuts = self.cuts(FaultKind::QuorumLoss, self.aim(position, chance), leader, chance);
                 self.links.cut(index, cuts);
                 self.queue.plan(ends_us, Happening::FaultEnds(index));
             }
             FaultKind::Flapping if !self.calm && self.now_us < ends_us => {
                 let open = !self.links.has(index);
                 if open {
-                    let cuts = cuts_of(kind, self.nodes.len(), position as usize, 0, chance);
+                    let cuts = self.cuts(kind, self.aim(position, chance), 0, chance);
                     self.links.cut(index, cuts);
                 } else {
                     self.links.mend(index);
@@ -306,7 +322,9 @@ impl World {
             FaultKind::FullDisk => struck.into_iter().for_each(|node| self.nodes[node].disk.unlimit()),
             FaultKind::FailedSync => struck.into_iter().for_each(|node| self.nodes[node].disk.forgive_sync()),
             FaultKind::OldDisk if !self.calm => {
-                if let Some((node, copy, incarnation)) = self.copies.remove(&index) {
+                if let Some((node, copy, incarnation)) = self.copies.remove(&index)
+                    && !self.nodes[node].gone
+                {
                     self.counts.fault(kind);
                     self.crash(node, true, 1_000, "an old copy of its disk is put back");
                     if matches!(self.nodes[node].state, State::Broken(_)) {
@@ -337,15 +355,11 @@ impl World {
         beside.iter().enumerate().flat_map(apart).collect()
     }
 
-    /// Whether a node's disk may do more than a disk should: no more than a minority of them ever, and none before all
-    /// have met and voted, because the first vote waits for every founder (DESIGN section 4, rule 5).
-    fn may_spoil(&self, node: usize) -> bool {
-        if self.nodes.iter().any(|node| node.claimed == BatchNumber(0)) {
-            return false;
-        }
-        let mut spoiled = self.spoiled();
-        spoiled.extend(self.copies.values().map(|(node, _, _)| *node));
-        spoiled.contains(&node) || spoiled.len() < self.plan.spoilable() as usize
+    /// Whether a node's disk may do more than a disk should: a quorum of each configuration that is needed must be left;
+    /// and none before all founders have met and voted, because the first vote waits for each (DESIGN section 4, rule 5).
+    pub(super) fn may_spoil(&self, node: usize) -> bool {
+        let founders = &self.nodes[..self.plan.nodes as usize];
+        !self.nodes[node].gone && founders.iter().all(|node| node.claimed > BatchNumber(0)) && self.can_lose(node)
     }
 }
 

@@ -8,11 +8,11 @@ use std::collections::{BTreeSet, VecDeque};
 
 use super::check::durable;
 use crate::machine::Composite;
-use crate::net::identity::{Founded, Identity, NodeHello};
+use crate::net::identity::{Founded, NodeHello};
 use crate::paxos::dispatch::{DiskWork, Dispatch, Mail, SnapshotWork};
 use crate::paxos::hearsay::{Hearsay, MEETING_MS};
 use crate::paxos::{
-    AcceptorMessage, BatchNumber, ClientId, Effect, Effects, ExecutorMessage, Incarnation, Membership, Message, NodeId,
+    AcceptorMessage, BatchNumber, ClientId, Effect, Effects, ExecutorMessage, Incarnation, Member, Message, NodeId,
     Replica, Reply, Settings, Slot, State as Replicated,
 };
 use crate::storage::keeper::Meanwhile;
@@ -65,8 +65,14 @@ pub struct Node {
     pub id: NodeId,
     /// Its disk.
     pub disk: MemoryDisk,
+    /// Its name.
+    pub name: String,
     /// Its data folder's.
     pub incarnation: Incarnation,
+    /// The same, as the log has it: a wiped disk has another one.
+    pub folder: Incarnation,
+    /// It is not needed any more, or its disk is lost: it never starts again.
+    pub gone: bool,
     /// Counts its starts.
     pub life: u32,
     /// How it stands.
@@ -114,6 +120,8 @@ pub enum State {
 /// A running node.
 #[derive(Debug)]
 pub struct Running {
+    /// Who the members are, as far as it knows, for handshakes.
+    pub founded: Founded,
     /// Its roles.
     pub replica: Replica<Composite>,
     /// Their mailboxes, in the order of [`Role`].
@@ -174,7 +182,10 @@ impl Node {
         Node {
             id,
             disk: MemoryDisk::new(),
+            name: format!("n{}", id.0),
             incarnation: Incarnation(u128::from(id.0)),
+            folder: Incarnation(u128::from(id.0)),
+            gone: false,
             life: 0,
             state: State::Down,
             wall_off_ms: 0,
@@ -186,6 +197,12 @@ impl Node {
             loss: Loss::Unknown,
             was_admitted: false,
         }
+    }
+
+    /// Whom the log has made a member, with an empty disk.
+    pub fn of(member: &Member) -> Node {
+        let Member { id, name, incarnation } = member.clone();
+        Node { name, incarnation, folder: incarnation, ..Node::new(id) }
     }
 
     /// Its disk does more than disks should; what it has written down may be gone.
@@ -223,15 +240,14 @@ impl Node {
     ) -> Result<Dispatch, String> {
         self.life += 1;
         let id = self.id;
-        let founders = &founded.founders;
         let machine = Composite::default();
         let mut held = Held::open(&self.disk, journal, seed, &machine)?;
-        held.found("synod", id, founders).map_err(|error| error.to_string())?;
+        held.found("synod", id, &founded.founders).map_err(|error| error.to_string())?;
         let (recovered, journal) = held.into_parts();
         let durable = recovered.last_batch;
         let mut effects = Effects::new();
-        let founders = Membership::founded(founders.clone());
-        let replica = Replica::recover(id, founders, settings, machine, seed, recovered, &mut effects);
+        let replica =
+            Replica::recover(id, founded.membership.clone(), settings, machine, seed, recovered, &mut effects);
         replica
             .check(replica.executor.snapshot_upto())
             .map_err(|broken| format!("the journal contradicts itself: {broken}"))?;
@@ -240,7 +256,9 @@ impl Node {
             hearsay.remember(*node, *batch);
         }
         let snapshots = Snapshots::new(self.disk.clone());
+        let membership = replica.executor.membership().clone();
         self.state = State::Up(Box::new(Running {
+            founded: Founded { node: id, membership, ..founded.clone() },
             replica,
             mail: Default::default(),
             turn_due: [false; 4],
@@ -262,15 +280,16 @@ impl Node {
         Ok(Dispatch::of(id, &mut effects))
     }
 
-    /// What it says of itself in a handshake.
-    pub fn hello(&self, founded: &Founded) -> NodeHello {
+    /// What it says of itself in a handshake. A wiped disk does not say of which cluster it was.
+    pub fn hello(&self) -> NodeHello {
+        let running = self.running().filter(|_| self.incarnation == self.folder);
         NodeHello {
-            name: format!("n{}", self.id.0),
+            name: self.name.clone(),
             incarnation: self.incarnation,
             boot: u64::from(self.life),
             address: format!("127.0.0.1:{}", 7100 + self.id.0),
             founding: Vec::new(),
-            identity: Some(Identity { node: self.id, ..founded.identity() }),
+            identity: running.map(|running| running.founded.identity()),
         }
     }
 }

@@ -8,8 +8,9 @@
 use std::fmt;
 
 use super::faults::{FaultKind, FaultSet, Planned, Target};
-use crate::paxos::Settings;
 use crate::paxos::dice::{Dice, mix};
+use crate::paxos::membership::ALPHA;
+use crate::paxos::{Configuration, Membership, Settings};
 use crate::storage;
 
 /// What a person may wish for.
@@ -32,8 +33,10 @@ impl Default for Wishes {
 pub struct Plan {
     /// Decides everything that is not written down here.
     pub seed: u64,
-    /// How many nodes.
+    /// How many nodes found the cluster.
     pub nodes: u32,
+    /// How many slots behind a change its configuration begins.
+    pub alpha: u64,
     /// The nodes' limits and times.
     pub settings: Settings,
     /// The sizes of their journals.
@@ -103,7 +106,7 @@ impl Plan {
         let mut dice = Dice::new(mix(seed ^ 0x706C_616E));
         let nodes = wishes.nodes.unwrap_or_else(|| pick(&mut dice, &[3, 3, 3, 3, 5, 5, 5, 1, 2, 4]));
         let mut faults = FaultSet::NONE;
-        for kind in wishes.faults.kinds() {
+        for kind in wishes.faults.without(FaultKind::Churn).kinds() {
             if dice.below(3) > 0 {
                 faults = faults.with(kind);
             }
@@ -148,11 +151,24 @@ impl Plan {
             (clients.think_us, clients.operations) = (40_000, clients.operations + 150);
         }
         let length_us = 1_000_000 + dice.below(3_000_000);
-        let mut plan =
-            Plan { seed, nodes, settings, journal, network, clients, length_us, faults: Vec::new(), lasting: None };
+        let mut plan = Plan {
+            seed,
+            nodes,
+            alpha: ALPHA,
+            settings,
+            journal,
+            network,
+            clients,
+            length_us,
+            faults: Vec::new(),
+            lasting: None,
+        };
         plan.faults = schedule(&mut dice, faults, hunted, &plan);
         plan.lasting = lasting(seed, nodes, wishes.faults);
         plan.press(faults);
+        if wishes.faults.has(FaultKind::Churn) {
+            plan.churn();
+        }
         plan
     }
 
@@ -178,14 +194,32 @@ impl Plan {
         }
     }
 
-    /// The quorum's size.
-    pub fn quorum(&self) -> u32 {
-        self.nodes / 2 + 1
+    /// In some worlds members come and go, with dice of their own: then a change soon holds.
+    fn churn(&mut self) {
+        let mut dice = Dice::new(mix(self.seed ^ 0x6368_7572));
+        if dice.below(3) > 0 {
+            return;
+        }
+        self.alpha = 3 + dice.below(14);
+        self.length_us += 1_500_000;
+        let every_us = pick(&mut dice, &[60_000, 150_000, 300_000]);
+        let mut at_us = 200_000 + dice.below(every_us * 2);
+        while at_us < self.length_us {
+            let target = Target::Node(dice.below(u64::from(self.nodes)) as u32);
+            self.faults.push(Planned { at_us, for_us: 0, kind: FaultKind::Churn, target, chance: dice.roll() });
+            at_us += 1 + dice.below(every_us * 2);
+        }
+        self.faults.sort_by_key(|fault| fault.at_us);
     }
 
-    /// For how many nodes the disk may do more than a disk should: a minority.
-    pub fn spoilable(&self) -> u32 {
-        self.nodes - self.quorum()
+    /// Whether members come and go.
+    pub fn churns(&self) -> bool {
+        self.faults.iter().any(|fault| fault.kind == FaultKind::Churn)
+    }
+
+    /// What the founders agree on.
+    pub fn founders(&self) -> Membership {
+        Membership::founded(Configuration::numbered(self.nodes)).with_alpha(self.alpha)
     }
 }
 
@@ -248,18 +282,19 @@ fn pick<T: Copy>(dice: &mut Dice, choices: &[T]) -> T {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Plan { seed, nodes, settings, journal, network, clients, length_us, faults, lasting } = self;
+        let Plan { seed, nodes, alpha, settings, journal, network, clients, length_us, faults, lasting } = self;
         let snapshots = match settings.snapshot_slots {
             u64::MAX => "no snapshots".to_owned(),
             slots => format!("a snapshot every {slots} slots"),
         };
         writeln!(
             f,
-            "seed {seed}: {nodes} {}, window {}, batch {}, {snapshots}, segments of {} KiB",
+            "seed {seed}: {nodes} {}, window {}, batch {}, {snapshots}, segments of {} KiB{}",
             if *nodes == 1 { "node" } else { "nodes" },
             settings.window,
             settings.batch,
-            journal.segment_bytes >> 10
+            journal.segment_bytes >> 10,
+            if self.churns() { format!(", a change holds {alpha} slots later") } else { String::new() }
         )?;
         writeln!(
             f,

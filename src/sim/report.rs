@@ -39,6 +39,10 @@ pub struct Counts {
     pub repaired: u64,
     /// Answers to clients that their session has expired.
     pub expired: u64,
+    /// Configurations that came after the founders'.
+    pub configurations: u64,
+    /// Nodes that stopped because they had left.
+    pub dismissed: u64,
     /// Partitions that stayed while the cluster went on serving.
     pub endured: BTreeMap<FaultKind, u64>,
     /// Simulated time, in microseconds.
@@ -78,6 +82,8 @@ impl Counts {
         self.losses_found += other.losses_found;
         self.repaired += other.repaired;
         self.expired += other.expired;
+        self.configurations += other.configurations;
+        self.dismissed += other.dismissed;
         self.simulated_us += other.simulated_us;
         self.slowest_heal_us = self.slowest_heal_us.max(other.slowest_heal_us);
         for (all, more) in [(&mut self.faults, &other.faults), (&mut self.endured, &other.endured)] {

@@ -43,6 +43,11 @@ impl Script {
         }
     }
 
+    /// A node more.
+    pub fn on_newcomer(&mut self) {
+        self.told.iter_mut().for_each(|told| told.push(BTreeMap::new()));
+    }
+
     /// Whether this frame is lost, and its connection with it.
     pub fn breaks_connection(&self, dice: &mut Dice) -> bool {
         self.client_loss > 0 && dice.below(1000) < self.client_loss

@@ -84,6 +84,7 @@ impl Theatre {
             options.settings.snapshot_slots = 20;
             options.journal.segment_bytes = 64 << 10;
             options.journal.first_segment_bytes = 64 << 10;
+            options.journal.keep_bytes = 64 << 10;
             options
         })
     }

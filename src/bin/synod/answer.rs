@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use synod::net::report::{LogReport, SlotReport, Status, ViewChange};
-use synod::paxos::{Ballot, Bytes, Place, Slot};
+use synod::net::report::{LogReport, MemberStatus, SlotReport, Status, ViewChange};
+use synod::paxos::{Ballot, Bytes, NodeId, Place, Slot};
 
 use crate::grammar::{Address, NodeName};
 
@@ -116,6 +116,19 @@ pub enum Answer {
         /// Who answers and who does not, and what would help.
         why: String,
     },
+    /// To `member list`.
+    Members(Vec<MemberRow>),
+    /// To `member add`, `member remove`, `member replace`.
+    Changed {
+        /// What was done.
+        change: MemberChange,
+        /// The member.
+        name: String,
+        /// The number of the member that came, or else of the one that went.
+        node: NodeId,
+        /// Where the change stands in the log.
+        place: Place,
+    },
     /// To `status`.
     Status(Vec<PerNode<Box<Status>>>),
     /// To `log`.
@@ -193,6 +206,34 @@ pub struct Leader {
     pub name: String,
     /// Its ballot.
     pub ballot: Ballot,
+}
+
+/// What was done to the members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberChange {
+    /// One came.
+    Added {
+        /// It votes already.
+        votes: bool,
+    },
+    /// One came in another's place.
+    Replaced {
+        /// It votes already.
+        votes: bool,
+    },
+    /// One went.
+    Removed,
+}
+
+/// One line of `member list`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MemberRow {
+    /// The member as the log has it.
+    pub member: MemberStatus,
+    /// Where it listens; empty if the node that was asked does not know.
+    pub address: String,
+    /// How the link from the node that was asked stands; none: it is that node.
+    pub link: Option<String>,
 }
 
 /// One line of `nodes`.

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 pub use remote::{absence, unreachable};
 use synod::net::cookie::Cookie;
-use synod::net::report::{Inspection, Report};
-use synod::paxos::{Ballot, Bytes, Place};
+use synod::net::report::{Inspection, Report, Status};
+use synod::paxos::{Ballot, Bytes, NodeId, Place};
 
 use crate::answer::{Absence, Failure, Pairs};
 use crate::grammar::{Address, ConnectArgs};
@@ -51,6 +51,24 @@ pub trait Backend {
 
     /// Introduces a node. Returns when the link to it is up; gives the node's name.
     fn connect_node(&mut self, name: &str, address: &Address) -> Result<String, Failure>;
+
+    /// How the connected node stands, which is a member; and how the leader does, if that is another and answers.
+    fn standing(&mut self) -> Result<(Status, Option<Status>), Failure>;
+
+    /// Makes the node that lives at this address a member. With `replace`, in place of the member of its name; and, if
+    /// that says so, even if too few of the others answer. Gives its number, and where the change stands in the log.
+    fn bring_member(
+        &mut self,
+        name: &str,
+        address: &Address,
+        replace: Option<bool>,
+    ) -> Result<(NodeId, Place), Failure>;
+
+    /// Has a member leave. Gives its number, and where the change stands in the log.
+    fn remove_member(&mut self, name: &str, force: bool) -> Result<(NodeId, Place), Failure>;
+
+    /// Returns once this node leads.
+    fn transfer_leadership(&mut self, name: &str) -> Result<(), Failure>;
 
     /// The names of the nodes as far as they are known without asking anybody.
     fn node_names(&self) -> Vec<String>;

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use synod::machine::kv::{KvError, MAX_KEY_BYTES, MAX_VALUE_BYTES};
-use synod::net::report::{Inspection, LogReport, Report, SlotReport, SlotState, Status};
+use synod::net::report::{Inspection, LogReport, MemberStanding, Report, SlotReport, SlotState, Status};
 use synod::paxos::{Bytes, Slot};
 
-use crate::answer::{Absence, Answer, Failure, Leader, NodeRow, PerNode, plain};
+use crate::answer::{Absence, Answer, Failure, Leader, MemberChange, MemberRow, NodeRow, PerNode, plain};
 use crate::backend::{Asked, Backend};
-use crate::grammar::{Command, NodeName, SlotOrPlace};
+use crate::grammar::{Command, MemberOrder, NodeName, SlotOrPlace};
 
 /// Executes a command.
 pub fn execute(command: &Command, backend: &mut dyn Backend) -> Result<Answer, Failure> {
@@ -46,10 +46,16 @@ pub fn execute(command: &Command, backend: &mut dyn Backend) -> Result<Answer, F
             Ok(Answer::Connected { name, address: node.address.clone() })
         }
         Command::Nodes => Ok(Answer::Nodes(node_rows(statuses(None, backend)?))),
-        Command::Leader => Ok(match leader(backend)? {
-            Leading::Known(leader) => Answer::Leader(leader),
-            Leading::Nobody { why, .. } => Answer::Leaderless { why },
-        }),
+        Command::Leader(args) => {
+            if let Some(name) = args.parts()? {
+                backend.transfer_leadership(&name.0)?;
+            }
+            Ok(match leader(backend)? {
+                Leading::Known(leader) => Answer::Leader(leader),
+                Leading::Nobody { why, .. } => Answer::Leaderless { why },
+            })
+        }
+        Command::Member(args) => member(&args.parts()?, backend),
         Command::Status { node } => Ok(Answer::Status(statuses(node.as_ref(), backend)?)),
         Command::Log(args) => {
             let (node, range) = args.parts()?;
@@ -75,6 +81,62 @@ pub fn execute(command: &Command, backend: &mut dyn Backend) -> Result<Answer, F
             Ok(Answer::Database { nodes: parts(asked, Some), limit })
         }
     }
+}
+
+fn member(order: &MemberOrder<'_>, backend: &mut dyn Backend) -> Result<Answer, Failure> {
+    match order {
+        MemberOrder::List => Ok(Answer::Members(member_rows(backend)?)),
+        MemberOrder::Remove { name, force } => {
+            let (node, place) = backend.remove_member(&name.0, *force)?;
+            Ok(Answer::Changed { change: MemberChange::Removed, name: name.0.clone(), node, place })
+        }
+        MemberOrder::Come { name, address, replace, wait } => {
+            let until = Instant::now() + backend.deadline();
+            let (node, place) = backend.bring_member(&name.0, address, *replace)?;
+            let mut votes = false;
+            while *wait && !votes {
+                // A moment without an answer is not the end of the waiting.
+                let rows = member_rows(backend).unwrap_or_default();
+                votes = rows.iter().any(|row| row.member.node == node && row.member.standing == MemberStanding::Voter);
+                if !votes && Instant::now() >= until {
+                    return Err(Failure::not_done(format!(
+                        "{name} is node {node} since slot {}, and has not caught up within the deadline: it votes once it \
+                         has; `member list` shows how far it is",
+                        place.slot
+                    )));
+                }
+                if !votes {
+                    std::thread::sleep(ASK_EVERY);
+                }
+            }
+            let change = match replace {
+                Some(_) => MemberChange::Replaced { votes },
+                None => MemberChange::Added { votes },
+            };
+            Ok(Answer::Changed { change, name: name.0.clone(), node, place })
+        }
+    }
+}
+
+/// The members as the leader knows them, if it answers; their links, as the connected node sees them.
+fn member_rows(backend: &mut dyn Backend) -> Result<Vec<MemberRow>, Failure> {
+    let (own, leader) = backend.standing()?;
+    // Whoever is behind does not know who came last.
+    let leader = leader.filter(|leader| leader.executed_upto >= own.executed_upto && !leader.members.is_empty());
+    let members = leader.as_ref().map_or_else(|| own.members.clone(), |leader| leader.members.clone());
+    let row = |member: synod::net::report::MemberStatus| {
+        let peer = own.peers.iter().find(|peer| peer.name == member.name);
+        let is_own = own.node == Some(member.node);
+        let elsewhere = || leader.iter().flat_map(|leader| &leader.peers).find(|peer| peer.name == member.name);
+        let address = match peer {
+            _ if is_own => own.address.clone(),
+            Some(peer) if !peer.address.is_empty() => peer.address.clone(),
+            _ => elsewhere().map(|peer| peer.address.clone()).unwrap_or_default(),
+        };
+        let link = (!is_own).then(|| peer.map_or_else(|| "down".to_owned(), |peer| peer.link.clone()));
+        MemberRow { member, address, link }
+    };
+    Ok(members.into_iter().map(row).collect())
 }
 
 /// Who leads. While an election may be under way, asks until it is over; but not for long.

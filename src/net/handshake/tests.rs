@@ -240,11 +240,11 @@ fn what_a_policy_refuses_both_hear() {
 fn versions_without_overlap_are_refused_on_both_sides() {
     let newer = |at: usize, bytes: &mut Vec<u8>| {
         if at < 2 {
-            bytes[8..].copy_from_slice(&[2, 0, 3, 0]);
+            bytes[8..].copy_from_slice(&[8, 0, 9, 0]);
         }
     };
     let world = two_nodes().run(newer);
-    let because = RefusedBecause::VersionMismatch { ours: (1, 1), theirs: (2, 3) };
+    let because = RefusedBecause::VersionMismatch { ours: VERSIONS, theirs: (8, 9) };
     assert_eq!(world.outcomes.0, Some(Err(Refused { by: Side::Us, because: because.clone() })));
     assert_eq!(world.outcomes.1, Some(Err(Refused { by: Side::Us, because })));
     assert_eq!(world.said.len(), 2, "the listener's preamble tells the dialer its versions, nothing else");

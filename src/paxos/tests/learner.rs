@@ -272,7 +272,7 @@ fn a_snapshot_that_was_dropped_is_told_of_and_another_peer_is_asked() {
     for (because, wait_ms, why) in [
         (Dropped::Refused, patience, "it is not what its digest says, or no state of this machine"),
         (Dropped::OutOfPlace, patience, "a part of it is missing"),
-        (Dropped::NoSpace, 10_000, "the disk is full"),
+        (Dropped::NoSpace, 3_000, "the disk is full"),
     ] {
         let mut learner = fetching(PART);
         let dropped = |file| LearnerMessage::SnapshotDropped { id: id(file), because };

@@ -10,6 +10,7 @@ mod journal;
 mod learner;
 mod ledger;
 mod marks;
+mod members;
 mod node;
 mod partitions;
 mod proposer;

@@ -3,8 +3,10 @@
 //! The one thing that stays undetectable, as the README says it: a loss that none of the nodes had seen that the
 //! restarted one met before its first vote. Such a run is excused, by exactly that, and ends.
 
+use std::collections::BTreeSet;
+
 use super::{Broken, Held};
-use crate::paxos::{BatchNumber, NodeId};
+use crate::paxos::{BatchNumber, Configuration, NodeId};
 
 /// A node with this history was admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,15 +17,23 @@ pub enum Judged {
     Undetectable,
 }
 
-/// A node is admitted after handshakes with so many nodes, itself counted; `enough` are a quorum, or the first time all.
-pub fn met_enough(node: NodeId, met: usize, enough: usize) -> Held {
-    if met >= enough {
+/// A node is admitted after handshakes with these nodes, itself counted: a quorum, or the first time all, of one of the
+/// configurations that there ever were.
+pub fn met_enough<'a>(
+    node: NodeId,
+    met: &BTreeSet<NodeId>,
+    all: bool,
+    mut configurations: impl Iterator<Item = &'a Configuration>,
+) -> Held {
+    let is_enough = |configuration: &Configuration| {
+        let enough = if all { configuration.members().len() } else { configuration.quorum() };
+        configuration.nodes().filter(|node| met.contains(node)).count() >= enough
+    };
+    if configurations.any(is_enough) {
         return Ok(());
     }
-    Err(Broken::new(
-        "admission",
-        format!("{node} may vote, and has met {met} nodes with itself; it should have met {enough}"),
-    ))
+    let wanted = if all { "all members" } else { "a quorum" };
+    Err(Broken::new("admission", format!("{node} may vote, and has met {met:?}; it should have met {wanted}")))
 }
 
 /// A node is admitted: it let peers hear of `claimed`, its journal ended at `recovered`, and the most that anybody it met
@@ -80,8 +90,9 @@ mod tests {
         assert_eq!(judge(5, 5, 5), Ok(Judged::Whole));
         assert_eq!(judge(5, 4, 4), Ok(Judged::Undetectable));
         assert!(judge(5, 4, 5).is_err());
-        assert_eq!(met_enough(NodeId(1), 2, 2), Ok(()));
-        assert!(met_enough(NodeId(1), 2, 3).is_err());
+        let (three, met) = ([Configuration::numbered(3)], BTreeSet::from([NodeId(1), NodeId(2), NodeId(7)]));
+        assert_eq!(met_enough(NodeId(1), &met, false, three.iter()), Ok(()));
+        assert!(met_enough(NodeId(1), &met, true, three.iter()).is_err());
         assert_eq!(remembers(NodeId(1), true, true), Ok(()));
         assert_eq!(remembers(NodeId(1), false, false), Ok(()));
         assert!(remembers(NodeId(1), true, false).is_err());

@@ -4,12 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Broken, Held};
-use crate::paxos::{Ballot, NodeId, Slot, Value};
+use crate::paxos::{Ballot, Configuration, NodeId, Slot, Value};
 
 /// What was proposed, voted and chosen.
 #[derive(Debug, Default)]
 pub struct Agreement {
-    quorum: usize,
     /// What each ballot's owner proposed in a slot.
     proposals: BTreeMap<(Slot, Ballot), Value>,
     votes: BTreeMap<(Slot, Ballot), BTreeSet<NodeId>>,
@@ -25,11 +24,6 @@ pub struct Agreement {
 const NAME: &str = "agreement";
 
 impl Agreement {
-    /// Votes count from this number of nodes on.
-    pub fn set_quorum(&mut self, quorum: usize) {
-        self.quorum = quorum;
-    }
-
     /// A node prepares a ballot in one of its lives.
     pub fn on_prepare(&mut self, node: NodeId, ballot: Ballot, life: u32) -> Held {
         if ballot.node != node {
@@ -73,8 +67,14 @@ impl Agreement {
         Ok(())
     }
 
-    /// A node says that it voted. Gives the value if that chose it.
-    pub fn on_vote(&mut self, node: NodeId, ballot: Ballot, slot: Slot) -> Result<Option<Value>, Broken> {
+    /// A node says that it voted in a slot that this configuration decides. Gives the value if that chose it.
+    pub fn on_vote(
+        &mut self,
+        node: NodeId,
+        ballot: Ballot,
+        slot: Slot,
+        configuration: &Configuration,
+    ) -> Result<Option<Value>, Broken> {
         let Some(value) = self.proposals.get(&(slot, ballot)) else {
             return Err(Broken::new(
                 NAME,
@@ -82,7 +82,9 @@ impl Agreement {
             ));
         };
         let voters = self.votes.entry((slot, ballot)).or_default();
-        if !voters.insert(node) || voters.len() < self.quorum {
+        let is_new = voters.insert(node) && configuration.contains(node);
+        let count = votes_of(voters, configuration);
+        if !is_new || count < configuration.quorum() {
             return Ok(None);
         }
         let held = self.chosen.entry(slot).or_insert_with(|| value.clone());
@@ -94,13 +96,13 @@ impl Agreement {
         }
         let lowest = self.chosen_in.entry(slot).or_insert(ballot);
         *lowest = ballot.min(*lowest);
-        Ok((voters.len() == self.quorum).then(|| value.clone()))
+        Ok((count == configuration.quorum()).then(|| value.clone()))
     }
 
     /// A node drops a vote of which it lost the value: nothing may have been chosen by it.
-    pub fn on_dropped(&self, node: NodeId, ballot: Ballot, slot: Slot) -> Held {
+    pub fn on_dropped(&self, node: NodeId, ballot: Ballot, slot: Slot, configuration: &Configuration) -> Held {
         match self.votes.get(&(slot, ballot)) {
-            Some(voters) if voters.len() >= self.quorum => Err(Broken::new(
+            Some(voters) if votes_of(voters, configuration) >= configuration.quorum() => Err(Broken::new(
                 NAME,
                 format!("{node} drops its vote in slot {slot}, ballot {ballot}, which is chosen"),
             )),
@@ -125,6 +127,11 @@ impl Agreement {
     }
 }
 
+/// How many of them count there.
+fn votes_of(voters: &BTreeSet<NodeId>, configuration: &Configuration) -> usize {
+    voters.iter().filter(|voter| configuration.contains(**voter)).count()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,35 +140,52 @@ mod tests {
         Ballot::new(round, NodeId(node))
     }
 
+    fn just(node: u32) -> Configuration {
+        let mut members = Configuration::numbered(node).members().to_vec();
+        Configuration::new(members.split_off(members.len() - 1)).expect("one member")
+    }
+
+    #[test]
+    fn votes_of_those_who_are_no_members_there_do_not_count() {
+        let mut agreement = Agreement::default();
+        let value = Value::no_op();
+        agreement.on_propose(ballot(1, 1), Slot(1), &value).expect("new");
+        let two = Configuration::numbered(2);
+        assert_eq!(agreement.on_vote(NodeId(3), ballot(1, 1), Slot(1), &two), Ok(None));
+        assert_eq!(agreement.on_vote(NodeId(1), ballot(1, 1), Slot(1), &two), Ok(None));
+        assert!(agreement.on_believed(NodeId(1), Slot(1), &value).is_err(), "one of two");
+        assert_eq!(agreement.on_vote(NodeId(2), ballot(1, 1), Slot(1), &two), Ok(Some(value)));
+    }
+
     #[test]
     fn two_values_in_one_slot_are_found() {
         let mut agreement = Agreement::default();
-        agreement.set_quorum(2);
+        let three = Configuration::numbered(3);
         let (first, second) = (Value::no_op(), Value::batch(Default::default(), &[]));
         agreement.on_propose(ballot(1, 1), Slot(1), &first).expect("new");
         agreement.on_propose(ballot(2, 2), Slot(1), &second).expect("new");
         assert!(agreement.on_propose(ballot(1, 1), Slot(1), &second).is_err(), "one ballot, two values");
-        assert_eq!(agreement.on_vote(NodeId(1), ballot(1, 1), Slot(1)), Ok(None));
-        assert_eq!(agreement.on_vote(NodeId(1), ballot(1, 1), Slot(1)), Ok(None), "the same node again");
+        assert_eq!(agreement.on_vote(NodeId(1), ballot(1, 1), Slot(1), &three), Ok(None));
+        assert_eq!(agreement.on_vote(NodeId(1), ballot(1, 1), Slot(1), &three), Ok(None), "the same node again");
         assert!(agreement.on_believed(NodeId(3), Slot(1), &first).is_err(), "not chosen yet");
-        assert_eq!(agreement.on_vote(NodeId(2), ballot(1, 1), Slot(1)), Ok(Some(first.clone())));
+        assert_eq!(agreement.on_vote(NodeId(2), ballot(1, 1), Slot(1), &three), Ok(Some(first.clone())));
         agreement.on_believed(NodeId(3), Slot(1), &first).expect("chosen");
         assert!(agreement.on_believed(NodeId(3), Slot(1), &second).is_err());
-        assert_eq!(agreement.on_vote(NodeId(2), ballot(2, 2), Slot(1)), Ok(None));
-        assert!(agreement.on_vote(NodeId(3), ballot(2, 2), Slot(1)).is_err());
+        assert_eq!(agreement.on_vote(NodeId(2), ballot(2, 2), Slot(1), &three), Ok(None));
+        assert!(agreement.on_vote(NodeId(3), ballot(2, 2), Slot(1), &three).is_err());
     }
 
     #[test]
     fn an_announcement_of_what_another_ballot_chose_is_found() {
         let mut agreement = Agreement::default();
-        agreement.set_quorum(1);
+        let (alone, other) = (Configuration::numbered(1), just(2));
         let (first, second) = (Value::no_op(), Value::batch(Default::default(), &[]));
         for slot in [Slot(1), Slot(2)] {
             agreement.on_propose(ballot(1, 1), slot, &first).expect("new");
         }
-        agreement.on_vote(NodeId(1), ballot(1, 1), Slot(1)).expect("chosen");
+        agreement.on_vote(NodeId(1), ballot(1, 1), Slot(1), &alone).expect("chosen");
         agreement.on_propose(ballot(2, 2), Slot(2), &second).expect("new");
-        agreement.on_vote(NodeId(2), ballot(2, 2), Slot(2)).expect("chosen");
+        agreement.on_vote(NodeId(2), ballot(2, 2), Slot(2), &other).expect("chosen");
         assert_eq!(agreement.on_announce(ballot(1, 1), Slot(1)), Ok(()));
         assert_eq!(agreement.on_announce(ballot(2, 2), Slot(2)), Ok(()));
         assert!(agreement.on_announce(ballot(1, 1), Slot(2)).is_err());
@@ -179,10 +203,10 @@ mod tests {
     #[test]
     fn a_higher_ballot_that_proposes_something_else_is_found_before_anybody_votes() {
         let mut agreement = Agreement::default();
-        agreement.set_quorum(2);
+        let three = Configuration::numbered(3);
         let (first, second) = (Value::no_op(), Value::batch(Default::default(), &[]));
         agreement.on_propose(ballot(2, 1), Slot(1), &first).expect("new");
-        (1..=2).for_each(|node| drop(agreement.on_vote(NodeId(node), ballot(2, 1), Slot(1)).expect("new")));
+        (1..=2).for_each(|node| drop(agreement.on_vote(NodeId(node), ballot(2, 1), Slot(1), &three).expect("new")));
         assert_eq!(agreement.on_propose(ballot(1, 3), Slot(1), &second), Ok(()), "too late to matter");
         assert_eq!(agreement.on_propose(ballot(3, 2), Slot(1), &first), Ok(()));
         assert!(agreement.on_propose(ballot(4, 2), Slot(1), &second).is_err());

@@ -66,8 +66,10 @@ impl ExactlyOnce {
         let mut in_log: BTreeMap<Bytes, Vec<Place>> = BTreeMap::new();
         for (place, result) in states.executed().values() {
             let value = chosen.get(&place.slot).expect("executed because it is chosen");
-            let Some(Entry::Apply { operation, .. }) = value.entries().nth(place.index as usize - 1) else {
-                return Err(Broken::new(NAME, format!("nothing to execute stands at {place}")));
+            let operation = match value.entries().nth(place.index as usize - 1) {
+                Some(Entry::Apply { operation, .. }) => operation,
+                Some(Entry::Change { .. }) => continue,
+                _ => return Err(Broken::new(NAME, format!("nothing to execute stands at {place}"))),
             };
             let operation = Bytes::from(operation);
             if let Some((told, answer)) = self.done.get(&operation)

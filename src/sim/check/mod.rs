@@ -19,6 +19,7 @@
 //! | [`liveness`] | when the faults end, the cluster serves within a stated time |
 //! | [`lab`] | what a scenario asserts of logs and results |
 //! | [`admission`] | a node whose disk lost what it acknowledged does not vote; one whose disk is whole does |
+//! | [`members`] | nobody proposes where a configuration is unknown or has not promised; who is dismissed is not needed |
 //! | [`shown`] | what a node was shown of a peer's journal, it tells that peer, and passes on |
 
 pub mod admission;
@@ -30,6 +31,7 @@ pub mod fresh;
 pub mod lab;
 pub mod linearizable;
 pub mod liveness;
+pub mod members;
 pub mod promises;
 pub mod proposed;
 pub mod rounds;
@@ -81,4 +83,6 @@ pub struct Checks {
     pub fresh: fresh::Fresh,
     /// See [`rounds`].
     pub rounds: rounds::Rounds,
+    /// See [`members`].
+    pub members: members::Members,
 }

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use super::{Broken, Held};
-use crate::paxos::{Bytes, Entry, Slot, Token, Value};
+use crate::paxos::{Bytes, Change, Entry, Slot, Token, Value};
 
 /// Everything that clients ever sent.
 #[derive(Debug, Default)]
 pub struct Proposed {
     operations: BTreeSet<Bytes>,
     tokens: BTreeSet<Token>,
+    changes: Vec<Change>,
 }
 
 impl Proposed {
@@ -25,13 +26,19 @@ impl Proposed {
         self.tokens.insert(token);
     }
 
+    /// The operator asks for a change of members.
+    pub fn on_change(&mut self, change: &Change) {
+        self.changes.push(change.clone());
+    }
+
     /// A value is chosen.
     pub fn on_chosen(&self, slot: Slot, value: &Value) -> Held {
         for entry in value.entries() {
             let known = match entry {
                 Entry::Open { token } => self.tokens.contains(&token),
                 Entry::Apply { operation, .. } => self.operations.contains(&Bytes::from(operation)),
-                Entry::Change { .. } | Entry::Promote { .. } | Entry::Mark { .. } | Entry::Report { .. } => true,
+                Entry::Change { ref change, .. } => self.changes.contains(change),
+                Entry::Promote { .. } | Entry::Mark { .. } | Entry::Report { .. } => true,
             };
             if !known {
                 return Err(Broken::new("proposed", format!("slot {slot} holds what no client sent: {entry:?}")));

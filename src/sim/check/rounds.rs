@@ -5,12 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Broken, Held};
 use crate::paxos::dispatch::Dispatch;
-use crate::paxos::{AcceptorMessage, Ballot, ExecutorMessage, Message, NodeId, ProposerMessage};
+use crate::paxos::{AcceptorMessage, Ballot, Configuration, ExecutorMessage, Message, NodeId, ProposerMessage, Slot};
 
 /// The rounds of every leader.
 #[derive(Debug, Default)]
 pub struct Rounds {
-    quorum: usize,
     leaders: BTreeMap<NodeId, Leader>,
 }
 
@@ -21,19 +20,12 @@ type Round = (Ballot, u64);
 struct Leader {
     /// The last round that it began.
     begun: Option<Round>,
-    /// The last round that a quorum answered.
-    confirmed: Option<Round>,
     answered: BTreeMap<Round, BTreeSet<NodeId>>,
     /// By the number of a batch of reads: the last round begun when it first asked.
     asked: BTreeMap<u64, Option<Round>>,
 }
 
 impl Rounds {
-    /// A round is answered when this number of nodes has.
-    pub fn set_quorum(&mut self, quorum: usize) {
-        self.quorum = quorum;
-    }
-
     /// A proposer takes a message.
     pub fn on_message(&mut self, node: NodeId, from: NodeId, message: &ProposerMessage) {
         let leader = self.leaders.entry(node).or_default();
@@ -41,21 +33,24 @@ impl Rounds {
             ProposerMessage::ReadIndex { batch } => {
                 leader.asked.entry(*batch).or_insert(leader.begun);
             }
-            ProposerMessage::HeartbeatAck { ballot, round, .. } if leader.confirmed < Some((*ballot, *round)) => {
-                let round = (*ballot, *round);
-                let nodes = leader.answered.entry(round).or_default();
-                nodes.insert(from);
-                if nodes.len() >= self.quorum {
-                    leader.confirmed = Some(round);
-                    leader.answered = leader.answered.split_off(&round);
+            ProposerMessage::HeartbeatAck { ballot, round, .. } => {
+                leader.answered.entry((*ballot, *round)).or_default().insert(from);
+                if leader.answered.len() > MOST_ROUNDS {
+                    leader.answered.pop_first();
                 }
             }
             _ => {}
         }
     }
 
-    /// What came of a lot of a proposer.
-    pub fn on_lot(&mut self, node: NodeId, dispatch: &Dispatch) -> Held {
+    /// What came of a lot of a proposer. A round counts when a quorum of the configuration that decides the slot behind
+    /// the index has answered it.
+    pub fn on_lot<'a>(
+        &mut self,
+        node: NodeId,
+        dispatch: &Dispatch,
+        configuration: impl Fn(Slot) -> Option<&'a Configuration>,
+    ) -> Held {
         let leader = self.leaders.entry(node).or_default();
         for (_, message) in &dispatch.mail.acceptor {
             if let AcceptorMessage::Heartbeat { ballot, round, .. } = message {
@@ -68,9 +63,16 @@ impl Rounds {
             _ => None,
         });
         for message in own.chain(others) {
-            if let ExecutorMessage::ReadIndexed { batch, .. } = message
-                && leader.confirmed <= leader.asked.get(batch).copied().flatten()
-            {
+            let ExecutorMessage::ReadIndexed { batch, index } = message else { continue };
+            let asked = leader.asked.get(batch).copied().flatten();
+            let is_later = |round: &Round| asked.is_none_or(|asked| *round > asked);
+            let is_confirmed = configuration(index.next()).is_some_and(|configuration| {
+                let mut later = leader.answered.iter().filter(|(round, _)| is_later(round));
+                later.any(|(_, nodes)| {
+                    configuration.nodes().filter(|n| nodes.contains(n)).count() >= configuration.quorum()
+                })
+            });
+            if !is_confirmed {
                 return Err(Broken::new(
                     "rounds",
                     format!(
@@ -83,10 +85,12 @@ impl Rounds {
     }
 }
 
+/// Of how many rounds the answers are kept: more than are open at once.
+const MOST_ROUNDS: usize = 256;
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::paxos::Slot;
 
     const LEADER: NodeId = NodeId(1);
 
@@ -112,7 +116,7 @@ mod tests {
     #[test]
     fn a_round_from_before_the_read_does_not_count() {
         let mut rounds = Rounds::default();
-        rounds.set_quorum(2);
+        let three = Configuration::numbered(3);
         let answer = |rounds: &mut Rounds, node, round| {
             let ack = ProposerMessage::HeartbeatAck {
                 ballot: ballot(),
@@ -122,16 +126,16 @@ mod tests {
             };
             rounds.on_message(LEADER, NodeId(node), &ack);
         };
-        assert_eq!(rounds.on_lot(LEADER, &begins(1)), Ok(()));
+        assert_eq!(rounds.on_lot(LEADER, &begins(1), |_| Some(&three)), Ok(()));
         rounds.on_message(LEADER, NodeId(2), &ProposerMessage::ReadIndex { batch: 7 });
         answer(&mut rounds, 1, 1);
         answer(&mut rounds, 2, 1);
-        assert!(rounds.on_lot(LEADER, &answers()).is_err());
-        assert_eq!(rounds.on_lot(LEADER, &begins(2)), Ok(()));
+        assert!(rounds.on_lot(LEADER, &answers(), |_| Some(&three)).is_err());
+        assert_eq!(rounds.on_lot(LEADER, &begins(2), |_| Some(&three)), Ok(()));
         answer(&mut rounds, 2, 2);
         answer(&mut rounds, 2, 2);
-        assert!(rounds.on_lot(LEADER, &answers()).is_err(), "one node twice");
+        assert!(rounds.on_lot(LEADER, &answers(), |_| Some(&three)).is_err(), "one node twice");
         answer(&mut rounds, 3, 2);
-        assert_eq!(rounds.on_lot(LEADER, &answers()), Ok(()));
+        assert_eq!(rounds.on_lot(LEADER, &answers(), |_| Some(&three)), Ok(()));
     }
 }

@@ -7,8 +7,7 @@ use std::hash::{Hash, Hasher};
 use super::{Broken, Held};
 use crate::machine::Composite;
 use crate::paxos::{
-    Ballot, ClientId, Configuration, Effect, Effects, Executor, ExecutorMessage, Incarnation, Member, Membership,
-    NodeId, Place, Reply, Sequence, SessionId, Settings, Slot, StateMachine, Taken, Token, Value,
+    Ballot, ClientId, Configuration, Effect, Effects, Executor, ExecutorMessage, Membership, NodeId, Place, Reply, Sequence, SessionId, Settings, Slot, StateMachine, Taken, Token, Value,
 };
 use crate::sim::hash::Fold;
 use crate::storage::image;
@@ -17,43 +16,66 @@ use crate::storage::image;
 #[derive(Debug)]
 pub struct States {
     executor: Executor<Composite>,
-    /// Of the machine, and of the session table.
-    digests: BTreeMap<Slot, ([u8; 32], u64)>,
+    /// Of the machine, of the session table, and of the members.
+    digests: BTreeMap<Slot, ([u8; 32], u64, u64)>,
+    /// Every configuration that there ever was, by the first slot that it decides.
+    configurations: BTreeMap<Slot, Configuration>,
     /// Where each command was executed, and how it was answered.
     executed: BTreeMap<(SessionId, Sequence), (Place, Vec<u8>)>,
 }
 
 impl Default for States {
     fn default() -> States {
-        let settings = Settings { snapshot_slots: u64::MAX, snapshot_bytes: u64::MAX, ..Settings::default() };
-        States {
-            executor: Executor::new(NodeId(0), founders(), settings, Composite::default(), 0),
-            digests: BTreeMap::from([(
-                Slot::ZERO,
-                digests(&Executor::new(NodeId(0), founders(), Settings::default(), Composite::default(), 0)),
-            )]),
-            executed: BTreeMap::new(),
-        }
+        States::new(Membership::founded(Configuration::numbered(1)))
     }
-}
-
-/// A member that no run has: what nodes report of themselves decides nothing in the reference, which must answer whatever
-/// they agree on.
-fn founders() -> Membership {
-    let nobody = Member { id: NodeId(u32::MAX), name: "nobody".into(), incarnation: Incarnation(0) };
-    Membership::founded(Configuration::new(vec![nobody]).expect("one member"))
 }
 
 const NAME: &str = "states";
 
-/// Of the machine, and of the session table.
-fn digests(executor: &Executor<Composite>) -> ([u8; 32], u64) {
-    let mut sessions = Fold::default();
+/// Of the machine, of the session table, and of the members.
+fn digests(executor: &Executor<Composite>) -> ([u8; 32], u64, u64) {
+    let (mut sessions, mut members) = (Fold::default(), Fold::default());
+    executor.membership().hash(&mut members);
     executor.sessions().hash(&mut sessions);
-    (executor.machine().digest(), sessions.finish())
+    (executor.machine().digest(), sessions.finish(), members.finish())
 }
 
 impl States {
+    /// Of a cluster with these founders.
+    pub fn new(founders: Membership) -> States {
+        let settings = Settings { snapshot_slots: u64::MAX, snapshot_bytes: u64::MAX, ..Settings::default() };
+        let executor = Executor::new(NodeId(0), founders, settings, Composite::default(), 0);
+        let mut states = States {
+            digests: BTreeMap::from([(Slot::ZERO, digests(&executor))]),
+            executor,
+            configurations: BTreeMap::new(),
+            executed: BTreeMap::new(),
+        };
+        states.note_configurations();
+        states
+    }
+
+    fn note_configurations(&mut self) {
+        let spans = self.executor.membership().spans().iter();
+        self.configurations.extend(spans.map(|span| (span.first, span.configuration.clone())));
+    }
+
+    /// Who the members are, as the chosen log says.
+    pub fn membership(&self) -> &Membership {
+        self.executor.membership()
+    }
+
+    /// Every configuration that there ever was, by the first slot that it decides.
+    pub fn configurations(&self) -> &BTreeMap<Slot, Configuration> {
+        &self.configurations
+    }
+
+    /// The configuration that decides a slot; none as long as nobody can know it.
+    pub fn configuration(&self, slot: Slot) -> Option<&Configuration> {
+        let is_known = slot <= self.membership().known_upto();
+        self.configurations.range(..=slot).next_back().filter(|_| is_known).map(|(_, configuration)| configuration)
+    }
+
     /// A client may ask for a session by this token.
     pub fn on_token(&mut self, token: Token) {
         let attach = ExecutorMessage::AttachToken { token, client: ClientId(0) };
@@ -72,6 +94,7 @@ impl States {
                 self.executor.on_message(NodeId(0), digested, &mut effects);
             }
             self.digests.insert(slot, digests(&self.executor));
+            self.note_configurations();
             for effect in effects.drain() {
                 // A ballot tells a command that executes now from one whose reply was remembered.
                 let Effect::Reply { reply: Reply::Done { session, sequence, place, ballot: Some(_), result }, .. } =
@@ -93,15 +116,18 @@ impl States {
     /// A node has executed up to a slot.
     pub fn check(&self, node: NodeId, executor: &Executor<Composite>) -> Held {
         let upto = executor.executed_upto();
-        let Some((machine, sessions)) = self.digests.get(&upto) else {
+        let Some((machine, sessions, members)) = self.digests.get(&upto) else {
             return Err(Broken::new(NAME, format!("{node} executed slot {upto}, which is not chosen")));
         };
-        let (own_machine, own_sessions) = digests(executor);
+        let (own_machine, own_sessions, own_members) = digests(executor);
         if own_machine != *machine {
             return Err(Broken::new(NAME, format!("{node}'s machine differs after slot {upto}")));
         }
         if own_sessions != *sessions {
             return Err(Broken::new(NAME, format!("{node}'s session table differs after slot {upto}")));
+        }
+        if own_members != *members {
+            return Err(Broken::new(NAME, format!("{node}'s members differ after slot {upto}")));
         }
         Ok(())
     }
@@ -120,6 +146,10 @@ impl States {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn founders() -> Membership {
+        Membership::founded(Configuration::numbered(1))
+    }
 
     #[test]
     fn a_state_that_differs_is_found() {

@@ -2,6 +2,7 @@
 
 use super::workload::Step;
 use super::{Bounds, Scenario, Summary};
+use crate::paxos::membership::ALPHA;
 use crate::paxos::{Settings, Slot};
 use crate::sim::check::lab::{Log, Status, all_slots, clients_done, logs_consistent, results_ok};
 use crate::sim::check::{Broken, Held};
@@ -231,6 +232,7 @@ fn plan(scenario: &Scenario, seed: u64) -> Plan {
     Plan {
         seed,
         nodes: scenario.nodes,
+        alpha: ALPHA,
         settings,
         journal,
         network: Network { loss: scenario.loss, duplicate: 0, least_us: 50, spread_us: 300, late: 0 },

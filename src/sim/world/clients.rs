@@ -104,6 +104,12 @@ impl World {
     fn finished(&mut self, index: usize, key: RequestKey, outcome: &Outcome) -> Held {
         let World { clients, history, checks, counts, now_us, trace, expired, .. } = self;
         let client = &mut clients[index];
+        if let Some(change) = client.changes.remove(&key) {
+            trace.note(*now_us, Lanes::Outside, (index, key, "changed"), || {
+                format!("client {index}: {change:?} comes to {outcome:?}")
+            });
+            return client.on_changed(outcome).map_err(|error| Broken::new("members", error));
+        }
         let Some((place, operation)) = client.pending.remove(&key) else {
             return Err(Broken::new("exactly_once", format!("client {index} hears twice of one request: {outcome:?}")));
         };

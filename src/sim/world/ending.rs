@@ -5,32 +5,43 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::World;
 use crate::paxos::proposer::Phase;
-use crate::paxos::{Bytes, Place};
+use crate::paxos::{Bytes, NodeId, Place};
 use crate::sim::check::{Broken, Held, linearizable, liveness};
 use crate::sim::faults::FaultKind;
 use crate::sim::history::{Call, Fate, Operation};
-use crate::sim::links::cuts_of;
 use crate::sim::node::{Node, Running, State};
 use crate::sim::plan::{Lasting, Network};
 use crate::sim::trace::Lanes;
 
 impl World {
-    /// The nodes that can still vote: whole disks, and neither broken nor wiped.
+    /// The members that can still vote: whole disks, and neither broken nor wiped.
     fn voters(&self) -> impl Iterator<Item = &Node> {
-        self.nodes
-            .iter()
-            .filter(|node| node.running().is_some_and(|running| running.replica.acceptor.admission().admitted()))
+        let votes =
+            |node: &&Node| node.running().is_some_and(|running| running.replica.acceptor.admission().admitted());
+        self.members().filter(votes)
     }
 
-    /// One node leads, and every node that may vote has executed everything that is chosen.
+    /// The members in the end, as far as the log says.
+    fn members(&self) -> impl Iterator<Item = &Node> {
+        let latest = self.checks.states.membership().latest();
+        self.nodes.iter().filter(|node| latest.contains(node.id))
+    }
+
+    /// How many of them are a quorum.
+    fn quorum(&self) -> usize {
+        self.checks.states.membership().latest().quorum()
+    }
+
+    /// One node leads, every newcomer has its vote, and every member that may vote has executed everything that is chosen.
     pub(in crate::sim) fn has_healed(&self) -> bool {
         let upto = self.chosen_upto();
         let votes = |node: &Node| node.running().is_some_and(|running| running.replica.acceptor.admission().admitted());
         (0..self.nodes.len()).filter(|node| self.leads(*node)).count() == 1
-            && self.nodes.iter().all(|node| node.spoiled || votes(node))
-            && !self.nodes.iter().filter_map(Node::running).any(is_under_repair)
-            && self.voters().count() >= self.plan.quorum() as usize
-            && self.harmed.is_empty()
+            && self.members().all(|node| node.spoiled || votes(node))
+            && !self.members().filter_map(Node::running).any(is_under_repair)
+            && self.voters().count() >= self.quorum()
+            && self.checks.states.membership().newcomers().is_empty()
+            && self.checks.states.membership().spans().len() == 1
             && self
                 .voters()
                 .all(|node| node.running().is_some_and(|running| running.replica.executor.executed_upto() == upto))
@@ -39,6 +50,7 @@ impl World {
     /// How the nodes stand, for a failure's sentence.
     pub(in crate::sim) fn standing(&self) -> String {
         let each = self.nodes.iter().map(|node| match &node.state {
+            State::Down if node.gone => format!("{} is gone", node.id),
             State::Down => format!("{} is down", node.id),
             State::Broken(trouble) => format!("{} is broken: {trouble}", node.id),
             State::Up(running) => {
@@ -55,7 +67,19 @@ impl World {
                 format!("{} leads, executed {}", node.id, running.replica.executor.executed_upto())
             }
         });
-        each.collect::<Vec<_>>().join("; ")
+        let membership = self.checks.states.membership();
+        let of = |nodes: Vec<NodeId>| nodes.into_iter().map(|node| node.to_string()).collect::<Vec<_>>().join(" ");
+        let spans = membership
+            .spans()
+            .iter()
+            .map(|span| format!("{}: {}", span.first, of(span.configuration.nodes().collect())));
+        let newcomers = of(membership.newcomers().iter().map(|member| member.id).collect());
+        let members = format!(
+            "chosen {}, members from {}; newcomers {newcomers}",
+            self.chosen_upto(),
+            spans.collect::<Vec<_>>().join(", from ")
+        );
+        each.chain([members]).collect::<Vec<_>>().join("; ")
     }
 
     /// The whole story: faults, the end of faults, the cluster heals by itself, serves, serves through a partition that
@@ -76,6 +100,7 @@ impl World {
         self.settle()?;
         self.serve("new operations are served")?;
         self.await_healing("all nodes execute everything")?;
+        self.await_soundness()?;
         self.endure()?;
         self.close()
     }
@@ -90,9 +115,18 @@ impl World {
     /// The cluster heals by itself. How long it took, in microseconds.
     fn await_healing(&mut self, what: &str) -> Result<u64, Broken> {
         let began_us = self.now_us;
-        let healed = self.run_until(began_us + self.patience_us(), World::has_healed)?;
+        // Newcomers get their votes one after the other.
+        let newcomers = self.checks.states.membership().newcomers().len() as u64;
+        let until_us = began_us + self.patience_us() + newcomers * PROMOTION_US;
+        let healed = self.run_until(until_us, World::has_healed)?;
         liveness::check(what, healed, || self.standing())?;
         Ok(self.now_us - began_us)
+    }
+
+    /// Something was written since a machine was harmed, if one was: a mark follows, and tells of it.
+    fn await_soundness(&mut self) -> Held {
+        let sound = self.run_until(self.now_us + self.patience_us(), |world| world.harmed.is_empty())?;
+        liveness::check("what differs is repaired", sound, || self.standing())
     }
 
     /// Whatever clients still wait for comes to an end, by its own deadline if need be.
@@ -102,7 +136,7 @@ impl World {
     }
 
     fn all_answered(&self) -> bool {
-        self.clients.iter().all(|client| client.pending.is_empty())
+        self.clients.iter().all(|client| client.pending.is_empty() && client.changes.is_empty())
     }
 
     /// Every client, with nothing under way, asks something new, a write first; it is done in time. Who hears that its
@@ -144,15 +178,15 @@ impl World {
     fn endure(&mut self) -> Held {
         let Some(Lasting { kind, node, chance }) = self.plan.lasting.clone() else { return Ok(()) };
         let fault = self.plan.faults.len();
-        let nodes = self.nodes.len();
-        let leader = self.leader().unwrap_or(0);
-        let mut node = node as usize;
+        let nodes = self.present();
+        let leader = self.leader().unwrap_or(nodes[0]);
+        let mut node = nodes[node as usize % nodes.len()];
         if kind == FaultKind::Constrained {
             // First the log of one that does not lead falls behind; then only it is connected to a quorum.
             if node == leader {
-                node = (node + 1) % nodes;
+                node = nodes[(nodes.partition_point(|other| *other <= node)) % nodes.len()];
             }
-            self.links.cut(fault, cuts_of(FaultKind::Isolated, nodes, node, leader, chance));
+            self.links.cut(fault, self.cuts(FaultKind::Isolated, node, leader, chance));
             if !self.is_quorum_connected() {
                 return self.mend(fault);
             }
@@ -161,7 +195,7 @@ impl World {
         }
         let leader = self.leader().unwrap_or(leader);
         let shape = if kind == FaultKind::Constrained { FaultKind::QuorumLoss } else { kind };
-        let cuts = cuts_of(shape, nodes, node, leader, chance);
+        let cuts = self.cuts(shape, node, leader, chance);
         let cuts_something = !cuts.is_empty();
         self.links.cut(fault, cuts);
         if !cuts_something || !self.is_quorum_connected() {
@@ -198,7 +232,7 @@ impl World {
         let both = |peer: usize| self.links.is_open(node, peer) && self.links.is_open(peer, node);
         let hears = |peer: &&Node| peer.id == self.nodes[node].id || both(self.position(peer.id));
         let votes = |peer: &Node| peer.id == self.nodes[node].id;
-        self.voters().any(votes) && self.voters().filter(hears).count() >= self.plan.quorum() as usize
+        self.voters().any(votes) && self.voters().filter(hears).count() >= self.quorum()
     }
 
     fn is_quorum_connected(&self) -> bool {
@@ -221,7 +255,7 @@ impl World {
             let Node { paused_until_us, stalled_until_us, slowness, disk, state, .. } = &mut self.nodes[node];
             (*paused_until_us, *stalled_until_us, *slowness) = (0, 0, 1);
             disk.heal();
-            let down = matches!(state, State::Down);
+            let down = matches!(state, State::Down); // `start` leaves those be that are gone
             if down {
                 self.start(node)?;
             }
@@ -236,6 +270,7 @@ impl World {
         self.counts.excused = u64::from(self.excused);
         self.counts.chosen = self.checks.agreement.chosen().len() as u64;
         self.checks.states.advance(self.checks.agreement.chosen())?;
+        self.counts.configurations = self.checks.states.configurations().len() as u64 - 1;
         let places = self.checks.exactly_once.check(self.checks.agreement.chosen(), &self.checks.states)?;
         self.find_places(places);
         match linearizable::check(&self.history) {
@@ -269,6 +304,8 @@ fn is_under_repair(running: &Running) -> bool {
     running.replica.acceptor.repair().is_under_way()
 }
 
+/// How long it takes until a newcomer has its vote, in microseconds.
+const PROMOTION_US: u64 = 1_200_000;
 /// How long a client waits for what it asks once the cluster has healed, in milliseconds: longer than the check.
 const PROBE_DEADLINE_MS: u64 = 60_000;
 /// What clients wait for may first have to run out, in microseconds.

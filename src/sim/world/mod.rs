@@ -5,12 +5,14 @@
 
 mod clients;
 mod ending;
+mod members;
 mod network;
 mod nodes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
+use super::check::states::States;
 use super::check::{Broken, Checks, Held};
 use super::client::Client;
 use super::harm::Harmed;
@@ -119,11 +121,16 @@ impl World {
     /// A property broke at once.
     pub fn new(plan: &Plan, lines: bool) -> Result<World, Broken> {
         let configuration = Configuration::numbered(plan.nodes);
-        let nodes: Vec<Node> = configuration.nodes().map(Node::new).collect();
+        let nodes: Vec<Node> = configuration.members().iter().map(Node::of).collect();
         let founded = Founded::of("synod", "n1", configuration).expect("n1 is among the numbered");
+        let founded = Founded { membership: plan.founders(), ..founded };
         let dice = |concern: u64| Dice::new(mix(plan.seed ^ mix(concern)));
         let mut dice = Chance { network: dice(1), turns: dice(2), disks: dice(3), starts: dice(4), clients: dice(5) };
-        let clients = (0..plan.clients.count).map(|index| Client::new(index, Dice::new(dice.clients.roll()))).collect();
+        let mut clients: Vec<Client> =
+            (0..plan.clients.count).map(|index| Client::new(index, Dice::new(dice.clients.roll()))).collect();
+        if plan.churns() {
+            clients.push(Client::operator(plan.clients.count, Dice::new(dice.clients.roll())));
+        }
         let mut world = World {
             now_us: 0,
             nodes,
@@ -152,8 +159,7 @@ impl World {
             leader: None,
             plan: plan.clone(),
         };
-        world.checks.agreement.set_quorum(plan.quorum() as usize);
-        world.checks.rounds.set_quorum(plan.quorum() as usize);
+        world.checks.states = States::new(plan.founders());
         for node in 0..world.nodes.len() {
             world.start(node)?;
         }
@@ -283,11 +289,6 @@ impl World {
     /// What clients asked and were told.
     pub fn history(&self) -> &[Operation] {
         &self.history
-    }
-
-    /// Which nodes' disks did more than disks should.
-    pub(super) fn spoiled(&self) -> BTreeSet<usize> {
-        (0..self.nodes.len()).filter(|node| self.nodes[*node].spoiled).collect()
     }
 }
 

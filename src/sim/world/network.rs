@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::{Happening, Packet, World};
+use crate::net::identity::NodeHello;
+use crate::net::refusal::RefusedBecause;
 use crate::paxos::{AcceptorMessage, Message, NodeId, ProposerMessage};
-use crate::sim::check::{Broken, Held};
+use crate::sim::check::{Broken, Checks, Held};
 use crate::sim::faults::FaultKind;
-use crate::sim::node::State;
+use crate::sim::node::{Node, State};
 use crate::sim::plan::Network;
 use crate::sim::report::Counts;
 use crate::sim::trace::Lanes;
@@ -22,7 +24,10 @@ impl World {
                 return Err(Broken::new("messages", format!("{own} sends {to} what is not for peers: {message:?}")));
             }
             if let Message::Acceptor(message) = &message {
-                self.proposes(message)?;
+                self.proposes(node, message)?;
+            }
+            if to.0 == 0 || to.0 as usize > self.nodes.len() {
+                return Err(Broken::new("messages", format!("{own} writes to {to}, which nobody is")));
             }
             match &message {
                 Message::Proposer(ProposerMessage::ReadIndex { batch }) => {
@@ -52,10 +57,15 @@ impl World {
     }
 
     /// Looks at what a leader proposes and announces, to its own acceptor or another.
-    pub(super) fn proposes(&mut self, message: &AcceptorMessage) -> Held {
-        let agreement = &mut self.checks.agreement;
+    pub(super) fn proposes(&mut self, node: usize, message: &AcceptorMessage) -> Held {
+        let Checks { agreement, members, states, .. } = &mut self.checks;
         match message {
             AcceptorMessage::Accept { ballot, proposals, chosen_upto } => {
+                if let Some(running) = self.nodes[node].running() {
+                    let executed_upto = running.replica.executor.executed_upto();
+                    let mut slots = proposals.iter().map(|(slot, _)| *slot);
+                    slots.try_for_each(|slot| members.on_propose(*ballot, slot, executed_upto, states))?;
+                }
                 proposals.iter().try_for_each(|(slot, value)| agreement.on_propose(*ballot, *slot, value))?;
                 agreement.on_announce(*ballot, *chosen_upto)
             }
@@ -149,37 +159,54 @@ impl World {
             return Ok(());
         }
         // As in the handshake: each looks at what the other says of itself.
-        let admits = |peer: usize| self.founded.admits(&self.nodes[peer].hello(&self.founded));
-        let known = |node: usize| self.nodes[node].incarnation.0 == u128::from(self.nodes[node].id.0);
-        for node in [one, other] {
-            match (admits(node), known(node)) {
+        let (hello, peer_hello) = (self.nodes[one].hello(), self.nodes[other].hello());
+        let admitted = [
+            (one, self.admits(other, &hello), hello.agrees_with(&peer_hello)),
+            (other, self.admits(one, &peer_hello), peer_hello.agrees_with(&hello)),
+        ];
+        let has_left = |node: usize| self.checks.states.membership().left(self.nodes[node].id).is_some();
+        let is_whole = |node: usize| self.nodes[node].incarnation == self.nodes[node].folder;
+        let mut is_refused = false;
+        for (node, admits, agrees) in admitted {
+            let Node { id, incarnation, folder, .. } = &self.nodes[node];
+            match (admits.and(agrees), incarnation == folder) {
                 (Ok(()), false) => {
-                    return Err(Broken::new(
-                        "admission",
-                        format!("{} comes with a wiped disk, and is let in", self.nodes[node].id),
-                    ));
+                    return Err(Broken::new("admission", format!("{id} comes with a wiped disk, and is let in")));
                 }
-                (Err(refused), true) => {
-                    return Err(Broken::new(
-                        "admission",
-                        format!("{} is a member, and refused: {refused}", self.nodes[node].id),
-                    ));
+                // Whoever has left is told so, and so may be whoever meets another of its name that has.
+                (Err(refused), true)
+                    if !has_left(one) && !has_left(other) && [one, other].into_iter().all(is_whole) =>
+                {
+                    return Err(Broken::new("admission", format!("{id} is a member, and refused: {refused}")));
                 }
-                (Err(_), false) => return Ok(()),
-                (Ok(()), true) => {}
+                (admits, _) => is_refused |= admits.is_err(),
             }
+        }
+        if is_refused {
+            return Ok(());
         }
         self.links.raise(one, other);
         self.trace.note(self.now_us, Lanes::Between(one, other), "greet", || "shake hands".into());
-        let members = self.nodes.len();
         for (node, peer) in [(one, other), (other, one)] {
             let (own, id) = (self.nodes[node].id, self.nodes[peer].id);
             let boot = u64::from(self.nodes[node].life);
             let witnessed = self.nodes[peer].running().expect("runs").hearsay.before(own, boot);
             self.checks.shown.on_greeting(id, (own, boot), witnessed)?;
-            self.nodes[node].running_mut().expect("runs").greet(own, id, witnessed, members);
+            let running = self.nodes[node].running_mut().expect("runs");
+            let members = running.founded.membership.current().members().len();
+            running.greet(own, id, witnessed, members);
             self.wake_roles(node);
         }
         Ok(())
+    }
+
+    /// Whether a node lets in whoever says this of itself, and takes it for whom it is.
+    fn admits(&self, node: usize, peer: &NodeHello) -> Result<(), RefusedBecause> {
+        let founded = &self.nodes[node].running().expect("it shakes hands").founded;
+        founded.admits(peer)?;
+        match (founded.number(peer), peer.identity) {
+            (Some(number), Some(theirs)) if number == theirs.node => Ok(()),
+            _ => Err(RefusedBecause::Malformed),
+        }
     }
 }

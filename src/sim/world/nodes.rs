@@ -2,7 +2,7 @@
 
 use super::{Happening, World};
 use crate::paxos::dice::Dice;
-use crate::paxos::dispatch::Dispatch;
+use crate::paxos::dispatch::{DiskWork, Dispatch};
 use crate::paxos::{
     AcceptorMessage, BatchNumber, ClientId, Event, ExecutorMessage, LearnerMessage, Message, ProposerMessage, Reply,
 };
@@ -15,6 +15,9 @@ use crate::storage::Keep;
 impl World {
     /// Starts a node from what its disk holds.
     pub(in crate::sim) fn start(&mut self, node: usize) -> Held {
+        if self.nodes[node].gone {
+            return Ok(());
+        }
         let seed = self.dice.starts.roll();
         let (settings, journal) = (self.plan.settings.clone(), self.plan.journal);
         let started = self.nodes[node].start(&self.founded, &settings, journal, seed, self.now_us);
@@ -51,9 +54,11 @@ impl World {
             return Err(Broken::new("recovery", format!("{own} lost durable batches, and nobody damaged its disk")));
         }
         let running = self.nodes[node].running_mut().expect("just started");
-        if self.plan.nodes == 1 {
+        let current = running.founded.membership.current();
+        if current.members().len() == 1 && current.contains(own) {
             running.greet(own, own, BatchNumber(0), 1);
         }
+        self.checks.members.on_executed(own, running.replica.executor.executed_upto());
         let acceptor = running.replica.acceptor.clone();
         let written = acceptor.admission().witnessed().iter().map(|(peer, batch)| (*peer, *batch));
         self.checks.shown.on_start(own, written);
@@ -191,18 +196,20 @@ impl World {
         held.and(answered)?;
         durable::check_role(own, &dispatch)?;
         if role == Role::Proposer {
-            checks.rounds.on_lot(own, &dispatch)?;
+            checks.rounds.on_lot(own, &dispatch, |slot| checks.states.configuration(slot))?;
         }
         if role == Role::Acceptor && !self.nodes[node].spoiled {
             let acceptor = &self.nodes[node].running().expect("alive").replica.acceptor;
             self.checks.promises.check(acceptor, own)?;
         }
-        let World { nodes, checks, harmed, .. } = self;
-        let running = nodes[node].running_mut().expect("alive");
-        if role == Role::Executor && taken > 0 {
-            checks.states.advance(checks.agreement.chosen())?;
-            let compared = checks.states.check(own, &running.replica.executor);
-            harmed.judge(node, own, &running.replica.executor, compared)?;
+        if role == Role::Executor {
+            self.learn()?;
+            let World { nodes, checks, harmed, .. } = self;
+            let executor = &nodes[node].running().expect("alive").replica.executor;
+            checks.members.on_executed(own, executor.executed_upto());
+            if taken > 0 {
+                harmed.judge(node, own, executor, checks.states.check(own, executor))?;
+            }
         }
         self.perform(node, dispatch)
     }
@@ -276,12 +283,20 @@ impl World {
         match message {
             Message::Proposer(ProposerMessage::Promise(promise)) => {
                 checks.promises.on_promise(own, promise)?;
+                checks.members.on_promise(own, promise);
             }
             Message::Learner(LearnerMessage::Accepted(accepted)) => {
                 for slot in &accepted.slots {
-                    checks.promises.on_vote(own, accepted.ballot, *slot)?;
-                    if let Some(value) = checks.agreement.on_vote(own, accepted.ballot, *slot)? {
+                    self.checks.promises.on_vote(own, accepted.ballot, *slot)?;
+                    let Some(configuration) = self.checks.states.configuration(*slot).cloned() else {
+                        let detail = format!("{own} votes in slot {slot}, whose configuration nobody can know");
+                        return Err(Broken::new("members", detail));
+                    };
+                    let checks = &mut self.checks;
+                    let ballot = accepted.ballot;
+                    if let Some(value) = checks.agreement.on_vote(own, ballot, *slot, &configuration)? {
                         checks.proposed.on_chosen(*slot, &value)?;
+                        self.learn()?;
                     }
                 }
             }
@@ -361,7 +376,7 @@ impl World {
 
     /// Performs what a lot of a role, or of the disk, asked for.
     pub(super) fn perform(&mut self, node: usize, dispatch: Dispatch) -> Held {
-        let Dispatch { disk, mail, remote, replies, members: _, snapshots, events } = dispatch;
+        let Dispatch { disk, mail, remote, replies, members, snapshots, events } = dispatch;
         let own = self.nodes[node].id;
         events.iter().try_for_each(|event| self.on_event(node, event))?;
         if events.contains(&Event::Admitted {}) {
@@ -370,7 +385,20 @@ impl World {
                 return Ok(()); // what it says in this very lot already follows from the loss
             }
         }
-        mail.acceptor.iter().try_for_each(|(_, message)| self.proposes(message))?;
+        if let (Some(membership), Some(running)) = (members, self.nodes[node].running_mut()) {
+            running.founded.membership = *membership;
+        }
+        for event in &events {
+            if let Event::Dismissed { from } = event {
+                return self.dismiss(node, *from);
+            }
+        }
+        for work in &disk {
+            if let DiskWork::ExecutedEverywhere { upto } = work {
+                self.checks.members.on_everywhere(*upto, &self.checks.states)?;
+            }
+        }
+        mail.acceptor.iter().try_for_each(|(_, message)| self.proposes(node, message))?;
         self.script.on_mail(node, &mail);
         let Some(running) = self.nodes[node].running_mut() else { return Ok(()) };
         running.disk_queue.extend(disk);
@@ -405,7 +433,9 @@ impl World {
             }
             Event::Dropped { slot, ballot } => {
                 let own = self.nodes[node].id;
-                self.checks.agreement.on_dropped(own, *ballot, *slot)?;
+                if let Some(configuration) = self.checks.states.configuration(*slot) {
+                    self.checks.agreement.on_dropped(own, *ballot, *slot, configuration)?;
+                }
                 self.checks.promises.on_dropped(own, *ballot, *slot);
             }
             Event::Repaired {} => {
@@ -432,8 +462,10 @@ impl World {
         let running = self.nodes[node].running().expect("it just acted");
         if running.replica.acceptor.admission().admitted() {
             // Founders must all have met before the first of them votes (DESIGN section 4, rule 5).
-            let enough = if self.nodes[node].was_admitted { self.plan.quorum() as usize } else { self.nodes.len() };
-            admission::met_enough(id, running.greeted.len(), enough)?;
+            // Who came later was let in by a cluster that could not be founded differently any more.
+            let all = !self.nodes[node].was_admitted && id.0 <= self.plan.nodes;
+            let configurations = self.checks.states.configurations().values();
+            admission::met_enough(id, &running.greeted, all, configurations)?;
             let judged = admission::judge(id, claimed, running.recovered, running.most_witnessed)?;
             self.excused |= judged == admission::Judged::Undetectable;
             self.nodes[node].was_admitted = true;

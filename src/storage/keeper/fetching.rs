@@ -221,5 +221,5 @@ fn a_download_that_found_no_room_is_tried_again_later() {
         true
     });
     assert_eq!(node.installed, Some(sent));
-    assert!(!node.dropped.is_empty() && node.now_ms >= 10_000, "not at once");
+    assert!(!node.dropped.is_empty() && node.now_ms >= 3_000, "not at once");
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use synod::machine::MachineId;
 use synod::machine::kv::Operation;
 use synod::net::report::{
-    EntryReport, Inspection, LogReport, PeerStatus, Report, SlotReport, SlotState, Status, ViewChange,
+    EntryReport, Inspection, LogReport, MemberStanding, MemberStatus, PeerStatus, Report, SlotReport, SlotState,
+    Status, ViewChange,
 };
-use synod::paxos::{Ballot, Bytes, NodeId, Place, Sequence, SessionId, Slot, Token};
+use synod::paxos::{Ballot, Bytes, Incarnation, NodeId, Place, Sequence, SessionId, Slot, Token};
 
 use super::{Asked, Backend};
 use crate::answer::{Absence, Failure, Pairs};
@@ -21,6 +22,8 @@ pub struct Fake {
     pub decided: BTreeMap<Bytes, Bytes>,
     pub proposals: Vec<(Option<String>, Bytes)>,
     pub connected: Vec<(String, String)>,
+    /// What was done to the members, and who was made leader.
+    pub changes: Vec<String>,
     /// Answers the next command in its place.
     pub next: Option<Failure>,
     /// Nobody leads.
@@ -88,6 +91,7 @@ impl Fake {
             last_slot: Slot(5),
             digest: "d".repeat(64),
             peers: vec![link(other.0, other.1, "up"), link("n3", 7103, "down")],
+            members: members(first),
             ..Status::default()
         }
     }
@@ -175,6 +179,35 @@ impl Backend for Fake {
         Ok(name.to_owned())
     }
 
+    fn standing(&mut self) -> Result<(Status, Option<Status>), Failure> {
+        self.disturbed()?;
+        Ok((self.status(false), (!self.leaderless).then(|| self.status(true))))
+    }
+
+    fn bring_member(
+        &mut self,
+        name: &str,
+        address: &Address,
+        replace: Option<bool>,
+    ) -> Result<(NodeId, Place), Failure> {
+        self.disturbed()?;
+        self.changes.push(format!("{name} at {address}, replace: {replace:?}"));
+        let number = name.trim_start_matches('n').parse().unwrap();
+        Ok((NodeId(number), Place { slot: Slot(12), index: 1 }))
+    }
+
+    fn remove_member(&mut self, name: &str, force: bool) -> Result<(NodeId, Place), Failure> {
+        self.disturbed()?;
+        self.changes.push(format!("{name} goes, force: {force}"));
+        Ok((NodeId(2), Place { slot: Slot(12), index: 1 }))
+    }
+
+    fn transfer_leadership(&mut self, name: &str) -> Result<(), Failure> {
+        self.disturbed()?;
+        self.changes.push(format!("{name} leads"));
+        Ok(())
+    }
+
     fn node_names(&self) -> Vec<String> {
         ["n1", "n2", "n3"].map(str::to_owned).to_vec()
     }
@@ -182,6 +215,23 @@ impl Backend for Fake {
     fn deadline(&self) -> Duration {
         Duration::ZERO
     }
+}
+
+/// n3 goes, and n4 catches up; only the leader, n1, knows how far they are.
+fn members(leads: bool) -> Vec<MemberStatus> {
+    let member = |id: u32, standing, executed: u64| MemberStatus {
+        name: format!("n{id}"),
+        node: NodeId(id),
+        incarnation: Incarnation(u128::from(id)),
+        standing,
+        executed_upto: (leads && executed > 0).then_some(Slot(executed)),
+    };
+    vec![
+        member(1, MemberStanding::Voter, 4),
+        member(2, MemberStanding::Voter, 4),
+        member(3, MemberStanding::Leaving { from: Slot(1030) }, 0),
+        member(4, MemberStanding::Newcomer, 1),
+    ]
 }
 
 /// Slot 1 is cleared, 2 and 3 are executed, 4 is a no-op, and in 5 the votes of the two nodes differ.

@@ -6,7 +6,7 @@ use synod::client::{Client, ClientError, ConnectOptions};
 use synod::machine::kv::Scan;
 use synod::net::cookie::Cookie;
 use synod::net::report::{Inspection, PeerStatus, Report, Status};
-use synod::paxos::{Ballot, Bytes, Place};
+use synod::paxos::{Ballot, Bytes, NodeId, Place};
 use tokio::runtime::Runtime;
 
 use super::{Asked, Backend};
@@ -175,6 +175,47 @@ impl Backend for Remote {
 
     fn connect_node(&mut self, name: &str, address: &Address) -> Result<String, Failure> {
         self.run(self.client.connect_node(name, &address.to_string()))
+    }
+
+    fn standing(&mut self) -> Result<(Status, Option<Status>), Failure> {
+        let own = self.run(self.client.status())?;
+        if own.node.is_none() {
+            let trouble = own.trouble.unwrap_or_default();
+            return Err(Failure::not_done(format!("{} is {}, and knows no members: {trouble}", own.name, own.phase)));
+        }
+        let Some(leader) = own.leader.clone().filter(|leader| *leader != own.name) else { return Ok((own, None)) };
+        let patience = ASKED_WITHIN.min(self.deadline);
+        let client = self.client.with_deadline(patience);
+        let asked = async { client.on_node(&leader).await?.status().await };
+        let said = self.wait(async { Ok(tokio::time::timeout(patience, asked).await) })?;
+        Ok((own, said.ok().and_then(Result::ok)))
+    }
+
+    fn bring_member(
+        &mut self,
+        name: &str,
+        address: &Address,
+        replace: Option<bool>,
+    ) -> Result<(NodeId, Place), Failure> {
+        let (name, address) = (name.to_owned(), address.to_string());
+        let brought = self.command(self.client.clone(), |client| async move {
+            match replace {
+                Some(force) => client.replace_member(&name, &address, force).await,
+                None => client.add_member(&name, &address).await,
+            }
+        });
+        brought.map(|done| (done.result, done.place))
+    }
+
+    fn remove_member(&mut self, name: &str, force: bool) -> Result<(NodeId, Place), Failure> {
+        let name = name.to_owned();
+        let removed =
+            self.command(self.client.clone(), |client| async move { client.remove_member(&name, force).await });
+        removed.map(|done| (done.result, done.place))
+    }
+
+    fn transfer_leadership(&mut self, name: &str) -> Result<(), Failure> {
+        self.run(self.client.transfer_leadership(name))
     }
 
     fn node_names(&self) -> Vec<String> {

@@ -45,6 +45,33 @@ fn keys_are_set_read_extended_swapped_and_removed() {
 }
 
 #[test]
+fn members_come_and_go_as_they_are_told_to() {
+    let mut fake = Fake::default();
+    for line in [
+        "member add n4=h:4",
+        "member replace n2@h:2 --force",
+        "member replace n2=h:2",
+        "member remove n3",
+        "member remove n3 --force",
+        "leader transfer n2",
+    ] {
+        answered(&mut fake, line).unwrap();
+    }
+    let expected = [
+        "n4 at h:4, replace: None",
+        "n2 at h:2, replace: Some(true)",
+        "n2 at h:2, replace: Some(false)",
+        "n3 goes, force: false",
+        "n3 goes, force: true",
+        "n2 leads",
+    ];
+    assert_eq!(fake.changes, expected);
+    let late = answered(&mut fake, "member add n4=h:4 --wait").unwrap_err();
+    assert!(late.to_string().contains("n4 is node 4 since slot 12, and has not caught up"), "{late}");
+    assert_eq!(late.exit_code(), 1);
+}
+
+#[test]
 fn a_scan_knows_whether_there_is_more() {
     let mut fake = Fake::with(&[("a/1", b"x"), ("a/2", b"y"), ("b", b"z")]);
     let Ok(Answer::Pairs { pairs, more }) = answered(&mut fake, "scan a/ --limit 1") else { panic!("no pairs") };

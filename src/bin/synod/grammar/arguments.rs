@@ -173,6 +173,26 @@ impl FromStr for ConnectTo {
     }
 }
 
+/// `NAME=HOST:PORT` or `NAME@HOST:PORT`, as `member add` takes it; or only `NAME`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberAddress {
+    /// Who.
+    pub name: NodeName,
+    /// Where.
+    pub address: Option<Address>,
+}
+
+impl FromStr for MemberAddress {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<MemberAddress, String> {
+        match word.split_once(['=', '@']) {
+            Some((name, address)) => Ok(MemberAddress { name: name.parse()?, address: Some(dialled(address)?) }),
+            None => Ok(MemberAddress { name: word.parse()?, address: None }),
+        }
+    }
+}
+
 /// `@NODE`, as `propose` takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Through(pub NodeName);

@@ -1,8 +1,10 @@
 //! The commands themselves, with their help.
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
-use super::arguments::{ConnectTo, LogArgument, NodeName, SlotOrPlace, SlotRange, Text, Through};
+use super::arguments::{
+    Address, ConnectTo, LogArgument, MemberAddress, NodeName, SlotOrPlace, SlotRange, Text, Through,
+};
 use crate::answer::Failure;
 
 /// A command for a cluster.
@@ -108,9 +110,21 @@ pub enum Command {
         node: ConnectTo,
     },
 
-    /// Who leads, and in which ballot. Exit code 1 if nobody does.
-    #[command(override_usage = "leader", after_help = "Example:\n  leader")]
-    Leader,
+    /// Who leads, and in which ballot, exit code 1 if nobody does; or have another node lead.
+    #[command(
+        override_usage = "leader\n       leader transfer NODE",
+        after_help = "Examples:\n  leader\n  leader transfer n3      n3 takes over without a pause"
+    )]
+    Leader(LeaderArgs),
+
+    /// The members of the cluster: list them, add one, remove one, let a new one take a lost one's place.
+    #[command(
+        override_usage = "member list\n       member add NAME=HOST:PORT [--wait]\n       member remove NAME [--force]\n       \
+                          member replace NAME=HOST:PORT [--force] [--wait]",
+        after_help = "Examples:\n  member list\n  member add n4=127.0.0.1:7104      it runs there: start --name n4 --join\n  \
+                      member remove n2\n  member replace n2=127.0.0.1:7102      n2's folder is lost, and it runs with an empty one"
+    )]
+    Member(MemberArgs),
 
     /// How the nodes stand: phases, ballots, watermarks, digests.
     #[command(override_usage = "status [NODE]", after_help = "Examples:\n  status\n  status n2")]
@@ -158,6 +172,8 @@ impl Command {
             Command::Propose(args) => args.parts().map(drop),
             Command::Cas(args) => args.parts().map(drop),
             Command::Log(args) => args.parts().map(drop),
+            Command::Leader(args) => args.parts().map(drop),
+            Command::Member(args) => args.parts().map(drop),
             _ => Ok(()),
         }
     }
@@ -239,6 +255,122 @@ impl CasArgs {
             (false, _, None) => Err(Failure::usage(
                 "cas needs the expected value and the new one; usage: cas KEY EXPECTED NEW, or cas KEY --absent NEW",
             )),
+        }
+    }
+}
+
+/// Nothing, or `transfer NODE`.
+#[derive(Args, Clone, Debug, PartialEq)]
+pub struct LeaderArgs {
+    /// Have another node lead.
+    #[arg(value_name = "transfer")]
+    action: Option<LeaderAction>,
+    /// With `transfer`: which.
+    node: Option<NodeName>,
+}
+
+/// What may be done about the leader.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaderAction {
+    /// Have this node lead.
+    Transfer,
+}
+
+impl LeaderArgs {
+    /// Who is to lead, if it is to be another.
+    pub fn parts(&self) -> Result<Option<&NodeName>, Failure> {
+        match (self.action, &self.node) {
+            (Some(LeaderAction::Transfer), None) => {
+                Err(Failure::usage("leader transfer needs to know to whom; usage: leader transfer NODE"))
+            }
+            (_, node) => Ok(node.as_ref()),
+        }
+    }
+}
+
+/// `list`, `add NAME=HOST:PORT`, `remove NAME`, `replace NAME=HOST:PORT`.
+#[derive(Args, Clone, Debug, PartialEq)]
+pub struct MemberArgs {
+    /// What to do.
+    #[arg(value_name = "list|add|remove|replace")]
+    action: MemberAction,
+    /// The member; with `add` and `replace`, also where it listens.
+    #[arg(id = "node", value_name = "NAME[=HOST:PORT]")]
+    who: Option<MemberAddress>,
+    /// Do it even if too few of the members that would be left answer.
+    #[arg(long)]
+    force: bool,
+    /// Return only once the new member votes: it has no vote until it has caught up.
+    #[arg(long)]
+    wait: bool,
+}
+
+/// What may be done about the members.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemberAction {
+    /// Show them.
+    List,
+    /// A new one comes.
+    Add,
+    /// One goes.
+    Remove,
+    /// A new one takes the place of one whose folder is lost.
+    Replace,
+}
+
+/// What `member` is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MemberOrder<'a> {
+    /// Show them.
+    List,
+    /// This one goes.
+    Remove {
+        /// Its name.
+        name: &'a NodeName,
+        /// Even if too few of the others answer.
+        force: bool,
+    },
+    /// This one comes.
+    Come {
+        /// Its name.
+        name: &'a NodeName,
+        /// Where it listens.
+        address: &'a Address,
+        /// In place of a member of its name: even if too few of the others answer, or not.
+        replace: Option<bool>,
+        /// Until it votes.
+        wait: bool,
+    },
+}
+
+impl MemberArgs {
+    /// What is to be done.
+    pub fn parts(&self) -> Result<MemberOrder<'_>, Failure> {
+        let MemberArgs { action, who, force, wait } = self;
+        let usage = |what: &str, usage: &str| Err(Failure::usage(format!("{what}; usage: {usage}")));
+        let coming = |replace: Option<bool>, how: &str| match who {
+            Some(MemberAddress { name, address: Some(address) }) => {
+                Ok(MemberOrder::Come { name, address, replace, wait: *wait })
+            }
+            Some(MemberAddress { name, address: None }) => usage(&format!("where {name} listens is missing"), how),
+            None => usage("who comes is missing", how),
+        };
+        match action {
+            MemberAction::List if who.is_some() || *force || *wait => {
+                usage("member list takes nothing more", "member list")
+            }
+            MemberAction::List => Ok(MemberOrder::List),
+            MemberAction::Add if *force => {
+                usage("whoever comes has no vote yet, and needs no --force", "member add NAME=HOST:PORT [--wait]")
+            }
+            MemberAction::Add => coming(None, "member add NAME=HOST:PORT [--wait]"),
+            MemberAction::Replace => coming(Some(*force), "member replace NAME=HOST:PORT [--force] [--wait]"),
+            MemberAction::Remove => match who {
+                _ if *wait => usage("--wait is for members that come", "member remove NAME [--force]"),
+                Some(MemberAddress { name, address: None }) => Ok(MemberOrder::Remove { name, force: *force }),
+                Some(_) => usage("whoever goes is known by its name alone", "member remove NAME [--force]"),
+                None => usage("who goes is missing", "member remove NAME [--force]"),
+            },
         }
     }
 }

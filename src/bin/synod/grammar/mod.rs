@@ -18,7 +18,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, FromArgMatches, Parser, Subcommand};
 
 pub use arguments::{Address, NodeName, PeerAddress, SlotOrPlace, deadline, dialled};
-pub use command::{Command, LEADER, StageCommand};
+pub use command::{Command, LEADER, MemberOrder, StageCommand};
 pub use settings::PREFIX as VARIABLES;
 
 use crate::answer::Failure;
@@ -155,7 +155,10 @@ pub fn command_line() -> clap::Command {
     let commands = Command::augment_subcommands(clap::Command::new("synod"));
     let connected = (OWN_COMMANDS_FIRST..).zip(commands.get_subcommands().cloned()).map(|(order, command)| {
         let about = command.get_about().cloned().unwrap_or_default();
-        from_a_shell(settings::configurable(ConnectArgs::augment_args(command)).about(about).display_order(order))
+        let command = settings::configurable(ConnectArgs::augment_args(command)).about(about).display_order(order);
+        // What overrides a safeguard is typed.
+        let typed = |arg: clap::Arg| if arg.get_long() == Some("force") { arg.env(Resettable::Reset) } else { arg };
+        from_a_shell(command.mut_args(typed))
     });
     let own = own.mut_subcommands(|command| match command.get_name() {
         // These two depend on what is typed alone.

@@ -44,6 +44,11 @@ fn a_line_of_the_repl_and_a_subcommand_are_the_same_command() {
         "nodes",
         "connect n2@127.0.0.1:7102",
         "leader",
+        "leader transfer n3",
+        "member list",
+        "member add n4=127.0.0.1:7104 --wait",
+        "member remove n2 --force",
+        "member replace n2@127.0.0.1:7102",
         "status n1",
         "log n1 3..9",
         "slot 12.1 n1",
@@ -170,6 +175,18 @@ fn what_is_missing_or_too_much_is_named() {
     assert!(wrong("log n1 n2").contains("one node and one range"));
     assert!(wrong("get k n2").contains("--local"));
     assert!(wrong("frobnicate").contains("there is no command 'frobnicate'"));
+    assert!(wrong("leader transfer").contains("usage: leader transfer NODE"));
+    assert!(wrong("leader n3").contains("transfer"));
+    assert!(wrong("member").contains("list|add|remove|replace is missing"));
+    assert!(wrong("member add").contains("who comes is missing"));
+    assert!(wrong("member add n4").contains("where n4 listens is missing; usage: member add NAME=HOST:PORT"));
+    assert!(wrong("member add n4=h:0").contains("port 0"));
+    assert!(wrong("member add n4=h:1 --force").contains("needs no --force"));
+    assert!(wrong("member remove").contains("who goes is missing"));
+    assert!(wrong("member remove n4=h:1").contains("by its name alone"));
+    assert!(wrong("member remove n4 --wait").contains("--wait is for members that come"));
+    assert!(wrong("member list n4").contains("takes nothing more"));
+    assert!(wrong("member drop n4").contains("remove"));
     assert!(wrong("statsu").contains("'status'"), "a near miss is offered");
 }
 

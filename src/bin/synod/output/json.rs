@@ -6,12 +6,12 @@
 
 use serde_json::{Value, json};
 
-use synod::net::report::{EntryReport, LogReport, PeerStatus, SlotReport, Status, ViewChange};
+use synod::net::report::{EntryReport, LogReport, MemberStanding, PeerStatus, SlotReport, Status, ViewChange};
 use synod::paxos::{Ballot, Slot};
 
 use super::is_no_op;
 use super::operation::{self, Operation, Part};
-use crate::answer::{Answer, Failure, Leader, NodeRow, Pairs, PerNode, highest_chosen, lag};
+use crate::answer::{Answer, Failure, Leader, MemberChange, MemberRow, NodeRow, Pairs, PerNode, highest_chosen, lag};
 
 /// An answer as one object.
 pub fn answer(answer: &Answer) -> Value {
@@ -33,6 +33,15 @@ pub fn answer(answer: &Answer) -> Value {
         Answer::Connected { name, address } => json!({"connected": name, "address": address.to_string()}),
         Answer::Leader(Leader { name, ballot }) => json!({"leader": {"name": name, "ballot": text(*ballot)}}),
         Answer::Leaderless { why } => json!({"leader": null, "why": why}),
+        Answer::Members(rows) => json!({"members": rows.iter().map(member_row).collect::<Vec<_>>()}),
+        Answer::Changed { change, name, node, place } => {
+            let (change, votes) = match change {
+                MemberChange::Added { votes } => ("added", *votes),
+                MemberChange::Replaced { votes } => ("replaced", *votes),
+                MemberChange::Removed => ("removed", false),
+            };
+            json!({change: name, "node_id": node.0, "slot": place.slot.0, "votes": votes})
+        }
         Answer::Status(nodes) => {
             let highest = highest_chosen(nodes);
             per_node(nodes, |status| {
@@ -197,6 +206,25 @@ fn change(change: &ViewChange) -> Value {
         "leader": change.leader,
         "ballot": text(change.ballot),
         "merged": change.merged.map(merged),
+    })
+}
+
+fn member_row(row: &MemberRow) -> Value {
+    let (standing, from) = match row.member.standing {
+        MemberStanding::Voter => ("votes", None),
+        MemberStanding::Newcomer => ("catches up", None),
+        MemberStanding::Coming { from } => ("comes", Some(from.0)),
+        MemberStanding::Leaving { from } => ("leaves", Some(from.0)),
+    };
+    json!({
+        "name": row.member.name,
+        "node_id": row.member.node.0,
+        "standing": standing,
+        "from_slot": from,
+        "address": (!row.address.is_empty()).then_some(&row.address),
+        "link": row.link,
+        "this_node": row.link.is_none(),
+        "executed_upto": row.member.executed_upto.map(|slot| slot.0),
     })
 }
 

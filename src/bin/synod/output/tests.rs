@@ -54,6 +54,46 @@ fn commands_on_keys() {
 }
 
 #[test]
+fn members_are_listed_as_the_leader_knows_them() {
+    assert_eq!(
+        lines(&text("member list")),
+        [
+            "NAME  NODE  STANDING             ADDRESS         LINK       EXECUTED",
+            "n1       1  votes                127.0.0.1:7101  up                4",
+            "n2       2  votes                127.0.0.1:7102  this node         4",
+            "n3       3  leaves at slot 1030  127.0.0.1:7103  down              -",
+            "n4       4  catches up           -               down              1",
+        ]
+    );
+    let list = json("member list");
+    assert_eq!(list["members"][1]["this_node"], true);
+    assert_eq!(
+        list["members"][2],
+        serde_json::json!({
+            "name": "n3", "node_id": 3, "standing": "leaves", "from_slot": 1030, "address": "127.0.0.1:7103",
+            "link": "down", "this_node": false, "executed_upto": null,
+        })
+    );
+}
+
+#[test]
+fn a_change_of_members_says_what_it_comes_to() {
+    assert_eq!(text("member add n4=h:4"), "n4 is added as node 4 in slot 12: it votes once it has caught up");
+    assert_eq!(text("member add n1=h:1 --wait"), "n1 is added as node 1 in slot 12, and votes");
+    assert_eq!(text("member replace n4=h:4"), "n4 is replaced by node 4 in slot 12: it votes once it has caught up");
+    assert_eq!(
+        text("member remove n2"),
+        "n2 (node 2) is removed in slot 12: its process ends once the others can go on without it"
+    );
+    assert_eq!(json("member add n4=h:4"), serde_json::json!({"added": "n4", "node_id": 4, "slot": 12, "votes": false}));
+    assert_eq!(
+        json("member remove n2 --force"),
+        serde_json::json!({"removed": "n2", "node_id": 2, "slot": 12, "votes": false})
+    );
+    assert_eq!(text("leader transfer n1"), "n1 leads in ballot 3.1");
+}
+
+#[test]
 fn commands_on_keys_in_json() {
     use serde_json::json as object;
     assert_eq!(json("propose hello"), object!({"place": "12.1", "slot": 12, "index": 1, "ballot": "3.1"}));

@@ -9,7 +9,7 @@ use synod::paxos::{Ballot, Bytes, Slot};
 use super::operation::{brief, entry, printable, shortened};
 use super::time::utc;
 use super::{Style, milliseconds};
-use crate::answer::{Answer, Leader, NodeRow, Pairs, PerNode, highest_chosen, lag};
+use crate::answer::{Answer, Leader, MemberChange, MemberRow, NodeRow, Pairs, PerNode, highest_chosen, lag};
 
 /// An answer, without the last newline. On a terminal, no wider than that.
 pub fn answer(answer: &Answer, style: Style) -> String {
@@ -33,6 +33,19 @@ pub fn answer(answer: &Answer, style: Style) -> String {
         Answer::Connected { name, address } => format!("connected to {name} at {address}"),
         Answer::Leader(Leader { name, ballot }) => format!("{name} leads in ballot {ballot}"),
         Answer::Leaderless { why } => format!("nobody leads: {why}"),
+        Answer::Members(rows) => members(rows, style),
+        Answer::Changed { change, name, node, place } => match change {
+            MemberChange::Removed => format!(
+                "{name} (node {node}) is removed in slot {}: its process ends once the others can go on without it",
+                place.slot
+            ),
+            MemberChange::Added { votes } => {
+                format!("{name} is added as node {node} in slot {}{}", place.slot, until_it_votes(*votes))
+            }
+            MemberChange::Replaced { votes } => {
+                format!("{name} is replaced by node {node} in slot {}{}", place.slot, until_it_votes(*votes))
+            }
+        },
         Answer::Status(nodes) => status(nodes, style),
         Answer::Log(nodes) => log(nodes, style),
         Answer::Slot { index, nodes, .. } => slot(nodes, *index, style),
@@ -132,6 +145,31 @@ fn nodes(rows: &[NodeRow], style: Style) -> String {
             state,
         ]);
     }
+    finished(&table)
+}
+
+fn until_it_votes(votes: bool) -> &'static str {
+    if votes { ", and votes" } else { ": it votes once it has caught up" }
+}
+
+fn members(rows: &[MemberRow], style: Style) -> String {
+    let mut table = table(["NAME", "NODE", "STANDING", "ADDRESS", "LINK", "EXECUTED"], style);
+    for row in rows {
+        let link = match row.link.as_deref() {
+            None => Cell::new("this node"),
+            Some("up") => Cell::new("up"),
+            Some(why) => Cell::new(why).fg(Color::Red),
+        };
+        table.add_row([
+            Cell::new(&row.member.name),
+            Cell::new(row.member.node.to_string()),
+            Cell::new(row.member.standing.to_string()),
+            Cell::new(if row.address.is_empty() { ABSENT } else { &row.address }),
+            link,
+            Cell::new(row.member.executed_upto.map_or_else(|| ABSENT.to_owned(), |slot| slot.to_string())),
+        ]);
+    }
+    to_the_right(&mut table, [1, 5]);
     finished(&table)
 }
 

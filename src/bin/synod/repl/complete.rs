@@ -26,6 +26,16 @@ pub fn candidates(line: &str, names: &[String], staged: bool) -> (usize, Vec<Str
             .map(|long| format!("--{long}"))
             .collect(),
         Some("propose") => names.iter().map(|name| format!("@{name}")).collect(),
+        Some("member") => match line[..start].split_whitespace().nth(1) {
+            None => choices(&grammar, "member"),
+            Some("remove") => names.to_vec(),
+            Some("replace") => names.iter().map(|name| format!("{name}=")).collect(),
+            Some(_) => Vec::new(),
+        },
+        Some("leader") => match line[..start].split_whitespace().nth(1) {
+            None => choices(&grammar, "leader"),
+            Some(_) => names.to_vec(),
+        },
         Some("connect") => names.iter().map(|name| format!("{name}@")).collect(),
         Some("fail") => names.iter().cloned().chain([LEADER.to_owned()]).collect(),
         Some(command) => {
@@ -39,6 +49,12 @@ pub fn candidates(line: &str, names: &[String], staged: bool) -> (usize, Vec<Str
     let mut fitting: Vec<String> = offered.into_iter().filter(|candidate| candidate.starts_with(word)).collect();
     fitting.sort();
     (start, fitting)
+}
+
+/// The words of which a command takes one.
+fn choices(grammar: &clap::Command, command: &str) -> Vec<String> {
+    let arguments = grammar.find_subcommand(command).into_iter().flat_map(clap::Command::get_positionals);
+    arguments.flat_map(clap::Arg::get_possible_values).map(|value| value.get_name().to_owned()).collect()
 }
 
 #[cfg(test)]
@@ -55,6 +71,8 @@ mod tests {
         assert_eq!(offered("help lo"), ["log"]);
         assert_eq!(offered("  ex"), ["exit"]);
         assert!(offered("").contains(&"recover".to_owned()));
+        assert_eq!(offered("member re"), ["remove", "replace"]);
+        assert_eq!(offered("leader "), ["transfer"]);
         assert_eq!(candidates("rec", &[], false).1, [""; 0], "only the demo can recover");
     }
 
@@ -66,6 +84,9 @@ mod tests {
         assert_eq!(offered("propose @n2"), ["@n2"]);
         assert_eq!(offered("fail "), ["leader", "n1", "n2"]);
         assert_eq!(offered("put "), [""; 0]);
+        assert_eq!(offered("member remove "), ["n1", "n2"]);
+        assert_eq!(offered("member replace n1"), ["n1="]);
+        assert_eq!(offered("leader transfer "), ["n1", "n2"]);
     }
 
     #[test]

@@ -39,7 +39,8 @@ use crate::output::{Printer, Style, Unshown};
         disk        slow-disk, stalled-disk, full-disk, failed-sync\n  \
         damage      flipped-body, flipped-tail, flipped-metadata,\n              flipped-snapshot, wiped-disk, old-disk\n  \
         clock       clock-jump\n  \
-        client      client-moves, client-returns\n\
+        client      client-moves, client-returns\n  \
+        members     churn\n\
         A list is read from left to right; one that begins with `-` begins with all.\n\n\
         Exit codes: 0 no property broke, 1 one did, 2 usage, 130 interrupted; what\n\
         was tried until then is told."

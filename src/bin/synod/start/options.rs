@@ -8,7 +8,7 @@ use synod::net::cookie::Cookie;
 
 use crate::answer::Failure;
 use crate::cookie;
-use crate::grammar::{Address, DEFAULT_CLUSTER, LEADER, NodeName, PeerAddress};
+use crate::grammar::{Address, DEFAULT_CLUSTER, LEADER, NodeName, PeerAddress, dialled};
 
 /// The flags, as typed.
 #[derive(Args, Clone, Debug, PartialEq)]
@@ -16,8 +16,9 @@ use crate::grammar::{Address, DEFAULT_CLUSTER, LEADER, NodeName, PeerAddress};
     after_help = "Examples:\n  synod start --name n1 --listen 127.0.0.1:7101 --peer n2=127.0.0.1:7102 --peer n3=127.0.0.1:7103\n  \
     synod start --name n1 --voters n1,n2,n3      and later: connect n2@127.0.0.1:7102\n  \
     synod start --name n1 --alone                a group of one\n  \
+    synod start --name n4 --listen 127.0.0.1:7104 --join 127.0.0.1:7101      a new member of a group that runs\n  \
     synod start --config n1.toml                 name = \"n1\", listen = \"0.0.0.0:7101\", peer = [\"n2=…\", …]\n\n\
-    Who the voters are is settled when the group is founded; afterwards the folder knows."
+    Who the voters are is settled when the group is founded; afterwards the log and the folder know."
 )]
 pub struct StartArgs {
     /// The node's name, unique in its cluster.
@@ -43,6 +44,10 @@ pub struct StartArgs {
     /// Found a group of this node only.
     #[arg(long, conflicts_with_all = ["peer", "voters"])]
     pub alone: bool,
+
+    /// Become a member of a group that runs, through any of its members; without an address, wait for `member add`.
+    #[arg(long, value_name = "HOST:PORT", value_parser = dialled, conflicts_with_all = ["peer", "voters", "alone"])]
+    pub join: Option<Option<Address>>,
 
     /// The node's folder [default: NAME.data].
     #[arg(long, value_name = "DIR")]
@@ -96,6 +101,8 @@ pub struct StartOptions {
     pub peers: Vec<(String, Address)>,
     /// The founders in the order of names, itself included; none: the folder must know.
     pub voters: Vec<String>,
+    /// It becomes a member of a cluster that runs: through the node at this address, or once it is added.
+    pub join: Option<Option<Address>>,
     /// Its folder.
     pub data: PathBuf,
     /// Slots in flight at once, if told.
@@ -120,11 +127,12 @@ impl StartArgs {
         self.check_addresses()?;
         let voters = self.founders()?;
         let data = self.data.clone().unwrap_or_else(|| PathBuf::from(format!("{}.data", self.name)));
-        if voters.is_empty() && is_new(&data) {
+        if voters.is_empty() && self.join.is_none() && is_new(&data) {
             let name = &self.name;
             return Err(Failure::usage(format!(
                 "{} holds no node yet, and nothing says who the voters are: name the others with --peer \
-                 n2=HOST:PORT, or all founders with --voters {name},n2,n3, or found a group of one with --alone",
+                 n2=HOST:PORT, or all founders with --voters {name},n2,n3, or join a group that runs with --join \
+                 HOST:PORT, or found a group of one with --alone",
                 data.display()
             )));
         }
@@ -135,6 +143,7 @@ impl StartArgs {
             advertise: self.advertise.clone(),
             peers: self.peer.iter().map(|peer| (peer.name.0.clone(), peer.address.clone())).collect(),
             voters: voters.into_iter().map(|name| name.0).collect(),
+            join: self.join.clone(),
             data,
             window: self.window,
             batch: self.batch,
@@ -262,11 +271,25 @@ mod tests {
     }
 
     #[test]
+    fn a_node_joins_through_a_member_or_waits_to_be_added() {
+        assert_eq!(options("--alone").unwrap().join, None);
+        let through = options("--join h:7101").unwrap();
+        assert_eq!((through.join, through.voters.len()), (Some(Some("h:7101".parse().unwrap())), 0));
+        assert_eq!(options("--join").unwrap().join, Some(None));
+    }
+
+    #[test]
     fn flags_that_contradict_themselves_are_refused() {
         refused(
             "",
-            "--peer n2=HOST:PORT, or all founders with --voters n1,n2,n3, or found a group of one with --alone",
+            "--peer n2=HOST:PORT, or all founders with --voters n1,n2,n3, or join a group that runs with --join HOST:PORT, \
+             or found a group of one with --alone",
         );
+        refused("--join h:1 --alone", "cannot be used with");
+        refused("--join h:1 --voters n1,n2", "cannot be used with");
+        refused("--join --peer n2=h:1", "cannot be used with");
+        refused("--join h:0", "cannot be dialled");
+        refused("--join h", "the port is missing");
         refused("--listen 0.0.0.0:7101 --alone", "add --advertise HOST:PORT");
         refused("--listen [::]:7101 --alone", "add --advertise HOST:PORT");
         refused("--advertise 0.0.0.0:7101 --alone", "no address that others could dial");

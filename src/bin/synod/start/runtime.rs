@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use synod::actors::{Node, NodeError, NodeOptions};
+use synod::actors::{Join, NEWS, Node, NodeError, NodeOptions};
 use synod::machine::Composite;
 use synod::paxos::Settings;
 
@@ -10,7 +10,7 @@ use super::{Ready, StartOptions};
 use crate::answer::Failure;
 use crate::grammar::Address;
 
-/// Runs a node until `stop` ends or the node fails. Says when it listens.
+/// Runs a node until `stop` ends, or the node fails, or it has left its cluster. Says when it listens.
 pub fn run_node(
     options: StartOptions,
     announce: impl FnOnce(&Ready) + 'static,
@@ -47,6 +47,11 @@ pub fn run_node(
         }
     });
     match ended {
+        // That is what somebody asked for, and no failure.
+        Ok(Ok(Err(NodeError::Left(news)))) => {
+            log::info!(target: NEWS, "{news}");
+            Ok(())
+        }
         Ok(Ok(ended)) => ended.map_err(failed),
         _ => Err(Failure::not_done("the node's thread ended in a panic")),
     }
@@ -65,6 +70,10 @@ fn node_options(options: StartOptions) -> NodeOptions {
         advertise: options.advertise.map(|address| address.to_string()),
         peers: options.peers.into_iter().map(|(name, address)| (name, address.to_string())).collect(),
         voters: options.voters,
+        join: options.join.map(|through| match through {
+            Some(address) => Join::Through(address.to_string()),
+            None => Join::WhenAdded,
+        }),
         settings,
         ..NodeOptions::new(options.name, options.data, options.cookie).listen(options.listen.to_string())
     }
