@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::agreement::Digest;
 use super::ballot::NodeId;
 use super::effect::{Effect, Effects, Event, SnapshotPart, Then};
 use super::image::SnapshotId;
@@ -72,12 +73,12 @@ pub enum SnapshotWork {
     },
     /// See [`Effect::KeepPart`].
     Part(SnapshotPart),
-    /// See [`Effect::SetAside`].
-    SetAside {
-        /// Inclusive.
+    /// See [`Effect::Proven`].
+    Proven {
+        /// The last slot that it covers.
         upto: Slot,
-        /// These stay.
-        good: Vec<Slot>,
+        /// Of the state.
+        digest: Digest,
     },
 }
 
@@ -144,7 +145,7 @@ impl Dispatch {
                 Effect::ExecutedEverywhere { upto } => sorted.disk.push(DiskWork::ExecutedEverywhere { upto }),
                 Effect::Members(membership) => sorted.members = Some(membership),
                 Effect::KeepPart(part) => sorted.snapshots.push(SnapshotWork::Part(part)),
-                Effect::SetAside { upto, good } => sorted.snapshots.push(SnapshotWork::SetAside { upto, good }),
+                Effect::Proven { upto, digest } => sorted.snapshots.push(SnapshotWork::Proven { upto, digest }),
                 // Whoever drives the executor took the image when it was frozen.
                 Effect::TakeSnapshot { .. } => {}
                 Effect::Reply { client, reply } => sorted.replies.entry(client).or_default().push(reply),

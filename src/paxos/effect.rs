@@ -14,6 +14,7 @@
 //! `Sync` before it are durable. A `Sync` without records is a fence, and costs no disk access when nothing is under
 //! way. `Send` may be lost, except to this node itself.
 
+use super::agreement::Digest;
 use super::ballot::{Ballot, NodeId};
 use super::image::SnapshotId;
 use super::membership::Membership;
@@ -84,13 +85,12 @@ pub enum Effect {
         /// The last slot that it will cover.
         upto: Slot,
     },
-    /// The state is not what the replicas agree on: snapshots of the node's own that cover slots up to here go out of the
-    /// way, these excepted. Neither a peer nor a start may get them.
-    SetAside {
-        /// Inclusive.
+    /// The replicas agree on this node's state at a mark: what is saved of it, with this digest, is a snapshot.
+    Proven {
+        /// The last slot that it covers.
         upto: Slot,
-        /// Of these the replicas agreed on the digest.
-        good: Vec<Slot>,
+        /// Of the state. One of the same mark may have been saved while it was wrong.
+        digest: Digest,
     },
     /// Answer a client.
     Reply {

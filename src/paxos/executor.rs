@@ -82,8 +82,8 @@ impl std::hash::Hash for Images {
 pub(super) struct SnapshotsDue {
     /// The newest durable one covers every slot up to here.
     upto: Slot,
-    /// One is being saved.
-    pub(super) saving: bool,
+    /// One is being saved, of this mark.
+    pub(super) saving: Option<Slot>,
     /// When one was last wanted besides those that are due, in milliseconds.
     wanted_ms: Option<u64>,
 }
@@ -185,10 +185,10 @@ impl<M: StateMachine> Executor<M> {
             ExecutorMessage::LeaderChanged {} => self.on_leader_changed(fx),
             ExecutorMessage::SnapshotWanted { slot } => self.on_snapshot_wanted(slot, fx),
             ExecutorMessage::SnapshotSaved { upto } => {
-                self.snapshots.saving = false;
+                self.snapshots.saving = self.snapshots.saving.filter(|saving| *saving > upto);
                 self.snapshots.upto = self.snapshots.upto.max(upto);
             }
-            ExecutorMessage::SnapshotUnsaved {} => self.snapshots.saving = false,
+            ExecutorMessage::SnapshotUnsaved {} => self.snapshots.saving = None,
             ExecutorMessage::Digested { number, upto, digest } => self.on_digested(number, upto, digest, fx),
         }
     }
@@ -281,18 +281,13 @@ impl<M: StateMachine> Executor<M> {
     }
 
     /// Answers a client, if what this node says is what the replicas agree on (DESIGN section 4, rule 8). Otherwise the
-    /// client asks another one: this is no word on what became of the command. For a moment's silence it waits.
+    /// client asks another one: this is no word on what became of the command.
     fn release(&self, client: ClientId, command: CommandName, reply: Reply, fx: &mut Effects) {
         if self.serves() {
             fx.reply(client, reply);
-        } else if !self.is_silent_for_a_moment() {
+        } else {
             fx.reply(client, Reply::Refused { command, reason: Refusal::NotAdmitted, forwarded: true });
         }
-    }
-
-    /// What is missing is a digest that the keeper is about to tell.
-    fn is_silent_for_a_moment(&self) -> bool {
-        self.standing() == Standing::Sound && self.awaits_digest()
     }
 
     /// Reads that wait are answered elsewhere.
@@ -391,14 +386,9 @@ impl<M: StateMachine> Executor<M> {
     /// Reads arrive: a local one is answered from what is executed here, the others wait for an index.
     pub fn on_read(&mut self, client: ClientId, queries: Vec<(u64, Bytes)>, local: bool, fx: &mut Effects) {
         let (mut waiting, mut bytes) = self.reads.waiting();
-        let refused = match (self.serves(), self.is_silent_for_a_moment()) {
-            (true, _) => None,
-            (false, true) => local.then_some(Refusal::Busy),
-            (false, false) => Some(Refusal::NotAdmitted),
-        };
         for (id, question) in queries {
-            if let Some(reason) = &refused {
-                fx.reply(client, Reply::ReadRefused { id, reason: reason.clone() });
+            if !self.serves() {
+                fx.reply(client, Reply::ReadRefused { id, reason: Refusal::NotAdmitted });
             } else if local {
                 self.answer(Read { client, id, question }, fx);
             } else if waiting >= MAX_READS || bytes + question.len() > MAX_READ_BYTES {

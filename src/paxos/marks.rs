@@ -11,15 +11,15 @@
 //! * At a mark the state is frozen, at exactly that slot, and digested by the keeper. One image is digested at a time; of
 //!   marks that come meanwhile the newest waits. While one is being saved another is only digested: it need not wait.
 //! * The own report goes to the leader again and again, until it stands in the log or a newer mark came.
-//! * Only a sound executor answers. Between the agreement on a mark and the own digest of it nothing is answered either,
-//!   or a state that differs would be served from although the log has told of it.
+//! * A snapshot is one, with a name on the disk, once the replicas have agreed on its digest: only then does it take the
+//!   place of slots, is restored from at a start, and goes to peers. So no copy of a wrong state is ever made.
+//! * Only a sound executor answers. It goes on until its own digest is known: the keeper may be slower than others'.
 //! * A diverged executor goes on executing: who the members are, and what the replicas agree on, follows from the log and
 //!   not from the machine, and the other roles need it. It has a snapshot marked and saved, so that there is one that its
 //!   journal reaches, and fetches it. Then it executes what its own journal has above, until it meets the learner.
-//! * A peer's snapshot is installed unproven, whatever it says of itself. Until an agreed mark has proved it, this node
-//!   reports late, and nothing that another report contradicts: a wrong state and its copy must not outvote a right one.
-//!   Never to report would be worse: of three nodes two may hold copies of the third one's state, and none could serve.
-//!   What was restored from the node's own disk is unproven, too, and reported like any other.
+//! * A peer's snapshot is installed unproven, whatever it says of itself, and not reported: the log has the agreement on
+//!   it, a few slots above, or the peer had not supplied it. What was restored from the node's own disk is unproven, too;
+//!   it is reported like any other, for the agreement may be lost with whoever led.
 //!
 //! Absent: what the replicas agree on ([`super::agreement`]); files (`crate::storage::keeper`).
 
@@ -61,7 +61,12 @@ pub struct Marks {
     number: u64,
     /// The image that the keeper digests: its number and its mark.
     digesting: Option<(u64, Slot)>,
+    /// When the keeper got it, and how long the last one took.
+    handed_ms: u64,
+    digest_ms: u64,
     waiting: Waiting,
+    /// The newest mark at which this state was found to be what was agreed.
+    proven: Slot,
     /// The log is executed again, from the own journal, until it meets the learner.
     replay: Option<Replay>,
     /// Nothing is answered; clients are told when that is over.
@@ -126,11 +131,11 @@ impl<M: StateMachine> Executor<M> {
 
     /// Whether answers may leave: the state is what the replicas agree on, as far as the log tells here.
     pub fn serves(&self) -> bool {
-        self.marks.standing == Standing::Sound && self.marks.replay.is_none() && !self.awaits_digest()
+        self.marks.standing == Standing::Sound && self.marks.replay.is_none()
     }
 
     /// The replicas agreed at a mark whose own digest is still being computed.
-    pub(super) fn awaits_digest(&self) -> bool {
+    pub fn awaits_digest(&self) -> bool {
         let Some((mark, _)) = self.agreement.agreed() else { return false };
         let digested = self.marks.digesting.iter().map(|(_, mark)| *mark);
         digested.chain(self.marks.waiting.0.iter().map(|taken| taken.image.upto)).any(|slot| slot == mark)
@@ -147,23 +152,28 @@ impl<M: StateMachine> Executor<M> {
         if marks.standing == Standing::Diverged {
             return;
         }
+        // What was not agreed on before this mark never will be, and so will never be a snapshot.
+        self.snapshots.saving = self.snapshots.saving.filter(|upto| marks.agreed.contains_key(upto));
         marks.number += 1;
-        // What is executed again was saved the first time, or is about to go out of the way.
+        // What is executed again was saved the first time.
         let save = save && marks.replay.is_none();
-        let taken = Taken { number: marks.number, save, image: self.freeze() };
+        let mut taken = Taken { number: marks.number, save, image: self.freeze() };
         if self.marks.digesting.is_none() {
-            self.hand_over(taken, fx);
-        } else {
-            self.marks.waiting = Waiting(Some(taken));
+            return self.hand_over(taken, fx);
         }
+        taken.save |= self.marks.waiting.0.as_ref().is_some_and(|waiting| waiting.save);
+        self.marks.waiting = Waiting(Some(taken));
     }
 
     /// Hands an image to the keeper. One is saved at a time: the file of another must not take the place of what is written.
     fn hand_over(&mut self, mut taken: Taken, fx: &mut Effects) {
         let upto = taken.image.upto;
-        taken.save &= !self.snapshots.saving;
-        self.snapshots.saving |= taken.save;
+        taken.save &= self.snapshots.saving.is_none();
+        if taken.save {
+            self.snapshots.saving = Some(upto);
+        }
         self.marks.digesting = Some((taken.number, upto));
+        self.marks.handed_ms = self.marks.now_ms;
         self.images.0.push(taken);
         fx.push(Effect::TakeSnapshot { upto });
     }
@@ -174,6 +184,7 @@ impl<M: StateMachine> Executor<M> {
             return;
         }
         self.marks.digesting = None;
+        self.marks.digest_ms = self.marks.now_ms.saturating_sub(self.marks.handed_ms);
         self.marks.own.insert(upto, digest);
         prune(&mut self.marks.own);
         if let Some(taken) = self.marks.waiting.0.take() {
@@ -210,26 +221,25 @@ impl<M: StateMachine> Executor<M> {
 
     /// Compares the own digest with what was agreed, at the newest mark of which both are known.
     pub(super) fn weigh(&mut self, fx: &mut Effects) {
-        let Marks { own, agreed, standing, .. } = &mut self.marks;
+        let Marks { own, agreed, standing, proven, .. } = &mut self.marks;
         let both = agreed.iter().rev().find_map(|(mark, agreed)| Some((*mark, *agreed, *own.get(mark)?)));
         let Some((mark, agreed, own)) = both else { return };
-        match *standing {
-            Standing::Diverged => {}
-            _ if own != agreed => {
-                fx.note(Event::Diverged { mark, own, agreed });
-                self.diverge(fx);
-            }
-            Standing::Unproven { .. } => *standing = Standing::Sound,
-            Standing::Sound => {}
+        if *standing == Standing::Diverged {
+            return;
+        }
+        if own != agreed {
+            fx.note(Event::Diverged { mark, own, agreed });
+            return self.diverge(fx);
+        }
+        *standing = Standing::Sound;
+        if *proven < mark {
+            *proven = mark;
+            fx.push(Effect::Proven { upto: mark, digest: agreed });
         }
     }
 
     /// The state is wrong: nothing of it leaves from here on, and a peer's is fetched.
     fn diverge(&mut self, fx: &mut Effects) {
-        let Marks { own, agreed, .. } = &self.marks;
-        let good =
-            own.iter().filter(|(mark, digest)| agreed.get(mark) == Some(digest)).map(|(mark, _)| *mark).collect();
-        fx.push(Effect::SetAside { upto: self.executed_upto, good });
         let marks = &mut self.marks;
         marks.standing = Standing::Diverged;
         (marks.digesting, marks.waiting) = (None, Waiting(None));
@@ -258,16 +268,12 @@ impl<M: StateMachine> Executor<M> {
         let Some(digest) = self.marks.own.get(&mark).copied().filter(|_| self.marks.replay.is_none()) else { return };
         let may = match self.marks.standing {
             Standing::Sound | Standing::Unproven { foreign: false } => true,
-            Standing::Unproven { foreign: true } => {
-                self.marks.now_ms >= self.marks.marked_ms + COPY_WAITS_MS
-                    && self.agreement.reports().values().all(|other| *other == digest)
-            }
-            Standing::Diverged => false,
+            Standing::Unproven { foreign: true } | Standing::Diverged => false,
         };
-        if !may {
-            return;
-        }
-        if self.agreement.reports().get(&self.own) == Some(&digest) || !self.membership.current().contains(self.own) {
+        if !may
+            || self.agreement.reports().get(&self.own) == Some(&digest)
+            || !self.membership.current().contains(self.own)
+        {
             return;
         }
         if self.marks.reported_ms.is_none_or(|sent_ms| self.marks.now_ms >= sent_ms + self.settings.resend_ms * 4) {
@@ -276,16 +282,22 @@ impl<M: StateMachine> Executor<M> {
         }
     }
 
-    /// Whether the newest mark has brought what it can bring.
+    /// How long it is from one mark to the next, unless a snapshot is due: digests take a twentieth of the keeper's time.
+    fn pace_ms(&self) -> u64 {
+        self.settings.mark_ms.max(self.marks.digest_ms.saturating_mul(20))
+    }
+
+    /// Whether the newest mark has brought what it can bring: whoever is slow, or away, may still report.
     fn is_mark_over(&self) -> bool {
-        self.agreement.is_agreed() || self.marks.now_ms >= self.marks.marked_ms.saturating_add(self.settings.mark_ms)
+        let patience_ms = self.pace_ms().saturating_mul(10);
+        self.agreement.is_agreed() || self.marks.now_ms >= self.marks.marked_ms.saturating_add(patience_ms)
     }
 
     /// The proposer hears that a mark is due, and again after a while if none came.
     pub(super) fn look_due(&mut self, fx: &mut Effects) {
         let Marks { slots, unsaved_slots, unsaved_bytes, now_ms, marked_ms, due_ms, .. } = &self.marks;
         let save = *unsaved_slots >= self.settings.snapshot_slots || *unsaved_bytes >= self.settings.snapshot_bytes;
-        let is_due = save || *slots > 0 && *now_ms >= marked_ms.saturating_add(self.settings.mark_ms);
+        let is_due = save || *slots > 0 && *now_ms >= marked_ms.saturating_add(self.pace_ms());
         let is_told = due_ms.is_some_and(|told_ms| *now_ms < told_ms + self.settings.resend_ms * 4);
         // Marks that come faster than digests would never be agreed on.
         if is_due && !is_told && self.is_mark_over() {
@@ -374,6 +386,7 @@ impl<M: StateMachine> Executor<M> {
         (marks.slots, marks.unsaved_slots, marks.unsaved_bytes) = (0, 0, 0);
         marks.marked_ms = marks.now_ms;
         (marks.silent, marks.replay, marks.reported_ms) = (true, None, None);
+        self.snapshots.saving = None;
     }
 
     /// The furthest that was delivered here.
@@ -420,8 +433,6 @@ fn prune(digests: &mut BTreeMap<Slot, Digest>) {
 const MOST_DIGESTS: usize = 8;
 /// After how long reports that differ are told of, if others are missing, in milliseconds.
 const DISAGREEMENT_MS: u64 = 2_000;
-/// How much later than others a copy of another node's state is reported, in milliseconds.
-const COPY_WAITS_MS: u64 = 2_000;
 /// How often a node that does not serve asks for a mark, in milliseconds.
 const WANTED_AGAIN_MS: u64 = 1_000;
 /// After how long a journal that does not supply what it should is given up for a newer snapshot, in milliseconds.

@@ -59,7 +59,7 @@ pub mod value;
 mod tests;
 
 pub use acceptor::Acceptor;
-pub use agreement::Agreement;
+pub use agreement::{Agreement, Digest};
 pub use ballot::{Ballot, NodeId};
 pub use configuration::{Configuration, Incarnation, Member};
 pub use effect::{Effect, Effects, Event, Then};

@@ -68,11 +68,13 @@ pub enum FaultKind {
     ClientReturns,
     /// A member comes, goes or is replaced, or another is to lead.
     Churn,
+    /// A machine's state changes in memory, and nobody asked for it.
+    FlippedMemory,
 }
 
 impl FaultKind {
     /// All of them.
-    pub const ALL: [FaultKind; 31] = [
+    pub const ALL: [FaultKind; 32] = [
         FaultKind::Loss,
         FaultKind::Duplicate,
         FaultKind::Reorder,
@@ -104,6 +106,7 @@ impl FaultKind {
         FaultKind::ClientMoves,
         FaultKind::ClientReturns,
         FaultKind::Churn,
+        FaultKind::FlippedMemory,
     ];
 
     /// Its name, for switches and reports.
@@ -140,6 +143,7 @@ impl FaultKind {
             FaultKind::ClientMoves => "client-moves",
             FaultKind::ClientReturns => "client-returns",
             FaultKind::Churn => "churn",
+            FaultKind::FlippedMemory => "flipped-memory",
         }
     }
 
@@ -169,6 +173,7 @@ impl FaultKind {
             FaultKind::ClockJump => "clock",
             FaultKind::ClientMoves | FaultKind::ClientReturns => "client",
             FaultKind::Churn => "members",
+            FaultKind::FlippedMemory => "memory",
         }
     }
 
@@ -239,7 +244,7 @@ impl FaultSet {
             if kinds.is_empty() && word != "none" {
                 return Err(format!(
                     "`{name}` is no fault: name some of {}, or a group: network, partition, process, disk, damage, clock, \
-                     client, members, all, none",
+                     client, members, memory, all, none",
                     FaultKind::ALL.map(FaultKind::name).join(", ")
                 ));
             }

@@ -7,26 +7,26 @@
 use std::collections::BTreeMap;
 
 use super::check::{Broken, Held};
-use crate::machine::Composite;
-use crate::paxos::{Executor, NodeId, Slot};
+use super::world::World;
+use crate::machine::kv::Operation;
+use crate::machine::{Composite, MachineId};
+use crate::paxos::{Context, Executor, NodeId, Place, Slot, StateMachine};
 
 /// The nodes whose machine is harmed and not known to be right again.
 #[derive(Clone, Debug, Default)]
 pub struct Harmed {
     /// By position: behind which slot it befell them.
     since: BTreeMap<usize, Slot>,
-    /// How often one was repaired while it ran.
-    pub rebuilt: u64,
 }
 
 impl Harmed {
-    /// Whether all are right.
-    pub fn is_empty(&self) -> bool {
-        self.since.is_empty()
+    /// Whether this one's is.
+    pub fn has(&self, node: usize) -> bool {
+        self.since.contains_key(&node)
     }
 
     /// A node's state was compared with the reference. A harmed one may differ, but must not serve once it has executed
-    /// the agreement on a mark behind the harm.
+    /// the agreement on a mark behind the harm, and knows its own digest there.
     pub fn judge(&mut self, node: usize, own: NodeId, executor: &Executor<Composite>, compared: Held) -> Held {
         let Some(since) = self.since.get(&node).copied() else { return compared };
         let Err(broken) = compared else {
@@ -35,7 +35,7 @@ impl Harmed {
             }
             return Ok(());
         };
-        let is_told = executor.agreement().agreed().is_some_and(|(mark, _)| mark > since);
+        let is_told = !executor.awaits_digest() && executor.agreement().agreed().is_some_and(|(mark, _)| mark > since);
         if executor.serves() && is_told {
             let detail = format!("{own} serves a wrong state, and the log has told of it: {}", broken.detail);
             return Err(Broken::new("agreed_state", detail));
@@ -44,24 +44,27 @@ impl Harmed {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use crate::machine::MachineId;
-    use crate::machine::kv::Operation;
-    use crate::paxos::{Context, Place, StateMachine};
-    use crate::sim::faults::{FaultKind, FaultSet};
-    use crate::sim::plan::{Plan, Wishes};
-    use crate::sim::world::World;
-
-    /// The machine of a running node changes.
-    fn harm(world: &mut World, node: usize) {
-        let Some(running) = world.nodes[node].running_mut() else { return };
+impl World {
+    /// The machine of a running node changes, if enough others are right. Whether it did.
+    pub(super) fn harm(&mut self, node: usize) -> bool {
+        if !self.can_lose(node) {
+            return false;
+        }
+        let Some(running) = self.nodes[node].running_mut() else { return false };
         let upto = running.replica.executor.executed_upto();
         let put = MachineId::Kv.encode(&Operation::Put { key: "harm".into(), value: "x".into() });
         let context = Context { now_ms: 0, seed: 0, place: Place { slot: upto, index: 0 } };
         running.replica.executor.befall(|machine| drop(machine.apply(&context, &put)));
-        world.harmed.since.insert(node, upto);
+        self.harmed.since.insert(node, upto);
+        true
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::sim::faults::{FaultKind, FaultSet};
+    use crate::sim::plan::{Plan, Wishes};
+    use crate::sim::world::World;
 
     /// One node of several is harmed in the middle of a run, whichever it is; the cluster heals by itself.
     fn live_with_harm(faults: FaultSet, seeds: std::ops::Range<u64>) -> u64 {
@@ -71,9 +74,9 @@ mod tests {
             (plan.settings.mark_ms, plan.settings.snapshot_slots) = (100 + seed % 3 * 200, 8 + seed % 5 * 8);
             let mut world = World::new(&plan, false).expect("it begins");
             world.run_until(300_000 + seed * 37_000, |_| false).unwrap_or_else(|broken| panic!("{seed}: {broken:?}"));
-            harm(&mut world, (seed % 3) as usize);
+            world.harm((seed % 3) as usize);
             world.live().unwrap_or_else(|broken| panic!("seed {seed}: {broken:?}"));
-            rebuilt += world.harmed.rebuilt;
+            rebuilt += world.counts.rebuilt;
         }
         rebuilt
     }

@@ -78,6 +78,7 @@ impl World {
             FaultKind::ClientMoves => self.client_moves(dice),
             FaultKind::ClientReturns => self.client_returns(dice),
             FaultKind::Churn => self.operate(dice),
+            FaultKind::FlippedMemory => self.harm(node),
         };
         if hits {
             self.counts.fault(kind);

@@ -106,7 +106,7 @@ impl Plan {
         let mut dice = Dice::new(mix(seed ^ 0x706C_616E));
         let nodes = wishes.nodes.unwrap_or_else(|| pick(&mut dice, &[3, 3, 3, 3, 5, 5, 5, 1, 2, 4]));
         let mut faults = FaultSet::NONE;
-        for kind in wishes.faults.without(FaultKind::Churn).kinds() {
+        for kind in wishes.faults.without(FaultKind::Churn).without(FaultKind::FlippedMemory).kinds() {
             if dice.below(3) > 0 {
                 faults = faults.with(kind);
             }
@@ -169,6 +169,7 @@ impl Plan {
         if wishes.faults.has(FaultKind::Churn) {
             plan.churn();
         }
+        plan.mark(wishes.faults);
         plan
     }
 
@@ -208,6 +209,21 @@ impl Plan {
             let target = Target::Node(dice.below(u64::from(self.nodes)) as u32);
             self.faults.push(Planned { at_us, for_us: 0, kind: FaultKind::Churn, target, chance: dice.roll() });
             at_us += 1 + dice.below(every_us * 2);
+        }
+        self.faults.sort_by_key(|fault| fault.at_us);
+    }
+
+    /// Replicas compare their states, often or seldom, and in some worlds one of them is harmed; with dice of their own.
+    fn mark(&mut self, faults: FaultSet) {
+        let mut dice = Dice::new(mix(self.seed ^ 0x6D61_726B));
+        self.settings.mark_ms = pick(&mut dice, &[50, 200, 1_000, 10_000]);
+        if !faults.has(FaultKind::FlippedMemory) || dice.below(3) > 0 {
+            return;
+        }
+        for _ in 0..=dice.below(3) {
+            let target = Target::LeaderOr(dice.below(u64::from(self.nodes)) as u32);
+            let (at_us, chance) = (dice.below(self.length_us), dice.roll());
+            self.faults.push(Planned { at_us, for_us: 0, kind: FaultKind::FlippedMemory, target, chance });
         }
         self.faults.sort_by_key(|fault| fault.at_us);
     }
@@ -289,10 +305,11 @@ impl fmt::Display for Plan {
         };
         writeln!(
             f,
-            "seed {seed}: {nodes} {}, window {}, batch {}, {snapshots}, segments of {} KiB{}",
+            "seed {seed}: {nodes} {}, window {}, batch {}, {snapshots}, a mark every {} ms, segments of {} KiB{}",
             if *nodes == 1 { "node" } else { "nodes" },
             settings.window,
             settings.batch,
+            settings.mark_ms,
             journal.segment_bytes >> 10,
             if self.churns() { format!(", a change holds {alpha} slots later") } else { String::new() }
         )?;

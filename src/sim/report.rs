@@ -43,6 +43,10 @@ pub struct Counts {
     pub configurations: u64,
     /// Nodes that stopped because they had left.
     pub dismissed: u64,
+    /// Marks at which a quorum agreed on the state, as each node learned of them.
+    pub agreed: u64,
+    /// States that differed, and were repaired from a peer's.
+    pub rebuilt: u64,
     /// Partitions that stayed while the cluster went on serving.
     pub endured: BTreeMap<FaultKind, u64>,
     /// Simulated time, in microseconds.
@@ -84,6 +88,8 @@ impl Counts {
         self.expired += other.expired;
         self.configurations += other.configurations;
         self.dismissed += other.dismissed;
+        self.agreed += other.agreed;
+        self.rebuilt += other.rebuilt;
         self.simulated_us += other.simulated_us;
         self.slowest_heal_us = self.slowest_heal_us.max(other.slowest_heal_us);
         for (all, more) in [(&mut self.faults, &other.faults), (&mut self.endured, &other.endured)] {

@@ -11,9 +11,12 @@
 //! again. Every other error of the disk stops the node.
 //!
 //! The digest of an image is told before anything of it is written, and while another is being written: whether this
-//! node's state is right must not wait for a disk. What turns out to be wrong goes out of the way, be it still unwritten.
+//! node's state is right must not wait for a disk. What is written becomes a snapshot once the replicas have agreed on that
+//! digest (DESIGN section 4, rule 8); a newer image takes the place of what they did not agree on.
 //!
 //! Invariant: each part from a peer is answered by `PartKept`, by `SnapshotDropped`, or, the last one, by an installation.
+
+use std::collections::BTreeMap;
 
 use super::disk::{Disk, DiskError};
 use super::image;
@@ -22,7 +25,8 @@ use crate::paxos::dispatch::{DiskWork, SnapshotWork};
 use crate::paxos::effect::{SNAPSHOT_PART_BYTES, SnapshotPart};
 use crate::paxos::message::Dropped;
 use crate::paxos::{
-    Bytes, ExecutorMessage, Image, LearnerMessage, Message, NodeId, Slot, SnapshotId, State, StateMachine, Taken,
+    Bytes, Digest, ExecutorMessage, Image, LearnerMessage, Message, NodeId, Slot, SnapshotId, State, StateMachine,
+    Taken,
 };
 
 /// The only writer of a node's snapshots.
@@ -35,8 +39,10 @@ pub struct Keeper<D, M> {
     incoming: Option<Incoming<D>>,
     /// A peer's snapshot is whole, and the executor has been asked to install it.
     installing: Option<Slot>,
-    /// The state of this node was found to be wrong: own images up to here are not kept.
-    wrong_upto: Slot,
+    /// An image of the node's own is whole on the disk, and has no name yet.
+    finished: Option<(Slot, Digest)>,
+    /// The newest marks at which the replicas agreed on this node's state.
+    proven: BTreeMap<Slot, Digest>,
 }
 
 /// What there is of a peer's snapshot.
@@ -85,16 +91,6 @@ pub enum Meanwhile {
     Stop,
 }
 
-/// What became of an image that was being written.
-enum Written {
-    /// It is a snapshot.
-    Whole,
-    /// The node stops.
-    Stopped,
-    /// It turned out meanwhile to be wrong.
-    Wrong,
-}
-
 /// What came of it, in order: each is handed on before the next.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Kept<M> {
@@ -117,7 +113,8 @@ impl<D: Disk, M: StateMachine> Keeper<D, M> {
             machine,
             incoming: None,
             installing: None,
-            wrong_upto: Slot::ZERO,
+            finished: None,
+            proven: BTreeMap::new(),
         }
     }
 
@@ -148,16 +145,32 @@ impl<D: Disk, M: StateMachine> Keeper<D, M> {
         match work {
             SnapshotWork::Supply { to, wanted, offset } => self.supply(to, wanted, offset, tell),
             SnapshotWork::Part(part) => return self.take_part(&part, tell),
-            SnapshotWork::SetAside { upto, good } => {
-                self.wrong_upto = self.wrong_upto.max(upto);
-                return self.snapshots.set_own_aside(upto, &good);
+            SnapshotWork::Proven { upto, digest } => {
+                self.proven.insert(upto, digest);
+                if self.proven.len() > MOST_PROVEN {
+                    self.proven.pop_first();
+                }
+                return self.settle(tell);
             }
         }
         Ok(())
     }
 
+    /// What is finished gets its name once the replicas agree on it.
+    fn settle(&mut self, tell: &mut dyn FnMut(Kept<M>)) -> Result<(), DiskError> {
+        let is_proven = |(upto, digest): &mut (Slot, Digest)| self.proven.get(upto) == Some(digest);
+        let Some((upto, _)) = self.finished.take_if(is_proven) else { return Ok(()) };
+        self.snapshots.keep(upto)?;
+        self.saved(upto, tell)
+    }
+
+    fn saved(&self, upto: Slot, tell: &mut dyn FnMut(Kept<M>)) -> Result<(), DiskError> {
+        tell(Kept::Say(self.own, ExecutorMessage::SnapshotSaved { upto }.into()));
+        self.trim(tell)
+    }
+
     /// Tells the executor the digest of its state.
-    fn digest(&self, taken: &Taken, tell: &mut dyn FnMut(Kept<M>)) -> [u8; 32] {
+    fn digest(&self, taken: &Taken, tell: &mut dyn FnMut(Kept<M>)) -> Digest {
         let Taken { image, number, .. } = taken;
         let digest = image::digest(image);
         tell(Kept::Say(self.own, ExecutorMessage::Digested { number: *number, upto: image.upto, digest }.into()));
@@ -168,44 +181,42 @@ impl<D: Disk, M: StateMachine> Keeper<D, M> {
     fn save(
         &mut self,
         image: &Image,
-        digest: [u8; 32],
+        digest: Digest,
         meanwhile: &mut dyn FnMut() -> Meanwhile,
         tell: &mut dyn FnMut(Kept<M>),
     ) -> Result<(), DiskError> {
         let upto = image.upto;
-        if !self.snapshots.kept()?.contains(&upto) {
-            match self.write(image, digest, meanwhile, tell) {
-                Ok(Written::Whole) => {}
-                Ok(Written::Stopped) => return self.snapshots.drop_unfinished(),
-                Ok(Written::Wrong) => {
-                    self.snapshots.drop_unfinished()?;
-                    tell(Kept::Say(self.own, ExecutorMessage::SnapshotUnsaved {}.into()));
-                    return Ok(());
-                }
-                Err(error) if error.no_space => {
-                    self.snapshots.drop_unfinished()?;
-                    tell(Kept::Trouble(format!(
-                        "there is no room for the snapshot of slot {upto} ({error}): make room on the disk; the node goes \
-                         on, its journal grows, and the next snapshot tries again"
-                    )));
-                    tell(Kept::Say(self.own, ExecutorMessage::SnapshotUnsaved {}.into()));
-                    return Ok(());
-                }
-                Err(error) => return Err(error),
-            }
+        if self.snapshots.kept()?.contains(&upto) {
+            return self.saved(upto, tell);
         }
-        tell(Kept::Say(self.own, ExecutorMessage::SnapshotSaved { upto }.into()));
-        self.trim(tell)
+        self.finished = None;
+        match self.write(image, digest, meanwhile, tell) {
+            Ok(true) => {
+                self.finished = Some((upto, digest));
+                self.settle(tell)
+            }
+            Ok(false) => self.snapshots.drop_unfinished(),
+            Err(error) if error.no_space => {
+                self.snapshots.drop_unfinished()?;
+                tell(Kept::Trouble(format!(
+                    "there is no room for the snapshot of slot {upto} ({error}): make room on the disk; the node goes on, \
+                     its journal grows, and the next snapshot tries again"
+                )));
+                tell(Kept::Say(self.own, ExecutorMessage::SnapshotUnsaved {}.into()));
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
     }
 
+    /// Whether all of it is written; not if the node stops.
     fn write(
         &mut self,
         image: &Image,
-        digest: [u8; 32],
+        digest: Digest,
         meanwhile: &mut dyn FnMut() -> Meanwhile,
         tell: &mut dyn FnMut(Kept<M>),
-    ) -> Result<Written, DiskError> {
-        let wrong_upto = self.wrong_upto;
+    ) -> Result<bool, DiskError> {
         let mut writer = self.snapshots.begin(image.upto)?;
         let between = || {
             loop {
@@ -218,14 +229,10 @@ impl<D: Disk, M: StateMachine> Keeper<D, M> {
             }
         };
         if !image::write_with(image, digest, &mut writer, between)? {
-            return Ok(Written::Stopped);
-        }
-        if self.wrong_upto > wrong_upto && image.upto <= self.wrong_upto {
-            return Ok(Written::Wrong);
+            return Ok(false);
         }
         writer.finish()?;
-        self.snapshots.keep(image.upto)?;
-        Ok(Written::Whole)
+        Ok(true)
     }
 
     /// The part asked for, or the first part of the newest snapshot if that one is not here.
@@ -330,8 +337,11 @@ impl<D: Disk, M: StateMachine> Keeper<D, M> {
         if self.installing.take() != Some(upto) {
             return Ok(());
         }
-        // In place of one of the same slot: that may be the wrong state which it repairs.
-        self.snapshots.keep_incoming(upto)?;
+        if self.snapshots.kept()?.contains(&upto) {
+            self.snapshots.drop_incoming()?;
+        } else {
+            self.snapshots.keep_incoming(upto)?;
+        }
         tell(Kept::Say(self.own, ExecutorMessage::SnapshotSaved { upto }.into()));
         tell(Kept::Disk(DiskWork::Forget { upto }));
         self.trim(tell)
@@ -356,6 +366,9 @@ impl<D: Disk, M: StateMachine> Keeper<D, M> {
         tell(Kept::Say(self.own, LearnerMessage::SnapshotDropped { id, because }.into()));
     }
 }
+
+/// Of so many marks it is remembered that the replicas agreed. A save may begin at most so many before it ends.
+const MOST_PROVEN: usize = 8;
 
 #[cfg(test)]
 mod fetching;

@@ -87,15 +87,6 @@ impl<D: Disk> Snapshots<D> {
         Ok(())
     }
 
-    /// Sets aside the snapshots up to there, but not the `good` ones: the state that they hold was found to be wrong.
-    pub fn set_own_aside(&self, upto: Slot, good: &[Slot]) -> Result<(), DiskError> {
-        let wrong: Vec<Slot> = self.kept()?.into_iter().filter(|kept| *kept <= upto && !good.contains(kept)).collect();
-        for kept in &wrong {
-            self.disk.rename(&file_of(*kept), &format!("{}{WRONG}", file_of(*kept)))?;
-        }
-        if wrong.is_empty() { Ok(()) } else { self.disk.sync_dir() }
-    }
-
     /// Removes what was begun and never finished.
     pub fn drop_unfinished(&self) -> Result<(), DiskError> {
         self.remove(UNFINISHED)
@@ -510,8 +501,6 @@ const PREFIX: &str = "snapshot-";
 const UNFINISHED: &str = "snapshot.new";
 const INCOMING: &str = "snapshot.incoming";
 const ASIDE: &str = ".damaged";
-/// What the name of a snapshot ends with whose state was found to be wrong.
-const WRONG: &str = ".wrong";
 
 #[cfg(test)]
 mod tests {

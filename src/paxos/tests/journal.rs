@@ -1,6 +1,6 @@
 //! A simulated disk: records become durable in order, and a crash keeps what was synced.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::ledger::Ledger;
 use crate::paxos::dice::{Dice, mix};
@@ -17,6 +17,10 @@ pub struct Journal {
     pub batches: u64,
     pub snapshot: Option<State<Ledger>>,
     pub saving: VecDeque<Saving>,
+    /// Written, and not agreed on yet.
+    finished: Option<State<Ledger>>,
+    /// The marks that were agreed on.
+    proven: BTreeMap<Slot, [u8; 32]>,
     pub trimmed_upto: Slot,
 }
 
@@ -56,6 +60,33 @@ pub fn decode(bytes: &[u8]) -> State<Ledger> {
 }
 
 impl Journal {
+    /// The replicas agree on the state of this mark.
+    pub fn prove(&mut self, mark: Slot, digest: [u8; 32]) -> Option<Slot> {
+        self.proven.insert(mark, digest);
+        self.settle()
+    }
+
+    /// The node's own state is written down.
+    pub fn finish(&mut self, state: State<Ledger>) -> Option<Slot> {
+        self.finished = Some(state);
+        self.settle()
+    }
+
+    /// What is written and agreed on is a snapshot.
+    fn settle(&mut self) -> Option<Slot> {
+        let state = self.finished.take_if(|state| self.proven.get(&state.upto) == Some(&state.digest))?;
+        let upto = state.upto;
+        self.keep(state);
+        Some(upto)
+    }
+
+    /// The newest snapshot is kept.
+    pub fn keep(&mut self, state: State<Ledger>) {
+        if self.snapshot.as_ref().is_none_or(|held| held.upto < state.upto) {
+            self.snapshot = Some(state);
+        }
+    }
+
     /// The next thing asked of the disk comes true; what waited for it may be said.
     pub fn step(&mut self) -> Vec<Then> {
         match self.pending.pop_front() {
@@ -85,6 +116,8 @@ impl Journal {
         self.lazy.clear();
         self.pending.clear();
         self.saving.clear();
+        self.finished = None;
+        self.proven.clear();
     }
 
     /// Forgets slots that the snapshot covers, but no promise and no reservation.

@@ -480,27 +480,30 @@ impl World {
         let host = self.hosts.get_mut(&id).expect("a node");
         let Some(saving) = host.journal.saving.pop_front() else { return };
         let replica = host.replica.as_mut().expect("a crash forgets what is being saved");
-        let (Saving::Own(snapshot, ..) | Saving::FromPeer(snapshot)) = &saving;
-        let is_saved = !matches!(saving, Saving::Own(_, false, _));
-        if is_saved && host.journal.snapshot.as_ref().is_none_or(|held| held.upto < snapshot.upto) {
-            host.journal.snapshot = Some(snapshot.clone());
-        }
         let mut fx = Effects::new();
-        let upto = snapshot.upto;
         match saving {
             Saving::Own(state, save, number) => {
-                self.post(id, id, ExecutorMessage::Digested { number, upto, digest: state.digest }.into());
-                if save {
-                    self.post(id, id, ExecutorMessage::SnapshotSaved { upto }.into());
-                }
+                let upto = state.upto;
+                let digested = ExecutorMessage::Digested { number, upto, digest: state.digest };
+                let saved = if save { host.journal.finish(state) } else { None };
+                self.post(id, id, digested.into());
+                self.tell_saved(id, saved);
             }
             Saving::FromPeer(snapshot) => {
+                let upto = snapshot.upto;
+                host.journal.keep(snapshot.clone());
                 replica.executor.install(snapshot, &mut fx);
                 self.witness.on_executed(id, &replica.executor);
                 self.note(|| format!("{id} installs {upto}"));
             }
         }
         self.perform(id, fx);
+    }
+
+    fn tell_saved(&mut self, id: NodeId, saved: Option<Slot>) {
+        if let Some(upto) = saved {
+            self.post(id, id, ExecutorMessage::SnapshotSaved { upto }.into());
+        }
     }
 
     /// The journal forgets what the snapshot covers.
@@ -551,7 +554,10 @@ impl World {
                         host.journal.saving.push_back(Saving::Own(state, save, number));
                     }
                 }
-                Effect::SetAside { .. } => panic!("{id} differs, and nobody harmed it"),
+                Effect::Proven { upto, digest } => {
+                    let saved = host.journal.prove(upto, digest);
+                    self.tell_saved(id, saved);
+                }
                 Effect::Reply { client, reply } => self.hear(client, reply),
                 Effect::ExecutedEverywhere { upto } => self.witness.on_everywhere(upto),
                 Effect::Members(membership) => self.welcome(&membership),
@@ -562,6 +568,7 @@ impl World {
                     self.hosts.get_mut(&id).expect("a node").gone = true;
                     return;
                 }
+                Effect::Note(Event::Diverged { mark, .. }) => panic!("{id} differs at {mark}, and nobody harmed it"),
                 Effect::Note(event) => self.note(|| format!("{id}: {event:?}")),
             }
         }

@@ -7,7 +7,8 @@ use std::hash::{Hash, Hasher};
 use super::{Broken, Held};
 use crate::machine::Composite;
 use crate::paxos::{
-    Ballot, ClientId, Configuration, Effect, Effects, Executor, ExecutorMessage, Membership, NodeId, Place, Reply, Sequence, SessionId, Settings, Slot, StateMachine, Taken, Token, Value,
+    Ballot, ClientId, Configuration, Effect, Effects, Executor, ExecutorMessage, Membership, NodeId, Place, Reply,
+    Sequence, SessionId, Settings, Slot, StateMachine, Taken, Token, Value,
 };
 use crate::sim::hash::Fold;
 use crate::storage::image;

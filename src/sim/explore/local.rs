@@ -232,7 +232,7 @@ impl Local {
                     Effect::SupplySnapshot { .. }
                     | Effect::KeepPart(_)
                     | Effect::TakeSnapshot { .. }
-                    | Effect::SetAside { .. } => {
+                    | Effect::Proven { .. } => {
                         unreachable!("no snapshot is ever due")
                     }
                 }

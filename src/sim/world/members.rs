@@ -50,10 +50,12 @@ impl World {
         (0..self.nodes.len()).filter(|node| !self.nodes[*node].gone).collect()
     }
 
-    /// Whose disks are lost, or may be.
+    /// Whose disks are lost, or may be, and whose states are wrong.
     pub(in crate::sim) fn lost(&self) -> BTreeSet<NodeId> {
         let copied = |node: usize| self.copies.values().any(|(copied, _, _)| *copied == node);
-        let lost = |node: &usize| self.nodes[*node].spoiled || self.nodes[*node].gone || copied(*node);
+        let lost = |node: &usize| {
+            self.nodes[*node].spoiled || self.nodes[*node].gone || copied(*node) || self.harmed.has(*node)
+        };
         (0..self.nodes.len()).filter(lost).map(|node| self.nodes[node].id).collect()
     }
 

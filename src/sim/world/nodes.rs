@@ -424,8 +424,9 @@ impl World {
                 self.leader = self.leader.max(Some(*ballot));
             }
             Event::Installed { .. } => self.counts.installed += 1,
-            Event::Rebuilt { .. } => self.harmed.rebuilt += 1,
-            Event::Diverged { .. } if self.harmed.is_empty() => {
+            Event::Rebuilt { .. } => self.counts.rebuilt += 1,
+            Event::Agreed { .. } => self.counts.agreed += 1,
+            Event::Diverged { .. } if !self.harmed.has(node) => {
                 return Err(Broken::new(
                     "agreed_state",
                     format!("{} diverged, and nobody harmed it", self.nodes[node].id),

@@ -40,7 +40,8 @@ use crate::output::{Printer, Style, Unshown};
         damage      flipped-body, flipped-tail, flipped-metadata,\n              flipped-snapshot, wiped-disk, old-disk\n  \
         clock       clock-jump\n  \
         client      client-moves, client-returns\n  \
-        members     churn\n\
+        members     churn\n  \
+        memory      flipped-memory\n\
         A list is read from left to right; one that begins with `-` begins with all.\n\n\
         Exit codes: 0 no property broke, 1 one did, 2 usage, 130 interrupted; what\n\
         was tried until then is told."
