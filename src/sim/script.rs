@@ -287,6 +287,7 @@ mod tests {
 
     fn world() -> World {
         let mut plan = Plan::new(3, &Wishes { nodes: Some(3), faults: super::super::FaultSet::NONE });
+        plan.settings.mark_ms = u64::MAX;
         plan.clients.count = 2;
         plan.clients.operations = 0;
         let mut world = World::scripted(&plan, 0, false).expect("nothing happened yet");
