@@ -13,6 +13,7 @@ use actix::Addr;
 use futures_util::{FutureExt, Stream, StreamExt};
 use tokio::io::AsyncWriteExt;
 
+use super::backup::BackupDesk;
 use super::doors::{Doors, Outbox};
 use super::guard::Guard;
 use super::host::{Dial, Host, Meet};
@@ -25,6 +26,7 @@ use crate::net::link::Connection;
 use crate::net::report::Report;
 use crate::net::wire::{ClientFrame, NodeFrame};
 use crate::paxos::{ClientId, Command, ExecutorMessage, NodeId, ProposerMessage, Refusal, Reply, SessionId, Token};
+use crate::storage::FileDisk;
 
 /// What a client's connection needs of its node. Cheap to clone.
 #[derive(Clone)]
@@ -37,6 +39,8 @@ pub struct Lobby {
     pub doors: Doors,
     /// Who dials.
     pub host: Addr<Host>,
+    /// Where the snapshots are.
+    pub store: FileDisk,
     /// Stops the node if a task panics.
     pub guard: Guard,
 }
@@ -84,6 +88,8 @@ struct Door {
     introduced: bool,
     /// Questions that are being answered.
     questions: Rc<Cell<usize>>,
+    /// What the client backs up.
+    backup: Rc<BackupDesk>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,6 +110,7 @@ impl Attached {
 impl Door {
     fn new(client: ClientId, lobby: Lobby) -> Door {
         let (executor, commands) = (Vec::new(), Vec::new());
+        let backup = Rc::new(BackupDesk::new(&lobby.store));
         Door {
             client,
             lobby,
@@ -112,6 +119,7 @@ impl Door {
             attached: BTreeSet::new(),
             introduced: false,
             questions: Rc::default(),
+            backup,
         }
     }
 
@@ -135,7 +143,10 @@ impl Door {
         match frame {
             ClientFrame::Attach(session) => self.attach(Attached::Session(session)),
             ClientFrame::AttachToken(token) => self.attach(Attached::Token(token)),
-            ClientFrame::Commands(commands) => self.commands.extend(commands),
+            // What has no name has no client: marks, reports and promotions are the nodes' own.
+            ClientFrame::Commands(commands) => {
+                self.commands.extend(commands.into_iter().filter(|command| command.name().is_some()));
+            }
             ClientFrame::Reads { queries, local } => {
                 self.executor.push(ExecutorMessage::Read { client, queries, local });
             }
@@ -152,6 +163,14 @@ impl Door {
             ClientFrame::Lead { id, name } => {
                 let stage = self.lobby.stage.clone();
                 self.answer(id, async move { lead(&stage, name).await });
+            }
+            ClientFrame::Backup { id, from } => {
+                let (stage, desk) = (self.lobby.stage.clone(), self.backup.clone());
+                self.answer(id, async move { desk.offer(&stage, from).await });
+            }
+            ClientFrame::BackupPart { id, upto, snapshot, offset } => {
+                let desk = self.backup.clone();
+                self.answer(id, async move { desk.part(upto, snapshot, offset).await });
             }
             ClientFrame::Connect { id, name, address } => {
                 let host = self.lobby.host.clone();

@@ -120,6 +120,7 @@ fn weight(frame: &NodeFrame) -> usize {
     match frame {
         NodeFrame::Replies(replies) => replies.iter().map(reply_weight).sum(),
         NodeFrame::Report { report: Ok(Report::Log(log)), .. } => REPORT_BYTES + log_weight(log),
+        NodeFrame::Report { report: Ok(Report::BackupPart(bytes)), .. } => REPORT_BYTES + bytes.len(),
         NodeFrame::Report { .. } => REPORT_BYTES,
     }
 }

@@ -447,6 +447,7 @@ impl Handler<Arrived> for Host {
                 about: self.setup.about.clone(),
                 doors: self.setup.doors.clone(),
                 host: ctx.address(),
+                store: self.setup.store.clone(),
                 guard: self.guard.of("a client's door"),
             };
             let guest = self.setup.registry.guest();

@@ -25,15 +25,17 @@
 //! | [`router`], [`peer`] | to and from other nodes |
 //! | [`round_trips`] | how long those take to answer |
 //! | [`door`], [`doors`] | clients |
+//! | [`backup`] | the file of a snapshot, for a client |
 //! | [`guard`] | a panic anywhere stops the node |
 //! | [`registry`] | what handshakes decide by |
 //! | [`stage`], [`events`], [`inspect`] | what people see |
 //!
 //! Absent on purpose: supervision. Whatever panics stops its node ([`guard`]), which starts anew from its journal.
 
+pub mod backup;
 pub mod cluster;
 pub mod disk;
-pub mod door;
+mod door;
 pub mod doors;
 pub mod events;
 pub mod executor;

@@ -24,7 +24,7 @@ use super::transport::{Connection, DIAL_TIME, DialError, Transport, first_of};
 use crate::client::session::Task;
 use crate::net::report::{Inspection, Report};
 use crate::net::wire::{ClientFrame, NodeFrame};
-use crate::paxos::{Bytes, Token};
+use crate::paxos::{Bytes, Slot, SnapshotId, Token};
 
 /// What a handle asks of the driver.
 pub(super) enum Request {
@@ -39,6 +39,8 @@ pub(super) enum Ask {
     Connect { name: String, address: String },
     Meet { address: String },
     Lead { name: String },
+    Backup { from: Option<Slot> },
+    BackupPart { upto: Slot, snapshot: SnapshotId, offset: u64 },
 }
 
 /// Connects, then leaves the driver to itself.
@@ -197,6 +199,10 @@ impl Driver {
                     Ask::Connect { name, address } => ClientFrame::Connect { id, name, address },
                     Ask::Meet { address } => ClientFrame::Meet { id, address },
                     Ask::Lead { name } => ClientFrame::Lead { id, name },
+                    Ask::Backup { from } => ClientFrame::Backup { id, from },
+                    Ask::BackupPart { upto, snapshot, offset } => {
+                        ClientFrame::BackupPart { id, upto, snapshot, offset }
+                    }
                 };
                 self.asks.insert(id, PendingAsk { frame: Some(frame), answer });
                 self.send_asks();

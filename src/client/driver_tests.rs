@@ -171,7 +171,10 @@ impl Pipes {
                     NodeFrame::Report { id, report: Err(format!("{name} at {address} has another cookie")) }
                 }
                 ClientFrame::Connect { id, name, .. } => NodeFrame::Report { id, report: Ok(Report::Connected(name)) },
-                ClientFrame::Meet { id, .. } | ClientFrame::Lead { id, .. } => {
+                ClientFrame::Meet { id, .. }
+                | ClientFrame::Lead { id, .. }
+                | ClientFrame::Backup { id, .. }
+                | ClientFrame::BackupPart { id, .. } => {
                     NodeFrame::Report { id, report: Err("nobody lives here".into()) }
                 }
             };

@@ -8,6 +8,7 @@
 //! | [`error`] | what a caller is told when a request did not succeed |
 //! | `handle` (runtime) | [`Client`]: the calls |
 //! | `members` (runtime) | those about members, and who leads |
+//! | `backup` (runtime) | those about backups |
 //! | `driver` (runtime) | the task that owns the socket and the session |
 //! | `nodes` (runtime) | which nodes are known, where |
 //! | `transport` (runtime) | what the driver needs of a network |
@@ -20,6 +21,8 @@ mod pause;
 pub mod session;
 
 #[cfg(feature = "runtime")]
+mod backup;
+#[cfg(feature = "runtime")]
 mod driver;
 #[cfg(feature = "runtime")]
 mod handle;
@@ -30,6 +33,8 @@ mod nodes;
 #[cfg(feature = "runtime")]
 mod transport;
 
+#[cfg(feature = "runtime")]
+pub use backup::Backup;
 pub use error::ClientError;
 #[cfg(feature = "runtime")]
 pub use handle::{Client, ConnectOptions, DEFAULT_DEADLINE, Done};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::paxos::{Ballot, Bytes, Change, Incarnation, NodeId, Sequence, SessionId, Slot, Token};
+use crate::paxos::{Ballot, Bytes, Change, Incarnation, NodeId, Sequence, SessionId, Slot, SnapshotId, Token};
 
 /// A question about one node's own state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +45,22 @@ pub enum Report {
     },
     /// To `Lead`: the member of this name was asked to take over.
     HandedOver(String),
+    /// To `Backup`: there is none yet that covers this slot; ask again.
+    BackupSoon {
+        /// This slot.
+        from: Slot,
+    },
+    /// To `Backup`: this one. The connection keeps it.
+    BackupReady {
+        /// The last slot that it covers.
+        upto: Slot,
+        /// Its file.
+        id: SnapshotId,
+        /// The file's length in bytes.
+        bytes: u64,
+    },
+    /// To `BackupPart`; empty at or behind the end.
+    BackupPart(Bytes),
 }
 
 /// One member.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::report::{Inspection, Report};
 use crate::paxos::{
     AcceptorMessage, BatchNumber, Bytes, Command, Envelope, ExecutorMessage, LearnerMessage, Message, ProposerMessage,
-    Reply, SessionId, Token,
+    Reply, SessionId, Slot, SnapshotId, Token,
 };
 
 /// From a node to a node.
@@ -81,6 +81,24 @@ pub enum ClientFrame {
         id: u64,
         /// Its name.
         name: String,
+    },
+    /// Have a snapshot ready for a backup.
+    Backup {
+        /// The client's number for it.
+        id: u64,
+        /// It covers this slot at least; none: everything that this node has executed by now.
+        from: Option<Slot>,
+    },
+    /// A part of that snapshot's file.
+    BackupPart {
+        /// The client's number for it.
+        id: u64,
+        /// Which snapshot.
+        upto: Slot,
+        /// Which file.
+        snapshot: SnapshotId,
+        /// From where on, in bytes.
+        offset: u64,
     },
 }
 

@@ -137,6 +137,7 @@ pub fn frame(frame: &ClientFrame) -> String {
         ClientFrame::Connect { name, .. } => format!("connect {name}"),
         ClientFrame::Meet { address, .. } => format!("meet {address}"),
         ClientFrame::Lead { name, .. } => format!("lead {name}"),
+        ClientFrame::Backup { .. } | ClientFrame::BackupPart { .. } => "backup".into(),
     }
 }
 

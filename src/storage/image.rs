@@ -16,7 +16,7 @@
 use super::disk::{Disk, DiskError};
 use super::snapshots::{Reader, SnapshotError, Writer};
 use crate::codec;
-use crate::paxos::image::{Frame, IMAGE_FORMAT};
+use crate::paxos::image::{Frame, Head, IMAGE_FORMAT};
 use crate::paxos::settings::{MAX_RESULT_BYTES, MAX_SESSION_RESULT_BYTES};
 use crate::paxos::state_machine::MAX_PART_BYTES;
 use crate::paxos::{Image, State, StateMachine};
@@ -109,6 +109,20 @@ pub fn read<D: Disk, M: StateMachine>(mut reader: Reader<D>, machine: M) -> Resu
         return Err(reader.foreign("what it restores to has another digest than it states".into()));
     }
     Ok(state)
+}
+
+/// What is small of the state that a snapshot holds, and comes first.
+///
+/// # Errors
+/// As [`read`].
+pub fn head<D: Disk>(reader: &mut Reader<D>) -> Result<Head, SnapshotError> {
+    if reader.left() == 0 {
+        return Err(reader.damaged("its image is empty"));
+    }
+    match next(reader)? {
+        Frame::Head(head) => Ok(head),
+        Frame::Sessions(_) | Frame::Machine(_) => Err(reader.damaged("its image does not begin with a head")),
+    }
 }
 
 fn next<D: Disk>(reader: &mut Reader<D>) -> Result<Frame, SnapshotError> {

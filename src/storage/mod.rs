@@ -15,8 +15,10 @@
 //! | [`held`] | what a node's disk holds when it starts |
 //! | [`scribe`], [`keeper`] | what a node's disk does with a lot of work, and with snapshots, without their threads |
 //! | [`snapshots`], [`image`] | whole images of the replicated state, under a digest; their bytes |
+//! | [`backup`] | a snapshot's file outside of any folder, and the folder of a cluster that begins with one |
 //! | `files`, `folder` (feature `runtime`) | the disk of the operating system; the data folder and its lock |
 
+pub mod backup;
 mod batch;
 pub mod disk;
 mod facts;

@@ -17,6 +17,8 @@
 //! One thread saves at a time; clones of the handle may read meanwhile. Absent: what is in an image ([`super::image`]).
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crc32c::crc32c;
 
@@ -154,13 +156,13 @@ impl<D: Disk> Snapshots<D> {
 
     /// Which file it is, by its header.
     pub fn id_of(&self, upto: Slot) -> Result<SnapshotId, SnapshotError> {
-        Ok(Head::read(&self.disk, &file_of(upto), upto)?.id)
+        Ok(Head::read(&self.disk, &file_of(upto), Some(upto))?.id)
     }
 
     /// At most `max_bytes` of that image from `offset`, checksums checked, without reading all of it.
     pub fn read_part(&self, upto: Slot, offset: u64, max_bytes: usize) -> Result<Part, SnapshotError> {
         let file = file_of(upto);
-        let Head { length: total, id, .. } = Head::read(&self.disk, &file, upto)?;
+        let Head { length: total, id, .. } = Head::read(&self.disk, &file, Some(upto))?;
         let start = offset.min(total);
         let end = start.saturating_add(max_bytes as u64).min(total);
         if start == end {
@@ -175,6 +177,18 @@ impl<D: Disk> Snapshots<D> {
         bytes.truncate((end - from) as usize);
         bytes.drain(..(start - from) as usize);
         Ok(Part { upto, id, total, bytes })
+    }
+
+    /// How long that file is, in bytes.
+    pub fn file_bytes(&self, upto: Slot) -> Result<u64, DiskError> {
+        self.disk.len(&file_of(upto))
+    }
+
+    /// At most `max_bytes` of that file from `offset`, as they are: for who checks the whole.
+    pub fn read_file(&self, upto: Slot, offset: u64, max_bytes: usize) -> Result<Vec<u8>, DiskError> {
+        let file = file_of(upto);
+        let rest = self.disk.len(&file)?.saturating_sub(offset);
+        self.disk.read(&file, offset, rest.min(max_bytes as u64) as usize)
     }
 
     /// The last slots that the snapshots here cover, in order.
@@ -200,12 +214,28 @@ pub struct Writer<D> {
     /// Given, and not written yet.
     step: Vec<u8>,
     written: u64,
+    follower: Arc<AtomicU64>,
 }
 
 impl<D: Disk> Writer<D> {
     fn create(disk: D, file: &'static str, upto: Slot) -> Result<Writer<D>, DiskError> {
         disk.create(file)?;
-        Ok(Writer { disk, file, upto, hasher: blake3::Hasher::new(), table: Vec::new(), step: Vec::new(), written: 0 })
+        Ok(Writer {
+            disk,
+            file,
+            upto,
+            hasher: blake3::Hasher::new(),
+            table: Vec::new(),
+            step: Vec::new(),
+            written: 0,
+            follower: Arc::default(),
+        })
+    }
+
+    /// Tells another thread how many bytes are written.
+    #[must_use]
+    pub fn followed_by(self, follower: Arc<AtomicU64>) -> Writer<D> {
+        Writer { follower, ..self }
     }
 
     /// Adds to the image. What fills a step is written and synced.
@@ -250,6 +280,7 @@ impl<D: Disk> Writer<D> {
         self.disk.write_at(self.file, HEADER_BYTES as u64 + self.written, &self.step)?;
         self.disk.sync(self.file)?;
         self.written += self.step.len() as u64;
+        self.follower.store(self.written, Ordering::Relaxed);
         self.step.clear();
         Ok(())
     }
@@ -267,13 +298,40 @@ pub struct Reader<D> {
     /// Read and checked, and given from `given` on.
     step: Vec<u8>,
     given: usize,
+    follower: Arc<AtomicU64>,
 }
 
 impl<D: Disk> Reader<D> {
     fn open(disk: D, file: String, upto: Slot) -> Result<Reader<D>, SnapshotError> {
-        let head = Head::read(&disk, &file, upto)?;
+        let head = Head::read(&disk, &file, Some(upto))?;
+        Reader::begin(disk, file, head)
+    }
+
+    /// A snapshot's file under another name, which covers whichever slots it says.
+    pub fn of_any_slot(disk: D, file: &str) -> Result<Reader<D>, SnapshotError> {
+        let head = Head::read(&disk, file, None)?;
+        Reader::begin(disk, file.into(), head)
+    }
+
+    fn begin(disk: D, file: String, head: Head) -> Result<Reader<D>, SnapshotError> {
         let table = disk.read(&file, HEADER_BYTES as u64 + head.length, head.table_length() as usize)?;
-        Ok(Reader { disk, file, head, hasher: blake3::Hasher::new(), table, read: 0, step: Vec::new(), given: 0 })
+        Ok(Reader {
+            disk,
+            file,
+            head,
+            hasher: blake3::Hasher::new(),
+            table,
+            read: 0,
+            step: Vec::new(),
+            given: 0,
+            follower: Arc::default(),
+        })
+    }
+
+    /// Tells another thread how many bytes are read.
+    #[must_use]
+    pub fn followed_by(self, follower: Arc<AtomicU64>) -> Reader<D> {
+        Reader { follower, ..self }
     }
 
     /// The last slot that it covers, as its name says.
@@ -326,6 +384,7 @@ impl<D: Disk> Reader<D> {
         check_parts(&self.file, &self.step, &self.table[first..])?;
         self.hasher.update(&self.step);
         self.read += length;
+        self.follower.store(self.read, Ordering::Relaxed);
         if self.read == self.head.length { self.check_digest() } else { Ok(()) }
     }
 
@@ -448,14 +507,14 @@ impl Head {
         self.length.div_ceil(PART_BYTES as u64).saturating_mul(4)
     }
 
-    fn read<D: Disk>(disk: &D, file: &str, upto: Slot) -> Result<Head, SnapshotError> {
+    fn read<D: Disk>(disk: &D, file: &str, upto: Option<Slot>) -> Result<Head, SnapshotError> {
         let length = disk.len(file)?;
         let header = disk.read(file, 0, HEADER_BYTES.min(length as usize))?;
         Head::decode(file, &header, length, upto)
     }
 
-    /// Reads the header in `bytes`; `file_length` is that of the whole file.
-    fn decode(file: &str, bytes: &[u8], file_length: u64, upto: Slot) -> Result<Head, SnapshotError> {
+    /// Reads the header in `bytes`; `file_length` is that of the whole file, `upto` what its name says, if that says it.
+    fn decode(file: &str, bytes: &[u8], file_length: u64, upto: Option<Slot>) -> Result<Head, SnapshotError> {
         if bytes.len() < HEADER_BYTES || bytes[..8] != MAGIC {
             return Err(damaged(file, "it does not begin like a snapshot"));
         }
@@ -464,6 +523,7 @@ impl Head {
             return Err(SnapshotError::UnknownVersion { file: file.into(), version });
         }
         let id = SnapshotId(std::array::from_fn(|byte| bytes[DIGEST_OFFSET + byte]));
+        let upto = upto.unwrap_or(Slot(u64_at(bytes, 16)));
         let head = Head { upto, length: u64_at(bytes, 24), id };
         let expected = head.length.saturating_add(head.table_length()).saturating_add(HEADER_BYTES as u64);
         if expected != file_length {

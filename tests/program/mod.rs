@@ -107,6 +107,15 @@ impl Ran {
     }
 }
 
+/// Runs a command on the node at this address again and again, until it comes to this.
+#[track_caller]
+pub fn until_done(home: &Home, address: &str, words: &[&str], is_done: impl Fn(&Ran) -> bool) {
+    let (command, rest) = words.split_first().expect("a command");
+    let mut all = vec![*command, "--connect", address];
+    all.extend(rest);
+    until(|| home.run(&all), is_done);
+}
+
 /// A node that is killed when the test is over.
 pub struct NodeProcess {
     pub child: Child,

@@ -3,7 +3,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `grammar` | what a user may type, on the command line and at the prompt |
-//! | `start`, `repl`, `demo`, `simulate`, `bench`, `top`, `completions`, `single` | the subcommands; `single` is every command of the REPL |
+//! | `start`, `repl`, `demo`, `simulate`, `bench`, `top`, `backup`, `completions`, `single` | the subcommands; `single` is every command of the REPL |
 //! | `shell` | runs commands one after the other and keeps the worst exit code |
 //! | `execute`, `backend` | one command, against a cluster |
 //! | `answer`, `output` | what it came to, and how that is shown |
@@ -14,6 +14,7 @@
 
 mod answer;
 mod backend;
+mod backup;
 mod bench;
 mod completions;
 mod cookie;
@@ -62,6 +63,8 @@ fn run(program: &Program) -> Result<u8, Failure> {
         Program::Simulate(args) => simulate::run(args),
         Program::Bench(args) => bench::run(args),
         Program::Top(args) => top::run(args),
+        Program::Backup(args) => backup::run(args),
+        Program::Restore(args) => backup::restore::run(args),
         Program::Completions(args) => completions::run(args),
         Program::Single(connect, command) => single::run(connect, command),
     }
@@ -85,6 +88,8 @@ fn wants_json(program: &Program) -> bool {
         Program::Simulate(args) => args.json,
         Program::Bench(args) => args.json,
         Program::Top(args) => args.connect.json,
+        Program::Backup(args) => args.connect.json,
+        Program::Restore(args) => args.json,
         Program::Single(connect, _) => connect.json,
         Program::Start(_) | Program::Completions(_) => false,
     }

@@ -227,7 +227,9 @@ impl World {
             ClientFrame::Inspect { .. }
             | ClientFrame::Connect { .. }
             | ClientFrame::Meet { .. }
-            | ClientFrame::Lead { .. } => return,
+            | ClientFrame::Lead { .. }
+            | ClientFrame::Backup { .. }
+            | ClientFrame::BackupPart { .. } => return,
         };
         running.post(Role::of(&message), Letter::Message(own, message));
         self.wake_roles(connection.node);

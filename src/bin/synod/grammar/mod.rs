@@ -22,7 +22,7 @@ pub use command::{Command, LEADER, MemberOrder, StageCommand};
 pub use settings::PREFIX as VARIABLES;
 
 use crate::answer::Failure;
-use crate::{bench, completions, demo, repl, simulate, start, top, words};
+use crate::{backup, bench, completions, demo, repl, simulate, start, top, words};
 
 /// How to reach a cluster.
 #[derive(Args, Clone, Debug, PartialEq)]
@@ -70,6 +70,10 @@ pub enum Program {
     Bench(Box<bench::BenchArgs>),
     /// A live view of a cluster.
     Top(top::TopArgs),
+    /// A file with the state of a cluster.
+    Backup(backup::BackupArgs),
+    /// A new cluster's first folder, from such a file.
+    Restore(backup::restore::RestoreArgs),
     /// A script for the shell.
     Completions(completions::CompletionsArgs),
     /// One command, and out.
@@ -118,6 +122,8 @@ pub fn parse_arguments(arguments: impl IntoIterator<Item = OsString>) -> Result<
         Ok(OwnCommand::Demo(args)) => Ok(Program::Demo(args)),
         Ok(OwnCommand::Simulate(args)) => Ok(Program::Simulate(args)),
         Ok(OwnCommand::Bench(args)) => Ok(Program::Bench(args)),
+        Ok(OwnCommand::Backup(args)) => Ok(Program::Backup(args)),
+        Ok(OwnCommand::Restore(args)) => Ok(Program::Restore(args)),
         Ok(OwnCommand::Top(args)) => Ok(Program::Top(args)),
         Ok(OwnCommand::Completions(args)) => Ok(Program::Completions(args)),
         Err(error) if error.kind() == ErrorKind::InvalidSubcommand => {
@@ -231,6 +237,10 @@ enum OwnCommand {
     Bench(Box<bench::BenchArgs>),
     /// Watch a cluster: who leads, how far the nodes are, how fast it all goes.
     Top(top::TopArgs),
+    /// Save the state of a cluster that runs in a file.
+    Backup(backup::BackupArgs),
+    /// Begin a new cluster with what such a file holds.
+    Restore(backup::restore::RestoreArgs),
     /// Print the completion script of a shell.
     Completions(completions::CompletionsArgs),
 }
