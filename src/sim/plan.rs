@@ -220,6 +220,7 @@ impl Plan {
         if !faults.has(FaultKind::FlippedMemory) || dice.below(3) > 0 {
             return;
         }
+        self.settings.mark_ms = self.settings.mark_ms.min(1_000);
         for _ in 0..=dice.below(3) {
             let target = Target::LeaderOr(dice.below(u64::from(self.nodes)) as u32);
             let (at_us, chance) = (dice.below(self.length_us), dice.roll());
