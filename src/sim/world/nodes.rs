@@ -15,6 +15,7 @@ use crate::storage::Keep;
 impl World {
     /// Starts a node from what its disk holds.
     pub(in crate::sim) fn start(&mut self, node: usize) -> Held {
+        self.harmed.forget(node);
         if self.nodes[node].gone {
             return Ok(());
         }
