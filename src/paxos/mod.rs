@@ -15,7 +15,7 @@
 //! | [`proposer`], [`acceptor`], [`learner`], [`executor`] | the four roles |
 //! | [`election`], [`merge`] | the proposer's way to leadership, and the log it gathers |
 //! | [`extension`] | a leader and the members: configurations to come, promotions, leadership handed over |
-//! | [`admission`] | whether this node may vote after a start |
+//! | [`admission`], [`company`] | whether this node may vote after a start; whether it is alone |
 //! | [`repair`] | what a damaged journal lost of the acceptor's votes, and how it comes back from peers |
 //! | [`hearsay`] | what was seen of the peers' journals, and passed on |
 //! | [`sessions`] | exactly once |
@@ -28,6 +28,7 @@
 pub mod acceptor;
 pub mod admission;
 pub mod ballot;
+pub mod company;
 pub mod configuration;
 pub mod dice;
 pub mod dispatch;
@@ -57,6 +58,7 @@ mod tests;
 
 pub use acceptor::Acceptor;
 pub use ballot::{Ballot, NodeId};
+pub use company::{Company, Written};
 pub use configuration::{Configuration, Incarnation, Member};
 pub use effect::{Effect, Effects, Event, Then};
 pub use executor::Executor;

@@ -34,7 +34,7 @@ use super::quorum::Answers;
 use super::record::Record;
 use super::settings::{MAX_BATCH_BYTES, MAX_MESSAGE_BYTES, MAX_OPERATION_BYTES, MAX_QUEUE_BYTES, MAX_WINDOW, Settings};
 use super::slot::{Slot, forget_upto};
-use super::value::{Command, Entry, Stamp, Value};
+use super::value::{Command, Stamp, Value};
 
 /// One node's proposer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -265,7 +265,7 @@ impl Proposer {
         let Phase::Leading(leading) = &self.phase else { return false };
         self.membership.executed_upto() < leading.changed_upto
             || self.queue.commands.iter().any(|(_, command)| is_change(command))
-            || leading.inherited.values().any(has_change)
+            || leading.inherited.values().any(Value::changes_members)
     }
 
     /// Whether this node has begun to lead after that time.
@@ -304,7 +304,7 @@ impl Proposer {
         while leading.next <= most {
             let value = if !leading.inherited.is_empty() {
                 let value = leading.inherited.remove(&leading.next).unwrap_or_else(Value::no_op);
-                if has_change(&value) {
+                if value.changes_members() {
                     leading.changed_upto = leading.next;
                 }
                 value
@@ -725,10 +725,6 @@ impl Queue {
 
 fn is_change(command: &Command) -> bool {
     matches!(command, Command::Change { .. } | Command::Promote { .. })
-}
-
-fn has_change(value: &Value) -> bool {
-    value.entries().any(|entry| matches!(entry, Entry::Change { .. } | Entry::Promote { .. }))
 }
 
 /// Tells the executor of the node whose clients sent them that commands were not taken.

@@ -377,7 +377,7 @@ fn held_bytes(disk: &MemoryDisk) -> u64 {
 fn tells(disk: &MemoryDisk, settings: storage::Settings, own: NodeId) -> Result<String, String> {
     let disk = disk.fork();
     disk.heal();
-    let held = HeldStorage::open(&disk, settings, u64::from(own.0), &Composite::default());
+    let held = HeldStorage::open(&disk, settings, u64::from(own.0), &Composite::default(), Vec::new());
     held.map(|held| format!("{:?}", held.into_parts().0))
 }
 
