@@ -68,11 +68,13 @@ pub enum FaultKind {
     ClientReturns,
     /// A member comes, goes or is replaced, or another is to lead.
     Churn,
+    /// A journal loses its tail, synced or not, and the rest of the disk stays.
+    LostTail,
 }
 
 impl FaultKind {
     /// All of them.
-    pub const ALL: [FaultKind; 31] = [
+    pub const ALL: [FaultKind; 32] = [
         FaultKind::Loss,
         FaultKind::Duplicate,
         FaultKind::Reorder,
@@ -104,6 +106,7 @@ impl FaultKind {
         FaultKind::ClientMoves,
         FaultKind::ClientReturns,
         FaultKind::Churn,
+        FaultKind::LostTail,
     ];
 
     /// Its name, for switches and reports.
@@ -140,6 +143,7 @@ impl FaultKind {
             FaultKind::ClientMoves => "client-moves",
             FaultKind::ClientReturns => "client-returns",
             FaultKind::Churn => "churn",
+            FaultKind::LostTail => "lost-tail",
         }
     }
 
@@ -165,7 +169,8 @@ impl FaultKind {
             | FaultKind::FlippedMetadata
             | FaultKind::FlippedSnapshot
             | FaultKind::WipedDisk
-            | FaultKind::OldDisk => "damage",
+            | FaultKind::OldDisk
+            | FaultKind::LostTail => "damage",
             FaultKind::ClockJump => "clock",
             FaultKind::ClientMoves | FaultKind::ClientReturns => "client",
             FaultKind::Churn => "members",

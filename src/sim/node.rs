@@ -93,6 +93,8 @@ pub struct Node {
     pub loss: Loss,
     /// It has been admitted before.
     pub was_admitted: bool,
+    /// It has shaken hands with another node.
+    pub has_met: bool,
 }
 
 /// What a node knows of a loss of its journal.
@@ -198,6 +200,7 @@ impl Node {
             spoiled: false,
             loss: Loss::Unknown,
             was_admitted: false,
+            has_met: false,
         }
     }
 

@@ -75,6 +75,8 @@ impl World {
         let members: Vec<NodeId> = membership.members().into_iter().map(|member| member.id).collect();
         let any = members[dice.below(members.len() as u64) as usize];
         let (kind, force) = (dice.below(10), dice.below(2) == 0);
+        // Where one has founded alone, the first acts are to make it three.
+        let kind = if self.plan.nodes == 1 && members.len() < 3 { 2 } else { kind };
         if kind < 2 || self.is_changing() {
             return self.transfer(any, dice);
         }

@@ -444,7 +444,7 @@ impl World {
 
     /// A node was admitted in this lot; if nothing took that back in the same lot, it may vote from now on.
     fn judge_admission(&mut self, node: usize) -> Held {
-        let Node { id, claimed, .. } = self.nodes[node];
+        let Node { id, claimed, has_met, .. } = self.nodes[node];
         let running = self.nodes[node].running().expect("it just acted");
         if running.replica.acceptor.admission().admitted() {
             // Founders must all have met before the first of them votes (DESIGN section 4, rule 5).
@@ -453,6 +453,9 @@ impl World {
             let configurations = self.checks.states.configurations().values();
             admission::met_enough(id, &running.greeted, all, configurations)?;
             let judged = admission::judge(id, claimed, running.recovered, running.most_witnessed)?;
+            if judged == admission::Judged::Undetectable {
+                admission::asked_somebody(id, &running.greeted, has_met)?;
+            }
             self.excused |= judged == admission::Judged::Undetectable;
             self.nodes[node].was_admitted = true;
         }
