@@ -266,7 +266,7 @@ impl Proposer {
         let Phase::Leading(leading) = &self.phase else { return false };
         self.membership.executed_upto() < leading.changed_upto
             || self.queue.commands.iter().any(|(_, command)| is_change(command))
-            || leading.inherited.values().any(has_change)
+            || leading.inherited.values().any(Value::changes_members)
     }
 
     /// The replicas are to compare their states. Whoever does not lead leaves that to the leader's own executor.
@@ -317,7 +317,7 @@ impl Proposer {
         while leading.next <= most {
             let value = if !leading.inherited.is_empty() {
                 let value = leading.inherited.remove(&leading.next).unwrap_or_else(Value::no_op);
-                if has_change(&value) {
+                if value.changes_members() {
                     leading.changed_upto = leading.next;
                 }
                 value
@@ -738,10 +738,6 @@ impl Queue {
 
 fn is_change(command: &Command) -> bool {
     matches!(command, Command::Change { .. } | Command::Promote { .. })
-}
-
-fn has_change(value: &Value) -> bool {
-    value.entries().any(|entry| matches!(entry, Entry::Change { .. } | Entry::Promote { .. }))
 }
 
 /// Tells the executor of the node whose clients sent them that commands were not taken.

@@ -5,9 +5,10 @@
 
 use super::disk::{Disk, DiskError};
 use super::journal::Journal;
+use super::members;
 use super::snapshots::Snapshots;
 use crate::paxos::dispatch::{DiskWork, SnapshotWork};
-use crate::paxos::{ExecutorMessage, LearnerMessage, Message, NodeId, Record, Slot};
+use crate::paxos::{ExecutorMessage, LearnerMessage, Membership, Message, NodeId, Record, Slot, Written};
 
 /// The only writer of a node's journal.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub struct Scribe<D> {
     everywhere_upto: Slot,
     /// Up to where was trimmed, as far as whole segments went.
     tried_upto: Slot,
+    /// As of this slot the members are written down.
+    written_upto: Slot,
 }
 
 /// Where a scribe's results go.
@@ -36,6 +39,8 @@ pub trait Listener<D> {
     fn say(&mut self, messages: Vec<(NodeId, Message)>);
     /// A slot cannot be read back; another node can supply it.
     fn unreadable(&mut self, what: String);
+    /// The members are these from now on, and that is written down.
+    fn members(&mut self, members: Box<Membership>);
     /// The keeper is to do this: reading snapshots must not delay votes.
     fn keep(&mut self, work: SnapshotWork);
 }
@@ -43,6 +48,11 @@ pub trait Listener<D> {
 impl<D: Disk> Scribe<D> {
     /// The scribe of the node `own`.
     pub fn new(own: NodeId, journal: Journal<D>, snapshots: Snapshots<D>) -> Scribe<D> {
+        let written_upto = match members::load(snapshots.disk()) {
+            Ok(Written::Members(written)) => written.executed_upto(),
+            // The first change writes it anew.
+            Ok(Written::Never | Written::Unreadable) | Err(_) => Slot::ZERO,
+        };
         Scribe {
             own,
             journal,
@@ -52,6 +62,7 @@ impl<D: Disk> Scribe<D> {
             covered_upto: Slot::ZERO,
             everywhere_upto: Slot::ZERO,
             tried_upto: Slot::ZERO,
+            written_upto,
         }
     }
 
@@ -63,6 +74,7 @@ impl<D: Disk> Scribe<D> {
         let mut syncing = false;
         let mut reading = Vec::new();
         let mut forget = Slot::ZERO;
+        let mut changed = None;
         for work in lot {
             match work {
                 DiskWork::Sync { records, then } => {
@@ -81,6 +93,11 @@ impl<D: Disk> Scribe<D> {
                 DiskWork::ExecutedEverywhere { upto } => self.everywhere_upto = self.everywhere_upto.max(upto),
                 DiskWork::Forget { upto } => forget = forget.max(upto),
                 DiskWork::Trim { upto } => self.covered_upto = self.covered_upto.max(upto),
+                DiskWork::Members(membership) => {
+                    // The journal must say all of it first: what is written down is never ahead of it.
+                    syncing = true;
+                    changed = Some(membership);
+                }
                 DiskWork::Vouch => self.journal.vouch(),
                 DiskWork::Disown => self.journal.disown(),
                 reads => reading.push(reads),
@@ -92,6 +109,14 @@ impl<D: Disk> Scribe<D> {
         // Durable before anybody hears of it: first the number that frames carry, then the messages.
         listener.durable(&self.journal);
         self.say(listener);
+        if let Some(membership) = changed {
+            // A journal that lost its tail is executed anew: what came later was known once, and stands.
+            if membership.executed_upto() > self.written_upto {
+                members::save(self.snapshots.disk(), &membership)?;
+                self.written_upto = membership.executed_upto();
+            }
+            listener.members(membership);
+        }
         for work in reading {
             self.read(work, listener);
         }
@@ -201,7 +226,7 @@ const SUPPLY_BYTES: usize = 1 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::paxos::{Ballot, BatchNumber, Command, Record, Stamp, Token, Value};
+    use crate::paxos::{Ballot, BatchNumber, Change, Command, Configuration, Incarnation, Record, Stamp, Token, Value};
     use crate::storage::{MemoryDisk, Settings};
 
     #[derive(Default)]
@@ -209,6 +234,7 @@ mod tests {
         said: Vec<(NodeId, Message)>,
         unreadable: usize,
         keep: Vec<SnapshotWork>,
+        members: Vec<Membership>,
         /// How many batches were durable each time that more was.
         durable: Vec<u64>,
     }
@@ -226,14 +252,19 @@ mod tests {
             self.unreadable += 1;
         }
 
+        fn members(&mut self, members: Box<Membership>) {
+            self.members.push(*members);
+        }
+
         fn keep(&mut self, work: SnapshotWork) {
             self.keep.push(work);
         }
     }
 
+    const SETTINGS: Settings = Settings { segment_bytes: 8192, first_segment_bytes: 8192, spares: 0, keep_bytes: 0 };
+
     fn scribe(disk: &MemoryDisk) -> Scribe<MemoryDisk> {
-        let settings = Settings { segment_bytes: 8192, first_segment_bytes: 8192, spares: 0, keep_bytes: 0 };
-        let journal = Journal::create(disk.clone(), settings, 1).expect("made");
+        let journal = Journal::create(disk.clone(), SETTINGS, 1).expect("made");
         Scribe::new(NodeId(1), journal, Snapshots::new(disk.clone()))
     }
 
@@ -245,6 +276,45 @@ mod tests {
 
     fn sync(records: Vec<Record>) -> DiskWork {
         DiskWork::Sync { records, then: Vec::new() }
+    }
+
+    fn grown(slot: u64) -> Membership {
+        let mut members = Membership::founded(Configuration::numbered(1));
+        members.change(Slot(slot), &Change::Add { name: "n2".into(), incarnation: Incarnation(2) });
+        members.on_executed(Slot(slot));
+        members
+    }
+
+    #[test]
+    fn rule_4_members_are_written_down_behind_the_journal_and_before_anybody_hears_of_them() {
+        let written = |disk: &MemoryDisk| members::load(disk).expect("read");
+        for operations in 0..12 {
+            let disk = MemoryDisk::new();
+            let (mut scribe, mut ear) = (scribe(&disk), Ear::default());
+            let lot = vec![DiskWork::Append { records: vec![vote(5, 100)] }, DiskWork::Members(Box::new(grown(5)))];
+            disk.fail_after(operations);
+            let done = scribe.perform(lot, &mut ear).is_ok();
+            disk.crash_to_synced();
+            assert_eq!(ear.members.is_empty(), !done, "{operations}");
+            if done {
+                assert_eq!(written(&disk), Written::Members(grown(5)));
+            }
+            if written(&disk) != Written::Never {
+                let journal = Journal::open(disk, SETTINGS).expect("a journal");
+                assert_eq!(journal.records, [vote(5, 100)], "{operations}");
+            }
+        }
+    }
+
+    #[test]
+    fn rule_4_what_is_written_down_of_the_members_is_not_replaced_by_what_was_before() {
+        let disk = MemoryDisk::new();
+        let mut ear = Ear::default();
+        scribe(&disk).perform(vec![DiskWork::Members(Box::new(grown(5)))], &mut ear).expect("written");
+        disk.remove("journal-0000000001").expect("it is there");
+        scribe(&disk).perform(vec![DiskWork::Members(Box::new(grown(4)))], &mut ear).expect("written");
+        assert_eq!(members::load(&disk), Ok(Written::Members(grown(5))));
+        assert_eq!(ear.members, [grown(5), grown(4)]);
     }
 
     #[test]

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use synod::actors::{Node, NodeError, NodeOptions};
+use synod::actors::{Join, Node, NodeError, NodeOptions};
 use synod::client::{Client, ClientError, ConnectOptions};
 use synod::machine::Composite;
 use synod::net::cookie::Cookie;
-use synod::net::report::{EntryReport, Inspection, Report, Status};
+use synod::net::report::{EntryReport, Inspection, MemberStanding, MemberStatus, Report, Status};
 use synod::paxos::{Place, Slot};
 use tempfile::TempDir;
 
@@ -19,6 +19,8 @@ use tempfile::TempDir;
 pub const SOON: Duration = Duration::from_secs(20);
 /// The deadline of a client that expects to be told no.
 pub const BRIEF: Duration = Duration::from_millis(700);
+/// How long before a wait is given up it says how things are.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Looks until there is something to see; panics when it does not come.
@@ -132,6 +134,28 @@ impl Theatre {
         options.or_free_port = true;
         self.nodes.insert(name.to_owned(), node);
         Ok(())
+    }
+
+    /// Starts a node that is no founder; with a member's name, it asks that one.
+    pub fn enter(&mut self, name: &str, through: Option<&str>) {
+        let mut options = NodeOptions::new(name, self.folder().join(name), self.cookie.clone());
+        options.join = Some(through.map_or(Join::WhenAdded, |member| Join::Through(self.address(member))));
+        self.options.insert(name.to_owned(), options);
+        self.start(name);
+    }
+
+    /// Waits until a node says that another votes.
+    pub async fn votes(&self, asked: &str, name: &str) {
+        let client = self.client_on(asked).await;
+        let is_it = |member: &&MemberStatus| member.name == name && member.standing == MemberStanding::Voter;
+        let begun = Instant::now();
+        until(&format!("{name} votes"), async || {
+            let members = client.members().await.ok()?;
+            assert!(begun.elapsed() < SOON - LAST_WORDS, "{name} does not vote: {members:#?}");
+            let is_one = members.iter().filter(|member| member.name == name).count() == 1;
+            (is_one && members.iter().any(|member| is_it(&member))).then_some(())
+        })
+        .await;
     }
 
     /// As a crash would.
