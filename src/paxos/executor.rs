@@ -537,6 +537,11 @@ impl<M: StateMachine> Executor<M> {
         self.snapshots.upto
     }
 
+    /// How many bytes it holds besides the machine: results that clients may ask for again, and questions that wait.
+    pub fn held_bytes(&self) -> usize {
+        self.sessions.kept_bytes() + self.reads.waiting().1
+    }
+
     /// Answers every read whose index is executed.
     fn answer_reads(&mut self, fx: &mut Effects) {
         let executed_upto = self.executed_upto;

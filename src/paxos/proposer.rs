@@ -630,12 +630,28 @@ impl Proposer {
     pub fn queued(&self) -> usize {
         self.queue.commands.len()
     }
+
+    /// How many bytes of commands and values it holds.
+    pub fn held_bytes(&self) -> usize {
+        let proposed = match &self.phase {
+            Phase::Leading(leading) => leading.held_bytes(),
+            Phase::Preparing(preparing) => preparing.held_bytes(),
+            Phase::Following { .. } | Phase::Canvassing(_) => 0,
+        };
+        self.queue.bytes + proposed
+    }
 }
 
 impl Leading {
     /// Slots proposed and not known to be chosen.
     pub fn in_flight(&self) -> usize {
         self.in_flight.len()
+    }
+
+    fn held_bytes(&self) -> usize {
+        let in_flight = self.in_flight.values().map(|flight| &flight.value);
+        let proposed: usize = in_flight.chain(self.inherited.values()).map(|value| value.as_bytes().len()).sum();
+        proposed + self.extension.as_ref().map_or(0, Extension::held_bytes)
     }
 
     fn open(&mut self, value: Value, now_ms: u64, wait_ms: u64) {
