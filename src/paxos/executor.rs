@@ -27,7 +27,7 @@ use super::sessions::{Sessions, Verdict};
 use super::settings::{MAX_ANSWER_BYTES, MAX_KEPT_RESULT_BYTES, MAX_READ_BYTES, MAX_READS, SESSION_IDLE_MS, Settings};
 use super::slot::{Place, Slot};
 use super::state_machine::{Context, StateMachine};
-use super::value::{Bytes, Entry, Sequence, SessionId, Token, Value};
+use super::value::{Bytes, Command, Entry, Sequence, SessionId, Token, Value};
 
 /// One node's executor.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -83,6 +83,18 @@ struct SnapshotsDue {
     saving: bool,
     /// Bytes of values executed since the last one.
     bytes: u64,
+    short: Shortening,
+}
+
+/// The journal is too long, and is trimmed up to the older of two durable snapshots.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Shortening {
+    /// Up to here it wants to be trimmed.
+    wanted_upto: Slot,
+    /// The snapshot before the newest durable one covers every slot up to here, as far as is known.
+    older_upto: Slot,
+    /// When something was last put into the log for its sake.
+    nudged_ms: u64,
 }
 
 /// What the other roles know of how far this one is.
@@ -185,9 +197,19 @@ impl<M: StateMachine> Executor<M> {
             }
             ExecutorMessage::SnapshotSaved { upto } => {
                 self.snapshots.saving = false;
-                self.snapshots.upto = self.snapshots.upto.max(upto);
+                if upto > self.snapshots.upto {
+                    self.snapshots.short.older_upto = std::mem::replace(&mut self.snapshots.upto, upto);
+                }
+                self.shorten(fx);
             }
-            ExecutorMessage::SnapshotUnsaved {} => self.snapshots.saving = false,
+            ExecutorMessage::SnapshotUnsaved {} => {
+                self.snapshots.saving = false;
+                self.snapshots.short.wanted_upto = Slot::ZERO; // the next one that is due tries again
+            }
+            ExecutorMessage::TrimWanted { upto } => {
+                self.snapshots.short.wanted_upto = upto;
+                self.shorten(fx);
+            }
         }
     }
 
@@ -207,6 +229,7 @@ impl<M: StateMachine> Executor<M> {
             if self.is_snapshot_due() {
                 self.take_snapshot(fx);
             }
+            self.shorten(fx);
         }
         fx.note(Event::Executed { upto: self.executed_upto, commands });
         if self.told.members_changed || self.executed_upto.0 - self.told.upto.0 >= self.membership.alpha() / 8 {
@@ -229,6 +252,28 @@ impl<M: StateMachine> Executor<M> {
             self.snapshots.frozen_upto = self.executed_upto;
             self.images.0.push(self.freeze());
             fx.push(Effect::TakeSnapshot { upto: self.executed_upto });
+        }
+    }
+
+    /// Takes a snapshot for the sake of a journal that is too long, if it would help.
+    fn shorten(&mut self, fx: &mut Effects) {
+        let SnapshotsDue { frozen_upto, short, .. } = &self.snapshots;
+        let is_new = self.executed_upto > *frozen_upto && self.executed_upto >= short.wanted_upto;
+        if short.wanted_upto > short.older_upto && is_new {
+            self.take_snapshot(fx);
+        }
+    }
+
+    /// As long as nothing follows in the log there is no second snapshot: a command of no session, which executes as
+    /// nothing, makes room for it.
+    fn nudge_log(&mut self, now_ms: u64, fx: &mut Effects) {
+        let SnapshotsDue { frozen_upto, saving, short, .. } = &mut self.snapshots;
+        let is_quiet = !*saving && self.executed_upto == *frozen_upto;
+        if short.wanted_upto > short.older_upto && is_quiet && now_ms >= short.nudged_ms + NUDGE_AGAIN_MS {
+            short.nudged_ms = now_ms;
+            let (session, sequence) = (SessionId(0), Sequence(0));
+            let nothing = Command::Apply { session, sequence, done_below: sequence, operation: Bytes::default() };
+            fx.send(self.own, ProposerMessage::Submit { commands: vec![nothing] });
         }
     }
 
@@ -448,6 +493,7 @@ impl<M: StateMachine> Executor<M> {
         if self.told.upto < self.executed_upto {
             self.tell_progress(fx);
         }
+        self.nudge_log(now_ms, fx);
         let resend_ms = self.settings.resend_ms * 2;
         let mut given_up = Vec::new();
         for (batch, waiting) in &mut self.reads.waiting {
@@ -500,7 +546,7 @@ impl<M: StateMachine> Executor<M> {
     /// Puts a snapshot's state in place of this one, at recovery. Gives back what was there.
     pub fn restore(&mut self, state: State<M>) -> State<M> {
         let State { upto, clock_ms, sessions, membership, machine } = state;
-        self.snapshots.upto = upto;
+        self.snapshots.short.older_upto = std::mem::replace(&mut self.snapshots.upto, upto);
         self.snapshots.frozen_upto = upto;
         self.snapshots.bytes = 0;
         State {
@@ -576,3 +622,5 @@ fn done(session: SessionId, sequence: Sequence, place: Place, ballot: Option<Bal
 
 /// After how long a read that has no answer is refused. Longer than any client's own patience by default.
 const READ_PATIENCE_MS: u64 = 10_000;
+/// How often something is put into the log for the sake of a snapshot, in milliseconds.
+const NUDGE_AGAIN_MS: u64 = 1_000;

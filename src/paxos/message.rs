@@ -584,6 +584,11 @@ pub enum ExecutorMessage {
     },
     /// Local, from the keeper: there was no room for the snapshot.
     SnapshotUnsaved {},
+    /// Local, from the journal: it is too long, and would be shorter if two snapshots covered this.
+    TrimWanted {
+        /// The last slot.
+        upto: Slot,
+    },
 }
 
 /// By what a reply finds the command it answers.

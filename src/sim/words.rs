@@ -264,6 +264,7 @@ fn to_executor(message: &ExecutorMessage) -> String {
         ExecutorMessage::SnapshotWanted { slot } => format!("SnapshotWanted for slot {slot}"),
         ExecutorMessage::SnapshotSaved { upto } => format!("SnapshotSaved up to slot {upto}"),
         ExecutorMessage::SnapshotUnsaved {} => "SnapshotUnsaved".into(),
+        ExecutorMessage::TrimWanted { upto } => format!("TrimWanted up to slot {upto}"),
     }
 }
 

@@ -455,6 +455,34 @@ fn a_snapshot_is_wanted_of_a_slot_that_is_executed_and_that_no_snapshot_covers()
     assert_eq!(wanted(2), [Effect::TakeSnapshot { upto: s(2) }]);
 }
 
+/// It is trimmed up to the older of two, so the second one has to follow; in a quiet log something must come before it.
+#[test]
+fn a_journal_that_is_too_long_has_two_snapshots_taken_that_cover_what_it_wants_to_give_up() {
+    let mut executor = executor();
+    execute(&mut executor, 2, &[]);
+    let tell = |executor: &mut Executor<Ledger>, message| effects(|fx| executor.on_message(n(1), message, fx));
+    let wanted = ExecutorMessage::TrimWanted { upto: s(3) };
+    assert_eq!(tell(&mut executor, wanted), [], "that is not executed yet");
+    assert_eq!(effects(|fx| executor.on_tick(1_000, fx)), [], "something will come");
+    let came = |executor: &mut Executor<Ledger>, slot, commands: &[Command]| {
+        deeds(|fx| executor.on_chosen(chosen(slot, 0, commands), fx))
+    };
+    assert_eq!(came(&mut executor, 3, &[]), [Effect::TakeSnapshot { upto: s(3) }]);
+    assert_eq!(effects(|fx| executor.on_tick(2_000, fx)), [], "one is being saved");
+    assert_eq!(tell(&mut executor, ExecutorMessage::SnapshotSaved { upto: s(3) }), [], "nothing came since");
+    let (session, sequence) = (SessionId(0), Sequence(0));
+    let nothing = Command::Apply { session, sequence, done_below: sequence, operation: Bytes::default() };
+    let submitted = [send(1, ProposerMessage::Submit { commands: vec![nothing.clone()] })];
+    assert_eq!(effects(|fx| executor.on_tick(3_000, fx)), submitted);
+    assert_eq!(effects(|fx| executor.on_tick(3_999, fx)), [], "not all the time");
+    assert_eq!(effects(|fx| executor.on_tick(4_000, fx)), submitted);
+    assert_eq!(came(&mut executor, 4, &[nothing]), [Effect::TakeSnapshot { upto: s(4) }]);
+    assert_eq!(executor.machine().entries.len(), 0, "it executed as nothing");
+    assert_eq!(tell(&mut executor, ExecutorMessage::SnapshotSaved { upto: s(4) }), []);
+    assert_eq!(came(&mut executor, 5, &[]), [], "two of them cover it");
+    assert_eq!(effects(|fx| executor.on_tick(9_000, fx)), []);
+}
+
 #[test]
 fn slots_and_bytes_since_the_last_snapshot_make_the_next_one_due() {
     let value = |length| vec![Command::Open { token: Token(1) }; length];

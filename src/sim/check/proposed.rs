@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Broken, Held};
-use crate::paxos::{Bytes, Change, Entry, Slot, Token, Value};
+use crate::paxos::{Bytes, Change, Entry, SessionId, Slot, Token, Value};
 
 /// Everything that clients ever sent.
 #[derive(Debug, Default)]
@@ -36,6 +36,8 @@ impl Proposed {
         for entry in value.entries() {
             let known = match entry {
                 Entry::Open { token } => self.tokens.contains(&token),
+                // A command of no session executes as nothing, and makes room for a snapshot.
+                Entry::Apply { session: SessionId(0), operation: [], .. } => true,
                 Entry::Apply { operation, .. } => self.operations.contains(&Bytes::from(operation)),
                 Entry::Change { ref change, .. } => self.changes.contains(change),
                 Entry::Promote { .. } => true,
