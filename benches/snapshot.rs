@@ -115,10 +115,10 @@ fn full(keys: u64) -> Result<State<Composite>, Box<dyn std::error::Error>> {
     let mut machine = Composite::default();
     machine.restore(&mut head.chain(&mut parts))?;
     let mut sessions = Sessions::new();
-    for _ in 0..SESSIONS {
+    for index in 1..=SESSIONS as u32 {
         let session = sessions.open(1);
         sessions.judge(session, Sequence(1), Sequence(1), 1);
-        sessions.remember(session, Sequence(1), Place { slot: Slot(1), index: 1 }, Bytes::from("done"));
+        sessions.remember(session, Sequence(1), Place { slot: Slot(1), index }, Bytes::from("done"));
     }
     let membership = Membership::founded(Configuration::numbered(3));
     Ok(State { upto: Slot(1), clock_ms: 1, sessions, membership, machine })
