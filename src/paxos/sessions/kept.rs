@@ -111,7 +111,7 @@ impl Kept {
                 self.chunks.pop_front();
             }
             if let Some(taken) = taken {
-                self.listed -= 1;
+                self.listed = self.listed.saturating_sub(1);
                 return Some((taken.session, taken.sequence));
             }
         }
