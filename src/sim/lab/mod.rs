@@ -14,7 +14,6 @@
 //! * In unreliable rows one message of five between nodes is lost. Over a single node, where none travels between nodes,
 //!   frames of clients are lost instead; each takes its connection along, as loss over TCP does.
 //! * Clients do not tell all nodes, they keep to one and turn to another; they are the real sessions.
-//!
 //! * Row 11 counts what roles hold, in bytes of their encoding, and what is not trimmed of the journals; the machine's own
 //!   data, of which snapshots hold two copies, is apart.
 //!
