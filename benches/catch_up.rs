@@ -340,16 +340,19 @@ async fn rate(load: &Load, meanwhile: impl Future<Output = Outcome<()>>) -> Outc
     Ok((load.done() - done) as f64 / began.elapsed().as_secs_f64())
 }
 
-/// Looks until it is so.
+/// Looks until it is so. A node that has just started, or is busy, may not answer: it is looked at again.
 async fn until<F: Future<Output = Outcome<bool>>>(look: impl Fn() -> F) -> Outcome<()> {
     let began = Instant::now();
-    while !look().await? {
+    loop {
+        let looked = look().await;
+        if matches!(looked, Ok(true)) {
+            return Ok(());
+        }
         if began.elapsed() > PATIENCE {
-            return Err("it takes too long".into());
+            return looked.and(Err("it takes too long".into()));
         }
         sleep(LOOK_AGAIN).await;
     }
-    Ok(())
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
