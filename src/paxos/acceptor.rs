@@ -360,6 +360,11 @@ impl Acceptor {
         &self.votes
     }
 
+    /// How many bytes of values it holds.
+    pub fn held_bytes(&self) -> usize {
+        self.votes.values().map(|(_, value)| value.as_bytes().len()).sum()
+    }
+
     /// Whether this node may vote, and what it has seen of its peers' journals.
     pub fn admission(&self) -> &Admission {
         &self.admission

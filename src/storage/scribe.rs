@@ -29,6 +29,8 @@ pub struct Scribe<D> {
     tried_upto: Slot,
     /// As of this slot the members are written down.
     written_upto: Slot,
+    /// Snapshots that cover this were asked for.
+    asked_upto: Slot,
 }
 
 /// Where a scribe's results go.
@@ -63,6 +65,7 @@ impl<D: Disk> Scribe<D> {
             everywhere_upto: Slot::ZERO,
             tried_upto: Slot::ZERO,
             written_upto,
+            asked_upto: Slot::ZERO,
         }
     }
 
@@ -130,10 +133,21 @@ impl<D: Disk> Scribe<D> {
 
     /// Gives up what nobody will ask for by slots: what every member has executed, as far as snapshots of our own cover
     /// it. Beyond a bound on the journal's size, members that are away do not count: a snapshot takes the place of what
-    /// they lack.
+    /// they lack. Where it is the snapshots that are missing, they are asked for.
     fn trim(&mut self, listener: &mut impl Listener<D>) -> Result<(), DiskError> {
-        let is_long = self.journal.size_bytes() > self.journal.keep_bytes();
-        let trim = if is_long { self.covered_upto } else { self.covered_upto.min(self.everywhere_upto) };
+        self.give_up(listener)?;
+        if self.is_long() {
+            self.want_snapshots(listener);
+        }
+        Ok(())
+    }
+
+    fn is_long(&self) -> bool {
+        self.journal.size_bytes() > self.journal.keep_bytes()
+    }
+
+    fn give_up(&mut self, listener: &mut impl Listener<D>) -> Result<(), DiskError> {
+        let trim = if self.is_long() { self.covered_upto } else { self.covered_upto.min(self.everywhere_upto) };
         if trim <= self.tried_upto {
             return Ok(());
         }
@@ -145,6 +159,16 @@ impl<D: Disk> Scribe<D> {
             listener.say(vec![(self.own, LearnerMessage::Trimmed { upto }.into())]);
         }
         Ok(())
+    }
+
+    /// Asks for snapshots that cover the oldest segment, once.
+    fn want_snapshots(&mut self, listener: &mut impl Listener<D>) {
+        if let Some(upto) = self.journal.oldest_segment_upto()
+            && upto > self.covered_upto.max(self.asked_upto)
+        {
+            self.asked_upto = upto;
+            listener.say(vec![(self.own, ExecutorMessage::TrimWanted { upto }.into())]);
+        }
     }
 
     /// Nothing has come for a while: proves the last batch complete, so that a flipped bit in it can be told from a torn
@@ -378,9 +402,30 @@ mod tests {
         let trimmed = scribe.journal().trimmed_upto();
         assert!(trimmed > Slot(3) && trimmed <= Slot(8));
         assert_eq!(ear.durable, [10, 11]);
+        let is_wish = |message: &Message| matches!(message, Message::Executor(ExecutorMessage::TrimWanted { .. }));
+        ear.said.retain(|(_, message)| !is_wish(message));
         let [(NodeId(2), supplied), (NodeId(1), told)] = &ear.said[..] else { panic!("two messages: {:?}", ear.said) };
         assert!(matches!(supplied, Message::Learner(LearnerMessage::Chosen { entries, .. }) if entries.len() == 1));
         assert_eq!(*told, LearnerMessage::Trimmed { upto: trimmed }.into());
+    }
+
+    #[test]
+    fn a_journal_that_is_too_long_asks_once_for_snapshots_that_cover_its_oldest_segment() {
+        let mut scribe = scribe(&MemoryDisk::new());
+        let mut ear = Ear::default();
+        let wish = |upto| vec![(NodeId(1), Message::from(ExecutorMessage::TrimWanted { upto: Slot(upto) }))];
+        scribe.perform(vec![sync(vec![vote(1, 3000)])], &mut ear).expect("written");
+        assert_eq!(ear.said, [], "the current segment cannot be given up");
+        for slot in 2..=5 {
+            scribe.perform(vec![sync(vec![vote(slot, 3000)])], &mut ear).expect("written");
+        }
+        assert_eq!(std::mem::take(&mut ear.said), wish(1), "one vote fills a segment");
+        scribe.perform(vec![DiskWork::Trim { upto: Slot(1) }], &mut ear).expect("trimmed");
+        let trimmed = vec![(NodeId(1), LearnerMessage::Trimmed { upto: Slot(1) }.into())];
+        assert_eq!(std::mem::take(&mut ear.said), [trimmed, wish(2)].concat());
+        scribe.perform(vec![DiskWork::Trim { upto: Slot(4) }], &mut ear).expect("trimmed");
+        let trimmed = vec![(NodeId(1), LearnerMessage::Trimmed { upto: Slot(4) }.into())];
+        assert_eq!(ear.said, trimmed, "the rest is in the current segment");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test file uses a part of it
 
 pub mod lines;
+pub mod relay;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,13 +25,18 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Looks until there is something to see; panics when it does not come.
-pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn until<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
+    within(SOON, what, look).await
+}
+
+/// The same, within a time of its own.
+pub async fn within<T>(deadline: Duration, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(seen) = look().await {
             return seen;
         }
-        assert!(start.elapsed() < SOON, "did not happen within {SOON:?}: {what}");
+        assert!(start.elapsed() < deadline, "did not happen within {deadline:?}: {what}");
         tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
@@ -130,7 +136,7 @@ impl Theatre {
     pub fn try_start(&mut self, name: &str) -> Result<(), NodeError> {
         let options = self.options.get_mut(name).expect("an actor of this name");
         let node = Node::start(options.clone(), Composite::default())?;
-        options.listen = node.address().to_owned();
+        options.listen = node.listening().to_owned();
         options.or_free_port = true;
         self.nodes.insert(name.to_owned(), node);
         Ok(())
@@ -172,8 +178,9 @@ impl Theatre {
         self.nodes.keys().cloned().collect()
     }
 
+    /// Where a client reaches it.
     pub fn address(&self, name: &str) -> String {
-        self.nodes[name].address().to_owned()
+        self.nodes[name].listening().to_owned()
     }
 
     fn connect_options(&self, addresses: Vec<String>) -> ConnectOptions {
@@ -183,7 +190,7 @@ impl Theatre {
 
     /// A client that goes from node to node.
     pub async fn client(&self) -> Client {
-        let addresses = self.nodes.values().map(|node| node.address().to_owned()).collect();
+        let addresses = self.nodes.values().map(|node| node.listening().to_owned()).collect();
         let mut options = self.connect_options(addresses);
         options.deadline = SOON;
         Client::connect(options).await.expect("a node answers")
