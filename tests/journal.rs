@@ -507,6 +507,23 @@ fn a_batch_larger_than_a_segment_gets_a_segment_that_fits() {
     assert_eq!(opened.records, [promise(1), large, vote(2, 1, 10)]);
 }
 
+/// It may be a recycled one with room for much more; but what it holds is given up only when all of it is.
+#[test]
+fn what_follows_a_batch_larger_than_a_segment_stands_in_another() {
+    let (disk, mut journal) = created(SMALL);
+    commit(&mut journal, &[vote(1, 1, 200_000)]);
+    commit(&mut journal, &[vote(2, 1, 10)]);
+    journal.trim(Slot(1)).unwrap();
+    assert!(disk.list().unwrap().iter().any(|name| disk.len(name).unwrap() > 200_000), "it is kept as a spare");
+    commit(&mut journal, &[vote(3, 1, 100_000)]);
+    commit(&mut journal, &[vote(4, 1, 10)]);
+    assert_eq!(journal.oldest_segment_upto(), Some(Slot(2)));
+    journal.trim(Slot(3)).unwrap();
+    assert_eq!(journal.trimmed_upto(), Slot(3), "the small one behind it does not keep it");
+    assert!(journal.size_bytes() < u64::from(SMALL.segment_bytes));
+    assert_eq!(Journal::open(disk, SMALL).unwrap().journal.oldest_slot(), Some(Slot(4)));
+}
+
 #[test]
 fn sealing_is_done_once_and_an_empty_journal_needs_none() {
     let (disk, mut journal) = created(SMALL);

@@ -38,6 +38,7 @@ rows! {
     row_08_synchronous_put_and_get_many_clients = 8,
     row_09_concurrent_appends = 9,
     row_10_message_count = 10,
+    row_11_old_commands_leave_memory_and_log = 11,
     row_12_single_client_simple_operations_unreliable = 12,
     row_13_two_sequential_clients_unreliable = 13,
     row_14_synchronous_put_and_get_many_clients_unreliable = 14,

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use common::{Theatre, bounded, contains_all, until};
 use program::{Home, NodeProcess};
-use synod::actors::{Join, NodeError, NodeOptions};
-use synod::client::{Client, ClientError};
-use synod::net::report::{MemberStanding, MemberStatus};
+use synod::actors::NodeError;
+use synod::client::ClientError;
+use synod::net::report::MemberStanding;
 use tokio::task::JoinSet;
 
 /// How many clients write at once.
@@ -28,8 +28,8 @@ async fn a_node_joins_under_load_and_votes_once_it_has_caught_up() {
     bounded(async {
         let mut theatre = Theatre::of(3);
         let load = Load::on(&theatre).await;
-        enter(&mut theatre, "n4", Some("n1"));
-        votes(&theatre, "n1", "n4").await;
+        theatre.enter("n4", Some("n1"));
+        theatre.votes("n1", "n4").await;
         load.goes_on().await;
         load.end().await;
         theatre.settled().await;
@@ -45,7 +45,7 @@ async fn a_node_that_waits_is_added_by_its_name_and_address() {
     bounded(async {
         let mut theatre = Theatre::of(3);
         let client = theatre.client().await;
-        enter(&mut theatre, "n4", None);
+        theatre.enter("n4", None);
         let address = theatre.address("n4");
         let refused = |outcome: Result<_, ClientError>| match outcome {
             Ok(done) => panic!("{done:?}"),
@@ -60,7 +60,7 @@ async fn a_node_that_waits_is_added_by_its_name_and_address() {
         contains_all(&refused(client.remove_member("n9", false).await), &["refused", "n9", "no member has that name"]);
         let done = client.add_member("n4", &address).await.expect("it is added");
         assert_eq!(done.result.0, 4);
-        votes(&theatre, "n2", "n4").await;
+        theatre.votes("n2", "n4").await;
         theatre.settled().await;
         // It comes back by itself, and joining again changes nothing.
         theatre.stop("n4");
@@ -100,14 +100,14 @@ async fn a_lost_folder_is_replaced_by_a_new_one_under_load() {
         theatre.halt("n2");
         std::fs::remove_dir_all(theatre.data("n2")).expect("the folder is lost");
         // It can't just come back: it has forgotten what it promised.
-        enter(&mut theatre, "n2", Some("n1"));
+        theatre.enter("n2", Some("n1"));
         let refused = ended(&mut theatre, "n2").await;
         contains_all(&refused.expect_err("refused").to_string(), &["n2", "synod member replace n2="]);
-        enter(&mut theatre, "n2", None);
+        theatre.enter("n2", None);
         let (client, address) = (theatre.client_on("n1").await, theatre.address("n2"));
         let done = client.replace_member("n2", &address, false).await.expect("two of three are there");
         assert_eq!(done.result.0, 4, "another number for another folder");
-        votes(&theatre, "n1", "n2").await;
+        theatre.votes("n1", "n2").await;
         load.goes_on().await;
         load.end().await;
         theatre.settled().await;
@@ -260,35 +260,6 @@ fn a_person_adds_replaces_and_removes_members() {
     synod("member remove n3 --force").done();
 }
 
-/// Starts a node that is no founder; with a member's name, it asks that one.
-fn enter(theatre: &mut Theatre, name: &str, through: Option<&str>) {
-    let mut options = NodeOptions::new(name, theatre.folder().join(name), theatre.cookie.clone());
-    options.join = Some(through.map_or(Join::WhenAdded, |member| Join::Through(theatre.address(member))));
-    theatre.options.insert(name.to_owned(), options);
-    theatre.start(name);
-}
-
-/// Waits until a node says that another votes.
-async fn votes(theatre: &Theatre, asked: &str, name: &str) {
-    let client = theatre.client_on(asked).await;
-    let is_it = |member: &&MemberStatus| member.name == name && member.standing == MemberStanding::Voter;
-    told(&client, &format!("{name} votes"), |members| {
-        members.iter().any(|member| is_it(&member)) && members.iter().filter(|m| m.name == name).count() == 1
-    })
-    .await;
-}
-
-/// Waits until the members are as they should be; says how they are if that does not come.
-async fn told(client: &Client, what: &str, right: impl Fn(&[MemberStatus]) -> bool) {
-    let begun = Instant::now();
-    until(what, async || {
-        let members = client.members().await.ok()?;
-        assert!(begun.elapsed() < common::SOON - LAST_WORDS, "not so: {what}: {members:#?}");
-        right(&members).then_some(())
-    })
-    .await;
-}
-
 /// What a node said when it stopped by itself.
 async fn ended(theatre: &mut Theatre, name: &str) -> Result<(), NodeError> {
     until("it stops by itself", async || theatre.nodes[name].has_stopped().then_some(())).await;
@@ -361,6 +332,3 @@ impl Load {
         self.workers.join_all().await;
     }
 }
-
-/// Before a wait is given up, what was seen is said.
-const LAST_WORDS: Duration = Duration::from_secs(1);

@@ -352,6 +352,127 @@ async fn a_copy_of_a_folder_is_refused_while_the_original_runs() {
     .await;
 }
 
+/// From this batch of its first segment on, a stopped node's journal has nothing any more.
+fn forget_from(data: &Path, batch: usize) {
+    let files = segments(data);
+    let (first, others) = files.split_first().expect("a journal");
+    others.iter().for_each(|file| fs::remove_file(file).expect("removed"));
+    let found = batches(&fs::read(first).expect("read"));
+    zeroed(first, found[batch].0);
+}
+
+/// n1 founded alone and took two others in; then its journal lost everything from before that. The client talks to n1.
+async fn grown_and_lost() -> Theatre {
+    let mut theatre = Theatre::of(1);
+    let client = theatre.client_on("n1").await;
+    client.put("k", "alone").await.expect("done");
+    let before = batches(&fs::read(&segments(&theatre.data("n1"))[0]).expect("read")).len();
+    for name in ["n2", "n3"] {
+        theatre.enter(name, Some("n1"));
+        theatre.votes("n1", name).await;
+    }
+    client.put("k", "together").await.expect("done");
+    theatre.settled().await;
+    theatre.names().iter().for_each(|name| theatre.halt(name));
+    forget_from(&theatre.data("n1"), before);
+    theatre
+}
+
+/// n1, with nobody else there, does nothing, and says so.
+async fn does_not_go_on_alone(theatre: &Theatre, words: &[&str]) {
+    let client = theatre.client_on("n1").await.with_deadline(BRIEF);
+    let promised = theatre.status("n1").await.promised;
+    // Longer than it waits for all to be met.
+    for _ in 0..2 {
+        assert!(is_not_done(&client.put("k", "alone again").await));
+        assert!(is_not_done(&client.get("k").await));
+    }
+    let status = theatre.status("n1").await;
+    contains_all(&status.trouble.expect("trouble"), words);
+    assert_eq!((status.phase.as_str(), status.promised), ("not voting", promised));
+}
+
+#[tokio::test]
+async fn a_founder_whose_cluster_has_grown_does_not_go_on_alone_with_a_journal_that_lost_its_tail() {
+    bounded(async {
+        let mut theatre = grown_and_lost().await;
+        for _ in 0..2 {
+            theatre.start("n1");
+            does_not_go_on_alone(
+                &theatre,
+                &["knows nothing behind slot", "the members were written down", "start them"],
+            )
+            .await;
+            theatre.halt("n1");
+        }
+        // The others have what was acknowledged, and n1 learns it from them. They have seen more of it than it has.
+        for name in theatre.names() {
+            theatre.start(&name);
+        }
+        until("n1 knows what it does not know", async || {
+            let trouble = theatre.status("n1").await.trouble?;
+            trouble.contains("acknowledged data was lost").then_some(())
+        })
+        .await;
+        let client = theatre.client_on("n2").await;
+        assert_eq!(text(client.get("k").await.expect("two of three serve")), Some("together".into()));
+        serves(&client, "after").await;
+        theatre.settled().await;
+        does_not_count(&mut theatre, "n2", "n3").await;
+    })
+    .await;
+}
+
+/// As after an upgrade: an earlier version kept only the address book.
+#[tokio::test]
+async fn a_founder_whose_address_book_names_others_does_not_go_on_alone_either() {
+    bounded(async {
+        let mut theatre = grown_and_lost().await;
+        fs::remove_file(theatre.data("n1").join("members")).expect("it was written");
+        theatre.start("n1");
+        does_not_go_on_alone(&theatre, &["has met none of n2, n3"]).await;
+    })
+    .await;
+}
+
+/// Its journal is whole: once it meets one of them, it votes again.
+#[tokio::test]
+async fn a_founder_with_company_and_a_whole_journal_votes_as_soon_as_it_meets_somebody() {
+    bounded(async {
+        let mut theatre = Theatre::of(1);
+        let client = theatre.client_on("n1").await;
+        client.put("k", "v").await.expect("done");
+        theatre.enter("n2", Some("n1"));
+        theatre.votes("n1", "n2").await;
+        theatre.settled().await;
+        theatre.names().iter().for_each(|name| theatre.halt(name));
+        theatre.start("n1");
+        does_not_go_on_alone(&theatre, &["has met none of n2 since its start"]).await;
+        theatre.start("n2");
+        serves(&theatre.client_on("n1").await, "both").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_cluster_that_shrank_to_one_goes_on_alone_after_a_start() {
+    bounded(async {
+        let mut theatre = Theatre::of(1);
+        theatre.enter("n2", Some("n1"));
+        theatre.votes("n1", "n2").await;
+        let client = theatre.client_on("n1").await;
+        client.remove_member("n2", false).await.expect("n1 is left");
+        until("n2 stops by itself", async || theatre.nodes["n2"].has_stopped().then_some(())).await;
+        client.put("k", "v").await.expect("one of one");
+        theatre.stop("n1");
+        theatre.start("n1");
+        let client = theatre.client_on("n1").await;
+        assert_eq!(text(client.get("k").await.expect("it serves")), Some("v".into()));
+        serves(&client, "after").await;
+    })
+    .await;
+}
+
 /// Appends words until it is told to stop; each is there once then.
 struct Load {
     over: Arc<AtomicBool>,

@@ -15,11 +15,12 @@ use std::time::Duration;
 use actix::prelude::*;
 use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
+use super::host::Members;
 use super::keeper::KeeperHandle;
 use super::router::Outgoing;
 use crate::paxos::dispatch::{DiskWork, SnapshotWork};
 use crate::paxos::settings::MAX_MESSAGE_BYTES;
-use crate::paxos::{BatchNumber, Choice, Message, NodeId, Slot};
+use crate::paxos::{BatchNumber, Choice, Membership, Message, NodeId, Slot};
 use crate::storage::scribe::Listener;
 use crate::storage::{Disk, Journal, Keep, Scribe, Snapshots, Spare};
 
@@ -98,7 +99,8 @@ impl DiskHandle {
 }
 
 /// Starts the disk's thread. It keeps in `durable` the highest batch that peers may hear of. What it releases goes to
-/// `released`, what only snapshots can supply to `keeper`; an error goes to `fatal`, and ends it.
+/// `released`, what only snapshots can supply to `keeper`, members that are written down to `host`; an error goes to `fatal`,
+/// and ends it.
 #[expect(clippy::too_many_arguments, reason = "each is a way in or out of the thread")]
 pub fn start<D: Disk + Send + Sync + 'static>(
     name: &str,
@@ -108,12 +110,13 @@ pub fn start<D: Disk + Send + Sync + 'static>(
     durable: Arc<AtomicU64>,
     released: Recipient<Outgoing>,
     keeper: KeeperHandle,
+    host: Recipient<Members>,
     fatal: UnboundedSender<String>,
 ) -> std::io::Result<(DiskHandle, JoinHandle<()>)> {
     let (sender, commands) = channel();
     let gauges = Arc::new(Gauges { durable, ..Gauges::default() });
     let handle = DiskHandle { commands: sender.clone(), gauges: gauges.clone() };
-    let published = Published { released, keeper, gauges };
+    let published = Published { released, keeper, host, gauges };
     published.publish(&journal);
     let mut thread = DiskThread { scribe: Scribe::new(own, journal, snapshots), published, sender, spare: None };
     let run = move || {
@@ -206,6 +209,7 @@ impl<D: Disk + Send + Sync + 'static> DiskThread<D> {
 struct Published {
     released: Recipient<Outgoing>,
     keeper: KeeperHandle,
+    host: Recipient<Members>,
     gauges: Arc<Gauges>,
 }
 
@@ -230,6 +234,10 @@ impl<D: Disk> Listener<D> for Published {
 
     fn unreadable(&mut self, what: String) {
         log::error!("{what}");
+    }
+
+    fn members(&mut self, members: Box<Membership>) {
+        self.host.do_send(Members::Are(members));
     }
 
     fn keep(&mut self, work: SnapshotWork) {

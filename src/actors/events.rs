@@ -10,6 +10,7 @@ use log::{debug, error, info, warn};
 use crate::net::report::ViewChange;
 use crate::paxos::effect::Changed;
 use crate::paxos::{Ballot, Event, Membership, NodeId, Slot};
+use crate::storage::members;
 
 /// A shared recorder of events.
 #[derive(Clone)]
@@ -30,6 +31,8 @@ struct Seen {
     divergence: Option<String>,
     /// How the states differ, until a majority agrees.
     disagreement: Option<String>,
+    /// Why this node waits for others before it votes, if that is not because its own vote is no quorum.
+    company: Option<String>,
     admitted: bool,
     /// Whether a leader was known, so that its loss is news.
     has_leader: bool,
@@ -89,9 +92,19 @@ impl Events {
                 warn!("{name}: {trouble}");
                 self.seen().trouble = Some(trouble);
             }
+            Event::Shortened { reaches, written_upto } => {
+                let company = format!(
+                    "the journal knows nothing behind slot {reaches}, but the members were written down as of slot \
+                     {written_upto}: this node learns what lies between from the other nodes before it votes: start \
+                     them"
+                );
+                warn!("{name}: {company}");
+                self.seen().company = Some(company);
+            }
             Event::Admitted {} => {
                 debug!("{name}: met a quorum, may vote");
-                self.seen().admitted = true;
+                let mut seen = self.seen();
+                (seen.admitted, seen.company) = (true, None);
             }
             Event::Damaged { batches, votes, upto } => {
                 let damage = damage(*batches, *votes, *upto);
@@ -167,6 +180,24 @@ impl Events {
         self.seen().trouble = Some(trouble.into());
     }
 
+    /// By its journal this node alone could decide, but its folder says that it has company. `others` are their names, if they
+    /// can be read.
+    pub fn expect_company(&self, others: &[String]) {
+        let company = match others {
+            [] => format!(
+                "the file `{}` is damaged, so this node cannot tell whether it is alone in its cluster: it waits to meet \
+                 another one before it votes; if there never was another, remove that file and start this node again",
+                members::FILE
+            ),
+            others => format!(
+                "has met none of {} since its start, and only they can tell whether its journal has lost anything: waits \
+                 for one of them before it votes: start it",
+                others.join(", ")
+            ),
+        };
+        self.seen().company = Some(company);
+    }
+
     /// The changes of leader, oldest first.
     pub fn views(&self) -> Vec<ViewChange> {
         self.seen().views.iter().cloned().collect()
@@ -175,7 +206,7 @@ impl Events {
     /// Why this node does not vote, or does not serve, and how to mend it; none if it does.
     pub fn trouble(&self) -> Option<String> {
         let seen = self.seen();
-        let troubles = [&seen.trouble, &seen.damage, &seen.divergence, &seen.disagreement];
+        let troubles = [&seen.trouble, &seen.damage, &seen.divergence, &seen.disagreement, &seen.company];
         troubles.into_iter().find_map(Clone::clone)
     }
 

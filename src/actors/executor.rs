@@ -42,6 +42,8 @@ pub struct ExecutorStatus {
     pub snapshot_upto: Slot,
     /// Open sessions.
     pub sessions: u64,
+    /// What it holds besides the machine.
+    pub held_bytes: usize,
     /// The machine's digest.
     pub digest: [u8; 32],
 }
@@ -55,6 +57,7 @@ impl<M: StateMachine + Unpin> Handler<AskExecutor> for ExecutorActor<M> {
             executed_upto: executor.executed_upto(),
             snapshot_upto: executor.snapshot_upto(),
             sessions: executor.sessions().len() as u64,
+            held_bytes: executor.held_bytes(),
             digest: executor.machine().digest(),
         }
     }

@@ -179,14 +179,8 @@ impl Host {
                     self.router = Some(started.router);
                     *self.setup.threads.borrow_mut() = started.threads;
                     ctx.run_later(MEETING, |host, _| host.greet_all());
-                    let current = founded.membership.current();
-                    let alone = current.members().len() == 1 && current.contains(founded.node);
-                    let own = started.serving.own;
                     self.founded = Some(founded);
                     *self.setup.stage.borrow_mut() = Staged::Serving(Box::new(started.serving));
-                    if alone {
-                        self.greet(own, BatchNumber(0)); // nobody else could have seen anything
-                    }
                 }
                 Err(error) => return drop(self.setup.fatal.send(error)),
             }
@@ -495,10 +489,13 @@ impl Handler<Members> for Host {
                 return;
             }
         };
-        self.setup.registry.renew(membership.clone());
-        if let Some(founded) = &mut self.founded {
-            founded.membership = membership;
+        let Some(founded) = &mut self.founded else { return };
+        // A journal that lost its tail is executed anew, and what was written down beside it says more.
+        if membership.executed_upto() < founded.membership.executed_upto() {
+            return;
         }
+        founded.membership = membership.clone();
+        self.setup.registry.renew(membership);
         self.link_to_members(ctx);
     }
 }

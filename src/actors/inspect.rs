@@ -33,17 +33,17 @@ pub async fn inspect(inspection: Inspection, stage: &Stage, about: &About) -> Re
 }
 
 async fn status(serving: &Serving, about: &About) -> Result<Status, String> {
-    let look = Look::new(|proposer: &Proposer| (phase_of(proposer), proposer.leader(), executed_by(proposer)));
-    let (phase, leader, executed) = asked(serving.proposer.send(look).await)?;
-    let (promised, voted) = asked(
-        serving
-            .acceptor
-            .send(Look::new(|acceptor: &Acceptor| {
-                (acceptor.promised(), acceptor.votes().last_key_value().map(|(slot, _)| *slot))
-            }))
-            .await,
-    )?;
-    let chosen_upto = asked(serving.learner.send(Look::new(|learner: &Learner| learner.chosen_upto())).await)?;
+    let look = Look::new(|proposer: &Proposer| {
+        (phase_of(proposer), proposer.leader(), executed_by(proposer), proposer.held_bytes())
+    });
+    let (phase, leader, executed, proposed_bytes) = asked(serving.proposer.send(look).await)?;
+    let look = Look::new(|acceptor: &Acceptor| {
+        let last = acceptor.votes().last_key_value().map(|(slot, _)| *slot);
+        (acceptor.promised(), last, acceptor.held_bytes())
+    });
+    let (promised, voted, voted_bytes) = asked(serving.acceptor.send(look).await)?;
+    let look = Look::new(|learner: &Learner| (learner.chosen_upto(), learner.held_bytes()));
+    let (chosen_upto, learnt_bytes) = asked(serving.learner.send(look).await)?;
     let executor = serving.executor.send(AskExecutor).await.map_err(|_| GONE)?;
     let events = &serving.events;
     let trouble = events.trouble().or_else(|| {
@@ -64,6 +64,7 @@ async fn status(serving: &Serving, about: &About) -> Result<Status, String> {
         last_slot: voted.unwrap_or(chosen_upto).max(chosen_upto),
         sessions: executor.sessions,
         journal_bytes: serving.disk.journal_bytes(),
+        held_bytes: (proposed_bytes + voted_bytes + learnt_bytes + executor.held_bytes) as u64,
         batches: serving.disk.batches(),
         commands: events.commands(),
         digest: executor.digest.iter().fold(String::new(), |mut text, byte| {

@@ -319,7 +319,10 @@ async fn run<M: StateMachine + Unpin>(
 ) -> Result<(), NodeError> {
     let folder = DataFolder::open(&options.data, || Incarnation(rand::random())).map_err(folder_error)?;
     let disk = folder.disk().clone();
-    let (held, trouble) = match open_disk(&disk, &options, &machine) {
+    let book_file = options.data.join(BOOK);
+    let remembered = address_file::load(&book_file);
+    let others = remembered.entries().map(|entry| entry.name.clone()).filter(|name| *name != options.name);
+    let (held, trouble) = match open_disk(&disk, &options, &machine, others.collect()) {
         Ok(held) => (Some(held), None),
         Err(trouble) => (None, Some(trouble)),
     };
@@ -327,9 +330,11 @@ async fn run<M: StateMachine + Unpin>(
     let founded = recorded.map(|(cluster, node, founders)| of_record(&options, cluster, node, founders));
     let founded = founded.transpose()?;
     let founders = options.founders();
-    if let Some(founded) = &founded {
-        let known = held.as_ref().and_then(|held| held.snapshot.as_ref()).map(|snapshot| snapshot.membership.clone());
-        let membership = known.unwrap_or_else(|| founded.membership.clone());
+    let mut is_single = founders.len() == 1;
+    if let (Some(founded), Some(held)) = (&founded, &held) {
+        let executed = held.snapshot.as_ref().map_or(&founded.membership, |snapshot| &snapshot.membership);
+        let membership = held.company.newest(executed).clone();
+        is_single = membership.members().len() == 1;
         notice_differences(&options, &founders, &membership);
         let names: Vec<&str> = membership.members().into_iter().map(|member| member.name.as_str()).collect();
         let (name, id) = (&options.name, founded.cluster_id.short());
@@ -364,9 +369,7 @@ async fn run<M: StateMachine + Unpin>(
         identity: None,
     };
     hello.check().map_err(NodeError::Options)?;
-    let book_file = options.data.join(BOOK);
-    let remembered = address_file::load(&book_file);
-    let book = book(&options, &address, remembered.clone());
+    let book = book(&options, &address, is_single, remembered.clone());
     // The flags need not say it again at the next start.
     if book != remembered
         && let Err(error) = address_file::save(&book_file, &book)
@@ -474,8 +477,9 @@ fn open_disk<M: StateMachine>(
     disk: &storage::FileDisk,
     options: &NodeOptions,
     machine: &M,
+    others: Vec<String>,
 ) -> Result<Held<storage::FileDisk, M>, String> {
-    let held = Held::open(disk, options.journal, rand::random(), machine)?;
+    let held = Held::open(disk, options.journal, rand::random(), machine, others)?;
     if let Some(torn) = held.torn {
         log::info!("{}: batch {} was not finished when the node stopped, and was cut", options.name, torn.0);
     }
@@ -539,11 +543,12 @@ async fn listen(options: &NodeOptions) -> Result<Listening, NodeError> {
     }
 }
 
-/// The book as it was, with what the flags say now.
-fn book(options: &NodeOptions, address: &str, mut book: AddressBook) -> AddressBook {
+/// The book as it was, with what the flags say now. A cluster of one has no peers, whatever the flags say: a name in its
+/// book would be taken for company that it has had (`paxos::company`).
+fn book(options: &NodeOptions, address: &str, is_single: bool, mut book: AddressBook) -> AddressBook {
     let now_ms = wall_ms();
     book.hear_first_hand(&options.name, address, now_ms);
-    for (name, address) in &options.peers {
+    for (name, address) in options.peers.iter().filter(|_| !is_single) {
         book.hear_first_hand(name, address, now_ms);
     }
     book

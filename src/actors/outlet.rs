@@ -85,7 +85,7 @@ pub struct Outlet {
     pub doors: Doors,
     /// Whoever watches.
     pub events: Events,
-    /// Who links to the other members.
+    /// Who stops the node.
     pub host: Recipient<Members>,
     /// Says that the node must stop, and why.
     pub fatal: UnboundedSender<String>,
@@ -99,8 +99,7 @@ impl Outlet {
         let Dispatch { disk, mail, remote, replies, members, snapshots, events } = Dispatch::of(self.own, effects);
         // Names first: the events may tell of newcomers.
         if let Some(membership) = members {
-            self.events.renew((*membership).clone());
-            self.host.do_send(Members::Are(membership));
+            self.events.renew(*membership);
         }
         for event in &events {
             self.events.note(event);

@@ -29,7 +29,7 @@ pub type Origin<M> = (Held<FileDisk, M>, M);
 pub struct Started {
     /// The parts, for those who look at them or talk to them.
     pub serving: Serving,
-    /// Who the members are, as far as the newest snapshot says.
+    /// Who the members are, as far as the newest snapshot and what is written down beside it say.
     pub membership: Membership,
     /// The way to and from other nodes.
     pub router: Addr<Router>,
@@ -70,6 +70,7 @@ pub fn start<M: StateMachine + Unpin>(
     let own = founded.node;
     held.found(&setup.about.cluster, own, &founded.founders).map_err(|error| error.to_string())?;
     let (recovered, journal) = held.into_parts();
+    let company = recovered.company.clone();
     let pattern = machine.empty();
     let mut effects = Effects::new();
     let replica = Replica::recover(
@@ -91,8 +92,13 @@ pub fn start<M: StateMachine + Unpin>(
     let name = &setup.about.name;
     let guard = Guard::new("the router", &setup.fatal);
     let mailboxes = Rc::new(OnceCell::new());
-    let membership = replica.executor.membership().clone();
+    let membership = company.newest(replica.executor.membership()).clone();
     let events = Events::new(name, &membership);
+    let executed = replica.executor.membership();
+    let decides = executed.current().members().len() == 1 && executed.current().contains(own);
+    if decides && !company.is_alone(own, executed) {
+        events.expect_company(&company.others(own, executed));
+    }
     if replica.acceptor.admission().amnesiac() {
         events.remember_loss();
     }
@@ -108,6 +114,7 @@ pub fn start<M: StateMachine + Unpin>(
         durable,
         router.clone().recipient(),
         keeper.clone(),
+        host.clone(),
         setup.fatal.clone(),
     )
     .map_err(no_thread)?;

@@ -1,6 +1,7 @@
 //! The address book on disk: a file of lines in the data folder, replaced whole.
 //!
-//! It is a convenience: a book that cannot be read is worth a warning and an empty book, never a refusal to start.
+//! It is a convenience: a book that cannot be read is worth a warning and an empty book, never a refusal to start. The names
+//! in it also tell a founder that its cluster has grown, beside what else does (`paxos::company`).
 
 use std::fs::{self, File};
 use std::io::{self, Write};

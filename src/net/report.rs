@@ -145,8 +145,12 @@ pub struct Status {
     pub last_slot: Slot,
     /// Sessions open.
     pub sessions: u64,
-    /// Size of its journal on disk.
+    /// Size of its journal on disk: whatever is not trimmed. Zeros and trimmed segments that wait to be used again do not
+    /// count.
     pub journal_bytes: u64,
+    /// What its roles hold in memory besides the machine: values that are open, commands and reads that wait, results that
+    /// clients may ask for again.
+    pub held_bytes: u64,
     /// Batches made durable since it started.
     pub batches: u64,
     /// Commands executed since it started.

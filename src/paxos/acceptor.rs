@@ -9,12 +9,13 @@
 //!
 //! Absent on purpose: any knowledge of who leads, of quorums, of what is chosen beyond its own watermark.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::admission::Admission;
 use super::ballot::{Ballot, NodeId};
+use super::company::Company;
 use super::effect::{Effect, Effects, Event, Then};
 use super::membership::Membership;
 use super::message::{Accepted, AcceptorMessage, Fetched, LearnerMessage, Prepare, Promise, ProposerMessage, Vote};
@@ -89,6 +90,18 @@ impl Acceptor {
         }
     }
 
+    /// After the records were folded: what the folder says of other members. `known_upto` is how far the journal knows what is
+    /// chosen, `reaches` the last slot of which it knows anything. Whoever is alone may vote at once.
+    pub fn on_company(&mut self, company: Company, known_upto: Slot, reaches: Slot, fx: &mut Effects) {
+        if let Some(event) = self.admission.remember(company, known_upto, reaches) {
+            fx.note(event);
+        }
+        if self.admission.is_alone(&self.membership) {
+            let event = self.admission.weigh(&self.membership);
+            self.stand(event, fx);
+        }
+    }
+
     /// Handles one message.
     pub fn on_message(&mut self, from: NodeId, message: AcceptorMessage, fx: &mut Effects) {
         match message {
@@ -122,7 +135,7 @@ impl Acceptor {
             AcceptorMessage::Executed(progress) => {
                 self.executed_upto = self.executed_upto.max(progress.upto);
                 progress.renew(&mut self.membership);
-                let event = self.admission.weigh(self.membership.current());
+                let event = self.admission.weigh(&self.membership);
                 self.stand(event, fx);
             }
             AcceptorMessage::Witnessed { peer, batch } => {
@@ -265,7 +278,9 @@ impl Acceptor {
     pub fn on_tick(&mut self, now_ms: u64, fx: &mut Effects) {
         if let Some(votes) = self.repair.ask(now_ms) {
             let members = self.membership.members().into_iter().map(|member| member.id);
-            let others: Vec<NodeId> = members.filter(|node| *node != self.own).collect();
+            // A journal that lost who came knows of them only by meeting them.
+            let met = self.admission.greeted().nodes();
+            let others: BTreeSet<NodeId> = members.chain(met).filter(|node| *node != self.own).collect();
             fx.broadcast(others, AcceptorMessage::FetchVotes { votes });
         }
     }
@@ -316,7 +331,7 @@ impl Acceptor {
 
     /// A handshake with a peer succeeded.
     pub fn on_greeted(&mut self, peer: NodeId, witnessed: BatchNumber, durable: BatchNumber, fx: &mut Effects) {
-        let event = self.admission.greet(peer, witnessed, durable, self.membership.current());
+        let event = self.admission.greet(peer, witnessed, durable, &self.membership);
         self.stand(event, fx);
     }
 
@@ -343,6 +358,11 @@ impl Acceptor {
     /// The votes above `settled_upto`.
     pub fn votes(&self) -> &BTreeMap<Slot, (Ballot, Value)> {
         &self.votes
+    }
+
+    /// How many bytes of values it holds.
+    pub fn held_bytes(&self) -> usize {
+        self.votes.values().map(|(_, value)| value.as_bytes().len()).sum()
     }
 
     /// Whether this node may vote, and what it has seen of its peers' journals.
@@ -377,7 +397,7 @@ impl Acceptor {
     fn complete_repair(&mut self, fx: &mut Effects) {
         if self.repair.complete(self.settled_upto) {
             fx.note(Event::Repaired {});
-            if let Some(event) = self.admission.repaired(self.membership.current()) {
+            if let Some(event) = self.admission.repaired(&self.membership) {
                 self.tell_standing(event, fx);
             }
         }

@@ -19,16 +19,25 @@
 //!
 //! Afterwards a node waits for handshakes with a quorum (itself counted) before its first vote, and never votes again once one
 //! peer has seen more than it has. What remains undetectable: a loss that no member of that quorum had witnessed.
+//!
+//! Whoever is alone is a quorum, and meets nobody. It must be sure that it is alone, though, and not only have lost what
+//! says that it is not ([`super::company`]): what the journal knows to be chosen is executed first, and what the folder says
+//! beside the journal counts, too. A node that has company hears somebody of it, also where its own vote is a quorum. One
+//! whose journal does not reach the slot as of which the members were written down has lost its tail: it is not even
+//! weighed before it has learned that far from the others, or it would go by a configuration that is over. (Or it was
+//! stopped between installing a peer's snapshot and naming it; the peers have that, too.)
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::ballot::NodeId;
-use super::configuration::Configuration;
+use super::company::Company;
 use super::effect::Event;
+use super::membership::Membership;
 use super::quorum::Answers;
 use super::record::{BatchNumber, Record};
+use super::slot::Slot;
 
 /// A node's standing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -55,6 +64,12 @@ pub struct Admission {
     told: bool,
     /// Whether the journal has lost votes that are not repaired yet ([`super::repair`]).
     damaged: bool,
+    /// What the folder says of other members.
+    company: Company,
+    /// The journal knew everything up to here to be chosen when it was opened.
+    knows_upto: Slot,
+    /// The journal has lost what it knew up to here, or nothing.
+    lost_upto: Slot,
     witnessed: BTreeMap<NodeId, BatchNumber>,
 }
 
@@ -69,6 +84,9 @@ impl Admission {
             confirmed: true,
             told: false,
             damaged: false,
+            company: Company::default(),
+            knows_upto: Slot::ZERO,
+            lost_upto: Slot::ZERO,
             witnessed: BTreeMap::new(),
         }
     }
@@ -88,14 +106,26 @@ impl Admission {
         }
     }
 
-    /// A handshake with `peer`, which has recorded the same founding, succeeded: it has seen our journal up to `witnessed`, which is now durable up to
-    /// `durable`. Says what changed.
+    /// At the start: what the folder says of other members, how far its journal knows what is chosen, and the last slot of
+    /// which it knows anything, be it a vote. Says what is wrong, if it is known already.
+    pub fn remember(&mut self, company: Company, knows_upto: Slot, reaches: Slot) -> Option<Event> {
+        let written_upto = company.written_upto();
+        (self.company, self.knows_upto) = (company, knows_upto);
+        if written_upto <= reaches {
+            return None;
+        }
+        self.lost_upto = written_upto;
+        Some(Event::Shortened { reaches, written_upto })
+    }
+
+    /// A handshake with `peer`, which has recorded the same founding, succeeded: it has seen our journal up to
+    /// `witnessed`, which is now durable up to `durable`. Says what changed.
     pub fn greet(
         &mut self,
         peer: NodeId,
         witnessed: BatchNumber,
         durable: BatchNumber,
-        configuration: &Configuration,
+        membership: &Membership,
     ) -> Option<Event> {
         // At the first meeting since our start, whatever the peer saw is from before it; later it may be newer.
         let held = if self.greeted.contains(peer) { durable } else { self.recovered };
@@ -105,7 +135,7 @@ impl Admission {
             return (!told).then_some(Event::Amnesia { peer, witnessed, durable: held });
         }
         self.greeted.add(peer);
-        self.weigh(configuration)
+        self.weigh(membership)
     }
 
     /// The journal has lost votes: whoever is met, this node waits for their repair.
@@ -114,24 +144,34 @@ impl Admission {
     }
 
     /// They are repaired. Says what changed.
-    pub fn repaired(&mut self, configuration: &Configuration) -> Option<Event> {
+    pub fn repaired(&mut self, membership: &Membership) -> Option<Event> {
         self.damaged = false;
-        self.weigh(configuration)
+        self.weigh(membership)
     }
 
-    /// Whether those greeted suffice; for when the configuration has changed. Says what changed.
-    pub fn weigh(&mut self, configuration: &Configuration) -> Option<Event> {
-        if self.damaged || self.standing != Standing::Waiting {
+    /// Whether those greeted suffice, for the members as they are executed here; for when that has changed. Says what
+    /// changed.
+    pub fn weigh(&mut self, membership: &Membership) -> Option<Event> {
+        if self.damaged || self.standing != Standing::Waiting || membership.executed_upto() < self.lost_upto {
             return None;
         }
         // Whoever is alone meets nobody; nor has anybody else seen its journal.
         self.greeted.add(self.own);
+        if !self.is_alone(membership) && self.greeted.nodes().all(|node| node == self.own) {
+            return None;
+        }
+        let configuration = membership.current();
         let all = || configuration.nodes().all(|node| self.greeted.contains(node));
         if self.greeted.are_quorum_of(configuration) && (self.confirmed || all()) {
             self.standing = Standing::Admitted;
             return Some(Event::Admitted {});
         }
         None
+    }
+
+    /// Whether this node is the only one that there is, as far as it can know.
+    pub fn is_alone(&self, membership: &Membership) -> bool {
+        membership.executed_upto() >= self.knows_upto && self.company.is_alone(self.own, membership)
     }
 
     /// The record to journal at once when a loss is found: a journal that goes on would soon look whole again.
@@ -173,6 +213,11 @@ impl Admission {
         self.standing == Standing::Amnesiac
     }
 
+    /// Whom this node has met since its start, itself included.
+    pub fn greeted(&self) -> &Answers {
+        &self.greeted
+    }
+
     /// The highest batch seen of each peer.
     pub fn witnessed(&self) -> &BTreeMap<NodeId, BatchNumber> {
         &self.witnessed
@@ -182,10 +227,75 @@ impl Admission {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::paxos::{Change, Configuration, Incarnation, Written};
+
+    fn members(count: u32) -> Membership {
+        Membership::founded(Configuration::numbered(count)).with_alpha(3)
+    }
+
+    /// n1 founded alone; n2 came in slot 5, and votes from slot 9 on. Everything up to `executed` is executed.
+    fn grown(executed: u64) -> Membership {
+        let mut members = members(1);
+        members.change(Slot(5), &Change::Add { name: "n2".into(), incarnation: Incarnation(2) });
+        members.promote(Slot(6), NodeId(2));
+        members.on_executed(Slot(executed));
+        members
+    }
+
+    /// n1, whose folder has written that down as of slot 6; its journal knows what is chosen up to `knows`.
+    fn founder(knows: u64, reaches: u64) -> (Admission, Option<Event>) {
+        let mut admission = Admission::new(NodeId(1), BatchNumber(7));
+        let company = Company::new(Written::Members(grown(6)), Vec::new());
+        let event = admission.remember(company, Slot(knows), Slot(reaches));
+        (admission, event)
+    }
+
+    #[test]
+    fn rule_4_a_founder_whose_cluster_has_grown_does_not_vote_alone_whatever_its_journal_lost() {
+        let none = BatchNumber(0);
+        // Everything from slot 4 on is lost.
+        let (mut admission, event) = founder(3, 3);
+        assert_eq!(event, Some(Event::Shortened { reaches: Slot(3), written_upto: Slot(6) }));
+        let (mut lost, mut learned) = (members(1), grown(8));
+        lost.on_executed(Slot(3));
+        assert_eq!(admission.weigh(&lost), None, "by its journal it is alone");
+        assert_eq!(admission.greet(NodeId(2), none, none, &lost), None, "and does not know yet who votes");
+        assert_eq!(admission.weigh(&learned), Some(Event::Admitted {}), "it has learned it from n2");
+        learned.on_executed(Slot(9));
+        assert!(!admission.is_alone(&learned));
+
+        // What was lost is behind the change: by the configuration its own vote is a quorum still.
+        let (mut admission, event) = founder(6, 7);
+        assert_eq!((event, admission.weigh(&grown(7))), (None, None));
+        assert_eq!(admission.greet(NodeId(2), none, none, &grown(7)), Some(Event::Admitted {}));
+
+        // Who has seen more of its journal says so.
+        let (mut admission, _) = founder(3, 3);
+        let event = admission.greet(NodeId(2), BatchNumber(9), BatchNumber(7), &lost);
+        assert!(matches!(event, Some(Event::Amnesia { .. })) && admission.weigh(&grown(9)).is_none());
+    }
+
+    #[test]
+    fn rule_4_what_the_journal_knows_is_executed_before_a_founder_takes_itself_for_alone() {
+        let mut admission = Admission::new(NodeId(1), BatchNumber(7));
+        admission.remember(Company::default(), Slot(6), Slot(6));
+        assert_eq!(admission.weigh(&members(1)), None, "a change of members may stand in slot 5");
+        assert_eq!(admission.weigh(&grown(6)), None, "and does");
+        let mut admission = Admission::new(NodeId(1), BatchNumber(7));
+        admission.remember(Company::default(), Slot(6), Slot(6));
+        let mut alone = members(1);
+        alone.on_executed(Slot(6));
+        assert_eq!(admission.weigh(&alone), Some(Event::Admitted {}), "it was something else");
+    }
+
+    #[test]
+    fn rule_4_a_founder_that_is_alone_votes_at_once() {
+        assert_eq!(Admission::new(NodeId(1), BatchNumber(0)).weigh(&members(1)), Some(Event::Admitted {}));
+    }
 
     #[test]
     fn rule_4_a_node_waits_for_a_quorum_of_handshakes_before_its_first_vote() {
-        let five = Configuration::numbered(5);
+        let five = members(5);
         let mut admission = Admission::new(NodeId(1), BatchNumber(7));
         assert_eq!(admission.greet(NodeId(2), BatchNumber(7), BatchNumber(7), &five), None);
         assert!(!admission.admitted() && !admission.amnesiac(), "two of five");
@@ -196,7 +306,7 @@ mod tests {
 
     #[test]
     fn rule_4_a_journal_that_ends_below_what_a_peer_witnessed_neither_votes_nor_proposes() {
-        let three = Configuration::numbered(3);
+        let three = members(3);
         let mut admission = Admission::new(NodeId(1), BatchNumber(7));
         let event = admission.greet(NodeId(2), BatchNumber(8), BatchNumber(9), &three);
         assert_eq!(
@@ -210,7 +320,7 @@ mod tests {
 
     #[test]
     fn a_later_meeting_is_measured_by_what_is_durable_now() {
-        let three = Configuration::numbered(3);
+        let three = members(3);
         let mut admission = Admission::new(NodeId(1), BatchNumber(7));
         admission.greet(NodeId(2), BatchNumber(7), BatchNumber(7), &three);
         assert_eq!(admission.greet(NodeId(2), BatchNumber(12), BatchNumber(12), &three), None);
@@ -231,9 +341,10 @@ mod tests {
 
     #[test]
     fn rule_5_the_first_vote_waits_until_every_founder_has_recorded_the_founding() {
-        let three = Configuration::numbered(3);
+        let three = members(3);
         let none = BatchNumber(0);
-        let founded = Record::Founded { cluster: "c".into(), node: NodeId(1), configuration: three.clone() };
+        let configuration = Configuration::numbered(3);
+        let founded = Record::Founded { cluster: "c".into(), node: NodeId(1), configuration };
         let mut admission = Admission::new(NodeId(1), none);
         admission.apply_record(&founded);
         assert_eq!(admission.greet(NodeId(2), none, none, &three), None, "a quorum is not enough the first time");
@@ -250,7 +361,7 @@ mod tests {
 
     #[test]
     fn rule_4_a_node_whose_journal_lost_votes_waits_for_their_repair_too() {
-        let (three, none) = (Configuration::numbered(3), BatchNumber(0));
+        let (three, none) = (members(3), BatchNumber(0));
         let mut admission = Admission::new(NodeId(1), none);
         admission.damaged();
         assert_eq!(admission.greet(NodeId(2), none, none, &three), None);
@@ -263,7 +374,7 @@ mod tests {
 
     #[test]
     fn rule_4_a_loss_is_remembered_however_much_is_written_afterwards() {
-        let three = Configuration::numbered(3);
+        let three = members(3);
         let mut admission = Admission::new(NodeId(1), BatchNumber(7));
         // The first peer has seen little, as followers have of each other; the leader comes a moment later.
         admission.greet(NodeId(3), BatchNumber(2), BatchNumber(7), &three);

@@ -53,6 +53,8 @@ pub enum DiskWork {
         /// Inclusive.
         upto: Slot,
     },
+    /// The members have changed: to be written down behind everything before, and before anybody links to newcomers.
+    Members(Box<Membership>),
     /// This node was admitted: peers may hear the journal's numbers.
     Vouch,
     /// The journal has lost what it acknowledged: they may not any more.
@@ -118,7 +120,7 @@ pub struct Dispatch {
     pub remote: Vec<(NodeId, Message)>,
     /// For clients.
     pub replies: BTreeMap<ClientId, Vec<Reply>>,
-    /// For whoever links to the other nodes, if they are others than before.
+    /// For whoever gives the members' names, if they are others than before. Who links to them hears it from the disk.
     pub members: Option<Box<Membership>>,
     /// For the keeper of snapshots.
     pub snapshots: Vec<SnapshotWork>,
@@ -143,7 +145,10 @@ impl Dispatch {
                     sorted.snapshots.push(SnapshotWork::Supply { to, wanted, offset });
                 }
                 Effect::ExecutedEverywhere { upto } => sorted.disk.push(DiskWork::ExecutedEverywhere { upto }),
-                Effect::Members(membership) => sorted.members = Some(membership),
+                Effect::Members(membership) => {
+                    sorted.disk.push(DiskWork::Members(membership.clone()));
+                    sorted.members = Some(membership);
+                }
                 Effect::KeepPart(part) => sorted.snapshots.push(SnapshotWork::Part(part)),
                 Effect::Proven { upto, digest } => sorted.snapshots.push(SnapshotWork::Proven { upto, digest }),
                 // Whoever drives the executor took the image when it was frozen.

@@ -299,6 +299,14 @@ pub enum Event {
         /// How many commands that was this time.
         commands: u64,
     },
+    /// The members were written down as of a later slot than the journal knows anything of: it has lost its tail. This node
+    /// learns what lies between from the others before it votes.
+    Shortened {
+        /// The last slot of which the journal knows anything.
+        reaches: Slot,
+        /// As of this slot the members were written down.
+        written_upto: Slot,
+    },
     /// The journal ends before what a peer has seen us acknowledge: this node does not vote.
     Amnesia {
         /// The peer that knows more.

@@ -40,6 +40,13 @@ pub struct Preparing {
     deadline_ms: u64,
 }
 
+impl Preparing {
+    /// How many bytes of values it holds.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.promises.held_bytes()
+    }
+}
+
 impl Proposer {
     /// How long to hear nothing before canvassing.
     pub(super) fn election_wait(&mut self) -> u64 {

@@ -86,6 +86,10 @@ pub(super) struct SnapshotsDue {
     pub(super) saving: Option<Slot>,
     /// When one was last wanted besides those that are due, in milliseconds.
     wanted_ms: Option<u64>,
+    /// The snapshot before the newest durable one covers every slot up to here, as far as is known.
+    older_upto: Slot,
+    /// The journal is too long: it would be shorter if two snapshots covered this.
+    short_upto: Slot,
 }
 
 /// What the other roles know of how far this one is.
@@ -186,9 +190,19 @@ impl<M: StateMachine> Executor<M> {
             ExecutorMessage::SnapshotWanted { slot } => self.on_snapshot_wanted(slot, fx),
             ExecutorMessage::SnapshotSaved { upto } => {
                 self.snapshots.saving = self.snapshots.saving.filter(|saving| *saving > upto);
-                self.snapshots.upto = self.snapshots.upto.max(upto);
+                if upto > self.snapshots.upto {
+                    self.snapshots.older_upto = std::mem::replace(&mut self.snapshots.upto, upto);
+                }
+                self.shorten(fx);
             }
-            ExecutorMessage::SnapshotUnsaved {} => self.snapshots.saving = None,
+            ExecutorMessage::SnapshotUnsaved {} => {
+                self.snapshots.saving = None;
+                self.snapshots.short_upto = Slot::ZERO; // the next one that is due tries again
+            }
+            ExecutorMessage::TrimWanted { upto } => {
+                self.snapshots.short_upto = upto;
+                self.shorten(fx);
+            }
             ExecutorMessage::Digested { number, upto, digest } => self.on_digested(number, upto, digest, fx),
         }
     }
@@ -228,11 +242,26 @@ impl<M: StateMachine> Executor<M> {
         self.answer_reads(fx);
     }
 
-    /// The own journal cannot supply a slot that a peer lacks: a mark is asked for, unless one was a moment ago.
+    /// The own journal cannot supply a slot that a peer lacks, or somebody takes a backup.
     fn on_snapshot_wanted(&mut self, slot: Slot, fx: &mut Effects) {
+        if slot > self.snapshots.upto && slot <= self.executed_upto {
+            self.want_snapshot(fx);
+        }
+    }
+
+    /// A journal that is too long is trimmed up to the older of two snapshots: they are asked for, one after the other.
+    fn shorten(&mut self, fx: &mut Effects) {
+        let SnapshotsDue { short_upto, older_upto, .. } = self.snapshots;
+        if short_upto > older_upto && short_upto <= self.executed_upto {
+            self.want_snapshot(fx);
+        }
+    }
+
+    /// Asks for a mark that is saved, unless one was asked for a moment ago, or is being saved.
+    fn want_snapshot(&mut self, fx: &mut Effects) {
         let now_ms = self.reads.now_ms;
         let is_early = self.snapshots.wanted_ms.is_some_and(|wanted_ms| now_ms < wanted_ms + WANTED_AGAIN_MS);
-        if slot > self.snapshots.upto && slot <= self.executed_upto && !is_early {
+        if self.snapshots.saving.is_none() && !is_early {
             self.snapshots.wanted_ms = Some(now_ms);
             self.submit(Command::Mark { save: true }, fx);
         }
@@ -486,6 +515,7 @@ impl<M: StateMachine> Executor<M> {
             self.tell_progress(fx);
         }
         self.tick_marks(now_ms, fx);
+        self.shorten(fx);
         let resend_ms = self.settings.resend_ms * 2;
         let mut given_up = Vec::new();
         for (batch, waiting) in &mut self.reads.waiting {
@@ -541,7 +571,7 @@ impl<M: StateMachine> Executor<M> {
     /// Puts a snapshot's state in place of this one, at recovery. Gives back what was there.
     pub fn restore(&mut self, state: State<M>) -> State<M> {
         let State { upto, clock_ms, sessions, membership, agreement, machine, digest } = state;
-        self.snapshots.upto = upto;
+        self.snapshots.older_upto = std::mem::replace(&mut self.snapshots.upto, upto);
         let replaced = State {
             upto: std::mem::replace(&mut self.executed_upto, upto),
             clock_ms: std::mem::replace(&mut self.clock_ms, clock_ms),
@@ -588,6 +618,11 @@ impl<M: StateMachine> Executor<M> {
     /// A durable snapshot covers everything up to here.
     pub fn snapshot_upto(&self) -> Slot {
         self.snapshots.upto
+    }
+
+    /// How many bytes it holds besides the machine: results that clients may ask for again, and questions that wait.
+    pub fn held_bytes(&self) -> usize {
+        self.sessions.kept_bytes() + self.reads.waiting().1
     }
 
     /// Answers every read whose index is executed.

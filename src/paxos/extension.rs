@@ -48,6 +48,13 @@ struct Heard {
     at_ms: u64,
 }
 
+impl Extension {
+    /// How many bytes of values it holds.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.promises.held_bytes()
+    }
+}
+
 impl Members {
     /// A member answered a heartbeat.
     pub fn hear(&mut self, node: NodeId, executed_upto: Slot, now_ms: u64) {

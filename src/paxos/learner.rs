@@ -432,6 +432,11 @@ impl Learner {
         &self.votes
     }
 
+    /// How many bytes of values it holds. Many of them it shares with the acceptor, which counts them, too.
+    pub fn held_bytes(&self) -> usize {
+        self.votes.values().chain(self.ahead.values()).map(|(_, value)| value.as_bytes().len()).sum()
+    }
+
     /// A quorum voted for what `ballot` proposed in `slot`; the value is our own vote's, if it is of that ballot.
     fn choose_own_vote(&mut self, slot: Slot, ballot: Ballot) {
         if let Some((voted, value)) = self.votes.get(&slot)

@@ -145,9 +145,6 @@ impl<M: StateMachine> Executor<M> {
     pub(super) fn take_mark(&mut self, save: bool, fx: &mut Effects) {
         let marks = &mut self.marks;
         (marks.slots, marks.marked_ms, marks.due_ms, marks.reported_ms) = (0, marks.now_ms, None, None);
-        if save {
-            (marks.unsaved_slots, marks.unsaved_bytes) = (0, 0);
-        }
         // What differs is known to differ.
         if marks.standing == Standing::Diverged {
             return;
@@ -171,6 +168,7 @@ impl<M: StateMachine> Executor<M> {
         taken.save &= self.snapshots.saving.is_none();
         if taken.save {
             self.snapshots.saving = Some(upto);
+            (self.marks.unsaved_slots, self.marks.unsaved_bytes) = (0, 0);
         }
         self.marks.digesting = Some((taken.number, upto));
         self.marks.handed_ms = self.marks.now_ms;
@@ -296,7 +294,8 @@ impl<M: StateMachine> Executor<M> {
     /// The proposer hears that a mark is due, and again after a while if none came.
     pub(super) fn look_due(&mut self, fx: &mut Effects) {
         let Marks { slots, unsaved_slots, unsaved_bytes, now_ms, marked_ms, due_ms, .. } = &self.marks;
-        let save = *unsaved_slots >= self.settings.snapshot_slots || *unsaved_bytes >= self.settings.snapshot_bytes;
+        let is_much = *unsaved_slots >= self.settings.snapshot_slots || *unsaved_bytes >= self.settings.snapshot_bytes;
+        let save = is_much && self.snapshots.saving.is_none();
         let is_due = save || *slots > 0 && *now_ms >= marked_ms.saturating_add(self.pace_ms());
         let is_told = due_ms.is_some_and(|told_ms| *now_ms < told_ms + self.settings.resend_ms * 4);
         // Marks that come faster than digests would never be agreed on.

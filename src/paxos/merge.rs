@@ -105,6 +105,12 @@ impl Promises {
         self.tally.contains(node)
     }
 
+    /// How many bytes of values it holds.
+    pub fn held_bytes(&self) -> usize {
+        let partial = self.partial.values().flat_map(|partial| partial.votes.iter().map(|vote| &vote.value));
+        partial.chain(self.votes.values().map(|(_, value)| value)).map(|value| value.as_bytes().len()).sum()
+    }
+
     /// Nothing at or below this slot may be proposed; that node can supply it.
     pub fn settled(&self) -> (Slot, NodeId) {
         self.settled

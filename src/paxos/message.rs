@@ -603,6 +603,11 @@ pub enum ExecutorMessage {
         /// The digest of the state.
         digest: [u8; 32],
     },
+    /// Local, from the journal: it is too long, and would be shorter if two snapshots covered this.
+    TrimWanted {
+        /// The last slot.
+        upto: Slot,
+    },
 }
 
 /// By what a reply finds the command it answers.

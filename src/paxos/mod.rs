@@ -15,7 +15,7 @@
 //! | [`proposer`], [`acceptor`], [`learner`], [`executor`] | the four roles |
 //! | [`election`], [`merge`] | the proposer's way to leadership, and the log it gathers |
 //! | [`extension`] | a leader and the members: configurations to come, promotions, leadership handed over |
-//! | [`admission`] | whether this node may vote after a start |
+//! | [`admission`], [`company`] | whether this node may vote after a start; whether it is alone |
 //! | [`repair`] | what a damaged journal lost of the acceptor's votes, and how it comes back from peers |
 //! | [`hearsay`] | what was seen of the peers' journals, and passed on |
 //! | [`agreement`], [`marks`] | whether the replicas' states are alike, and what a node does whose state is not |
@@ -30,6 +30,7 @@ pub mod acceptor;
 pub mod admission;
 pub mod agreement;
 pub mod ballot;
+pub mod company;
 pub mod configuration;
 pub mod dice;
 pub mod dispatch;
@@ -61,6 +62,7 @@ mod tests;
 pub use acceptor::Acceptor;
 pub use agreement::{Agreement, Digest};
 pub use ballot::{Ballot, NodeId};
+pub use company::{Company, Written};
 pub use configuration::{Configuration, Incarnation, Member};
 pub use effect::{Effect, Effects, Event, Then};
 pub use executor::Executor;

@@ -5,6 +5,7 @@
 
 use super::acceptor::Acceptor;
 use super::ballot::NodeId;
+use super::company::Company;
 use super::effect::Effects;
 use super::executor::Executor;
 use super::image::State;
@@ -44,6 +45,8 @@ pub struct Recovered<R, M> {
     pub last_batch: BatchNumber,
     /// What the journal lost, and its peers may still have.
     pub damage: Damage,
+    /// What the folder says of other members, apart from the journal.
+    pub company: Company,
 }
 
 impl<M: StateMachine> Replica<M> {
@@ -60,7 +63,7 @@ impl<M: StateMachine> Replica<M> {
         recovered: Recovered<R, M>,
         fx: &mut Effects,
     ) -> Replica<M> {
-        let Recovered { snapshot, records, trimmed_upto, last_batch, damage } = recovered;
+        let Recovered { snapshot, records, trimmed_upto, last_batch, damage, company } = recovered;
         let snapshot_upto = snapshot.as_ref().map_or(Slot::ZERO, |snapshot| snapshot.upto);
         let mut executor = Executor::new(own, founders, settings.clone(), machine, seed);
         if let Some(state) = snapshot {
@@ -73,7 +76,10 @@ impl<M: StateMachine> Replica<M> {
         // A snapshot from a peer jumps over slots of which the journal may hold votes for values that were never chosen.
         // So slots below the snapshot are supplied only if the records alone prove them, without a gap.
         let mut proof = Learner::new(own, membership, settings, trimmed_upto);
+        let lost = damage.votes.last().map_or(Slot::ZERO, |(slot, _)| *slot).max(damage.unknown_upto);
+        let mut reaches = snapshot_upto.max(trimmed_upto).max(lost);
         for record in records {
+            reaches = reaches.max(record.slot().unwrap_or_default());
             acceptor.apply_record(&record);
             proposer.apply_record(&record);
             learner.apply_record(&record);
@@ -85,6 +91,7 @@ impl<M: StateMachine> Replica<M> {
         // Without a snapshot that covers what is trimmed, nothing of it can be supplied: the state comes from a peer first.
         learner.resume(if is_proved { trimmed_upto.min(snapshot_upto) } else { snapshot_upto }, fx);
         acceptor.on_damage(damage, fx);
+        acceptor.on_company(company, learner.chosen_upto(), reaches, fx);
         Replica { proposer, acceptor, learner, executor }
     }
 

@@ -154,6 +154,8 @@ struct Queue {
     /// The node whose client sent it, and the command.
     commands: VecDeque<(NodeId, Command)>,
     bytes: usize,
+    /// How many of them change who the members are.
+    changes: usize,
 }
 
 impl Proposer {
@@ -257,16 +259,15 @@ impl Proposer {
 
     /// Has a command wait for a slot.
     pub(super) fn enqueue(&mut self, origin: NodeId, command: Command) {
-        self.queue.bytes += command.encoded_len();
-        self.queue.commands.push_back((origin, command));
+        self.queue.push(origin, command);
     }
 
     /// Whether a change of members is on its way: it waits for a slot, or is not executed here yet.
     pub(super) fn is_changing(&self) -> bool {
         let Phase::Leading(leading) = &self.phase else { return false };
         self.membership.executed_upto() < leading.changed_upto
-            || self.queue.commands.iter().any(|(_, command)| is_change(command))
-            || leading.inherited.values().any(has_change)
+            || self.queue.changes > 0
+            || leading.inherited.values().any(Value::changes_members)
     }
 
     /// The replicas are to compare their states. Whoever does not lead leaves that to the leader's own executor.
@@ -317,7 +318,7 @@ impl Proposer {
         while leading.next <= most {
             let value = if !leading.inherited.is_empty() {
                 let value = leading.inherited.remove(&leading.next).unwrap_or_else(Value::no_op);
-                if has_change(&value) {
+                if value.changes_members() {
                     leading.changed_upto = leading.next;
                 }
                 value
@@ -334,7 +335,7 @@ impl Proposer {
                 }
                 let stamp = Stamp { time_ms: self.wall_ms, seed: self.dice.roll() };
                 let most = self.settings.batch.max(1) as usize;
-                if self.queue.commands.iter().take(most).any(|(_, command)| is_change(command)) {
+                if self.queue.has_change(most) {
                     leading.changed_upto = leading.next;
                 }
                 self.queue.take_batch(most, stamp)
@@ -643,12 +644,28 @@ impl Proposer {
     pub fn queued(&self) -> usize {
         self.queue.commands.len()
     }
+
+    /// How many bytes of commands and values it holds.
+    pub fn held_bytes(&self) -> usize {
+        let proposed = match &self.phase {
+            Phase::Leading(leading) => leading.held_bytes(),
+            Phase::Preparing(preparing) => preparing.held_bytes(),
+            Phase::Following { .. } | Phase::Canvassing(_) => 0,
+        };
+        self.queue.bytes + proposed
+    }
 }
 
 impl Leading {
     /// Slots proposed and not known to be chosen.
     pub fn in_flight(&self) -> usize {
         self.in_flight.len()
+    }
+
+    fn held_bytes(&self) -> usize {
+        let in_flight = self.in_flight.values().map(|flight| &flight.value);
+        let proposed: usize = in_flight.chain(self.inherited.values()).map(|value| value.as_bytes().len()).sum();
+        proposed + self.extension.as_ref().map_or(0, Extension::held_bytes)
     }
 
     fn open(&mut self, value: Value, now_ms: u64, wait_ms: u64) {
@@ -707,6 +724,18 @@ impl Leading {
 }
 
 impl Queue {
+    fn push(&mut self, origin: NodeId, command: Command) {
+        self.bytes += command.encoded_len();
+        self.changes += usize::from(is_change(&command));
+        self.commands.push_back((origin, command));
+    }
+
+    /// Whether one of the first so many commands is a change of members. They are few and far between, and are looked for
+    /// only where there is one.
+    fn has_change(&self, most: usize) -> bool {
+        self.changes > 0 && self.commands.iter().take(most).any(|(_, command)| is_change(command))
+    }
+
     /// Takes the next commands, as many as one slot may hold.
     fn take_batch(&mut self, most: usize, stamp: Stamp) -> Value {
         let (mut count, mut bytes) = (0, 0);
@@ -719,6 +748,9 @@ impl Queue {
             count += 1;
         }
         let value = Value::batch(stamp, self.commands.iter().take(count).map(|(_, command)| command));
+        if self.changes > 0 {
+            self.changes -= self.commands.iter().take(count).filter(|(_, command)| is_change(command)).count();
+        }
         self.commands.drain(..count);
         self.bytes -= bytes;
         value
@@ -729,7 +761,7 @@ impl Queue {
         for (origin, command) in self.commands.drain(..) {
             by_origin.entry(origin).or_default().push(command);
         }
-        self.bytes = 0;
+        (self.bytes, self.changes) = (0, 0);
         for (origin, commands) in by_origin {
             refuse(origin, &commands, Refusal::NoLeader, fx);
         }
@@ -738,10 +770,6 @@ impl Queue {
 
 fn is_change(command: &Command) -> bool {
     matches!(command, Command::Change { .. } | Command::Promote { .. })
-}
-
-fn has_change(value: &Value) -> bool {
-    value.entries().any(|entry| matches!(entry, Entry::Change { .. } | Entry::Promote { .. }))
 }
 
 /// Tells the executor of the node whose clients sent them that commands were not taken.

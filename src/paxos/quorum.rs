@@ -78,6 +78,11 @@ impl Answers {
         self.0.binary_search(&node).is_ok()
     }
 
+    /// Who has answered, in order of their ids.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.0.iter().copied()
+    }
+
     /// Whether a quorum of this configuration has answered.
     pub fn are_quorum_of(&self, configuration: &Configuration) -> bool {
         self.0.iter().filter(|node| configuration.contains(**node)).count() >= configuration.quorum()

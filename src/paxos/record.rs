@@ -92,6 +92,16 @@ pub enum Record {
     Before(Before),
 }
 
+impl Record {
+    /// The slot whose value this record holds, if it holds one.
+    pub fn slot(&self) -> Option<Slot> {
+        match self {
+            Record::Vote { slot, .. } | Record::Chosen { slot, .. } => Some(*slot),
+            _ => None,
+        }
+    }
+}
+
 /// What a journal says up to some batch, without the values: enough to know what was in a batch that has rotted, because
 /// any later batch tells it ("Protocol-Aware Recovery", FAST 2018, section 3: an identifier apart from its entry).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

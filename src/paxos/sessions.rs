@@ -11,10 +11,13 @@
 //!
 //! Order within a session is not promised: sequences are executed in the order of the log.
 //!
-//! A clone shares its sessions with the original until one of them changes, so that a snapshot of a hundred thousand
-//! sessions copies a hundred thousand pointers, and no results.
+//! A clone shares its sessions with the original, many at a time, until one of them changes: so a snapshot of a hundred
+//! thousand sessions copies a thousand pointers and no results, and no step of a command takes longer the more there are.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod kept;
+mod table;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -22,18 +25,18 @@ use serde::{Deserialize, Serialize};
 use super::settings::{
     MAX_KEPT_RESULT_BYTES, MAX_RESULT_BYTES, MAX_SESSION_RESULT_BYTES, MAX_SESSIONS, SESSION_WINDOW,
 };
-use super::slot::Place;
+use super::slot::{Place, Slot};
 use super::value::{Bytes, Sequence, SessionId};
+use kept::Kept;
+use table::{Filed, Table};
 
 /// All sessions.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Sessions {
     last: SessionId,
-    table: BTreeMap<SessionId, Arc<Session>>,
-    /// Each session with a time at which it was active, not always the last: that is looked at when it comes first.
-    by_activity: BTreeSet<(u64, SessionId)>,
+    table: Table,
     /// Whose results were kept, in the order of the log. Not all of them still are: see [`Sessions::tidy`].
-    kept: VecDeque<(SessionId, Sequence)>,
+    kept: Kept,
     /// How many of them still are.
     kept_count: usize,
     /// How many bytes those have.
@@ -88,8 +91,7 @@ impl Sessions {
         while self.table.len() >= MAX_SESSIONS && self.close_idlest(u64::MAX) {}
         self.last = SessionId(self.last.0 + 1);
         let session = Session { done_below: Sequence(1), active_ms: now_ms, ..Session::default() };
-        self.table.insert(self.last, Arc::new(session));
-        self.by_activity.insert((now_ms, self.last));
+        self.table.insert(self.last, Filed { known_ms: now_ms, session: Arc::new(session) });
         self.last
     }
 
@@ -101,32 +103,34 @@ impl Sessions {
     /// Closes the session that has been idle longest, if it was last active before that time. False if there is none
     /// left to look at.
     fn close_idlest(&mut self, before_ms: u64) -> bool {
-        let Some((known_ms, id)) = self.by_activity.first().copied().filter(|(ms, _)| *ms < before_ms) else {
-            return false;
-        };
-        self.by_activity.pop_first();
-        let active_ms = self.table.get(&id).map_or(known_ms, |session| session.active_ms);
-        if active_ms > known_ms {
-            self.by_activity.insert((active_ms, id));
-        } else if let Some(session) = self.table.remove(&id) {
-            let kept = session.executed.iter().filter(|executed| executed.kept_bytes() > 0).count();
-            self.kept_bytes = self.kept_bytes.saturating_sub(session.kept_bytes);
-            self.kept_count = self.kept_count.saturating_sub(kept);
+        let Some((known_ms, id)) = self.table.idlest().filter(|(ms, _)| *ms < before_ms) else { return false };
+        let Some(session) = self.table.remove(id) else { return false };
+        if session.active_ms > known_ms {
+            self.table.insert(id, Filed { known_ms: session.active_ms, session });
+            return true;
         }
+        for executed in session.executed.iter().filter(|executed| executed.kept_bytes() > 0) {
+            self.kept.end(executed.place, id, executed.sequence);
+            self.kept_count = self.kept_count.saturating_sub(1);
+        }
+        self.kept_bytes = self.kept_bytes.saturating_sub(session.kept_bytes);
         true
     }
 
     /// What to do with a command that the log holds.
     pub fn judge(&mut self, id: SessionId, sequence: Sequence, done_below: Sequence, now_ms: u64) -> Verdict {
-        let Some(session) = self.table.get_mut(&id).map(Arc::make_mut) else { return Verdict::Expired };
+        let Some(session) = self.table.get_mut(id) else { return Verdict::Expired };
         session.active_ms = now_ms;
         if done_below > session.done_below {
             let known = session.executed.partition_point(|executed| executed.sequence < done_below);
             for executed in session.executed.drain(..known) {
                 let bytes = executed.kept_bytes();
-                session.kept_bytes = session.kept_bytes.saturating_sub(bytes);
-                self.kept_bytes = self.kept_bytes.saturating_sub(bytes);
-                self.kept_count = self.kept_count.saturating_sub(usize::from(bytes > 0));
+                if bytes > 0 {
+                    session.kept_bytes = session.kept_bytes.saturating_sub(bytes);
+                    self.kept_bytes = self.kept_bytes.saturating_sub(bytes);
+                    self.kept_count = self.kept_count.saturating_sub(1);
+                    self.kept.end(executed.place, id, executed.sequence);
+                }
             }
             session.done_below = done_below;
             session.give_room_back();
@@ -144,7 +148,7 @@ impl Sessions {
     /// the result, unless it is too large to be kept or sent at all.
     pub fn remember(&mut self, id: SessionId, sequence: Sequence, place: Place, result: Bytes) -> Option<Bytes> {
         let result = (result.len() <= MAX_RESULT_BYTES).then_some(result);
-        let session = self.table.get_mut(&id).map(Arc::make_mut).expect("judged New in the same step");
+        let session = self.table.get_mut(id).expect("judged New in the same step");
         let executed = Executed { sequence, place, result: result.clone() };
         match session.find(sequence) {
             Ok(at) => session.executed[at] = executed,
@@ -155,7 +159,7 @@ impl Sessions {
             session.kept_bytes += bytes;
             self.kept_bytes += bytes;
             self.kept_count += 1;
-            self.kept.push_back((id, sequence));
+            self.kept.push(place, id, sequence);
             self.make_room(id);
         }
         result
@@ -163,35 +167,37 @@ impl Sessions {
 
     /// Drops the oldest results, of this session and of all, until the limits hold.
     fn make_room(&mut self, id: SessionId) {
-        while let Some(session) = self.table.get(&id).filter(|session| session.kept_bytes > MAX_SESSION_RESULT_BYTES)
+        while let Some(session) = self.table.get(id).filter(|session| session.kept_bytes > MAX_SESSION_RESULT_BYTES)
             && let Some(oldest) = session.lowest_kept()
         {
             self.drop_result(id, oldest);
         }
         while self.kept_bytes > MAX_KEPT_RESULT_BYTES
-            && let Some((id, oldest)) = self.kept.pop_front()
+            && let Some((id, oldest)) = self.kept.pop()
         {
             self.drop_result(id, oldest);
         }
         self.tidy();
     }
 
-    /// Forgets whose results are gone, once they are more than the others: that costs little for each.
+    /// Forgets whose results are gone, once they are more than the others.
     fn tidy(&mut self) {
         if self.kept.len() > 2 * self.kept_count + SESSION_WINDOW as usize {
-            let Sessions { kept, table, .. } = self;
-            kept.retain(|(id, sequence)| table.get(id).is_some_and(|session| session.keeps(*sequence)));
+            self.kept.clear_ended(self.kept_count);
         }
     }
 
     /// Forgets a result, if it is still there, but not that the command was executed.
     fn drop_result(&mut self, id: SessionId, sequence: Sequence) {
-        let Some(session) = self.table.get_mut(&id).filter(|session| session.keeps(sequence)) else { return };
-        let session = Arc::make_mut(session);
+        if self.table.get(id).and_then(|session| session.kept(sequence)).is_none() {
+            return;
+        }
+        let Some(session) = self.table.get_mut(id) else { return };
         if let Ok(at) = session.find(sequence) {
             let executed = &mut session.executed[at];
             let bytes = executed.kept_bytes();
             executed.result = None;
+            self.kept.end(executed.place, id, sequence);
             session.kept_bytes = session.kept_bytes.saturating_sub(bytes);
             self.kept_bytes = self.kept_bytes.saturating_sub(bytes);
             self.kept_count = self.kept_count.saturating_sub(1);
@@ -200,20 +206,18 @@ impl Sessions {
 
     /// The table in rows, for a snapshot: their order and their cut follow from the table alone.
     pub fn rows(&self) -> impl Iterator<Item = Rows> + '_ {
-        let known: BTreeMap<SessionId, u64> = self.by_activity.iter().map(|(ms, id)| (*id, *ms)).collect();
-        let mut table = self.table.iter().peekable();
+        let mut table = self.table.sorted().into_iter();
         let sessions = std::iter::from_fn(move || {
             let (mut rows, mut bytes) = (Vec::new(), 0);
             while bytes < ROWS_BYTES
-                && let Some((id, session)) = table.next()
+                && let Some((id, Filed { known_ms, session })) = table.next()
             {
                 bytes += session.approximate_bytes();
-                let known_ms = known.get(id).copied().unwrap_or(session.active_ms);
-                rows.push(Row { id: *id, known_ms, session: session.clone() });
+                rows.push(Row { id, known_ms: *known_ms, session: session.clone() });
             }
             (!rows.is_empty()).then_some(Rows::Sessions(rows))
         });
-        let mut kept = self.kept.iter().copied();
+        let mut kept = self.kept.iter();
         let queue = std::iter::from_fn(move || {
             let some: Vec<_> = kept.by_ref().take(ROWS_BYTES / size_of::<(SessionId, Sequence)>()).collect();
             (!some.is_empty()).then_some(Rows::Kept(some))
@@ -237,16 +241,30 @@ impl Sessions {
     /// A sentence, if they are not what a table gives; this one is to be dropped then.
     pub fn take(&mut self, rows: Rows) -> Result<(), String> {
         match rows {
-            Rows::Sessions(rows) => rows.into_iter().try_for_each(|row| self.take_session(row)),
-            Rows::Kept(kept) => {
-                self.kept.extend(kept);
-                Ok(())
+            Rows::Sessions(rows) => {
+                let mut before = self.table.highest();
+                rows.into_iter().try_for_each(|row| self.take_session(before.replace(row.id), row))
             }
+            Rows::Kept(kept) => kept.into_iter().try_for_each(|(id, sequence)| self.take_kept(id, sequence)),
         }
     }
 
-    fn take_session(&mut self, Row { id, known_ms, mut session }: Row) -> Result<(), String> {
-        let is_next = self.table.last_key_value().is_none_or(|(last, _)| *last < id) && id <= self.last;
+    fn take_kept(&mut self, id: SessionId, sequence: Sequence) -> Result<(), String> {
+        let last = self.kept.last_place();
+        match self.table.get(id).and_then(|session| session.kept(sequence)).map(|executed| executed.place) {
+            Some(place) if last.is_some_and(|last| place < last) => {
+                return Err(format!("the results of session {} are out of their place", id.0));
+            }
+            Some(place) => self.kept.push(place, id, sequence),
+            // Gone, and still listed.
+            None => self.kept.push_ended(last.unwrap_or(Place { slot: Slot::ZERO, index: 0 }), id, sequence),
+        }
+        Ok(())
+    }
+
+    fn take_session(&mut self, before: Option<SessionId>, row: Row) -> Result<(), String> {
+        let Row { id, known_ms, mut session } = row;
+        let is_next = before.is_none_or(|before| before < id) && id <= self.last;
         if !is_next || !self.kept.is_empty() || self.table.len() >= MAX_SESSIONS {
             return Err(format!("session {} is out of its place", id.0));
         }
@@ -263,8 +281,7 @@ impl Sessions {
         }
         self.kept_bytes += held.kept_bytes;
         self.kept_count += held.executed.iter().filter(|executed| executed.kept_bytes() > 0).count();
-        self.by_activity.insert((known_ms, id));
-        self.table.insert(id, session);
+        self.table.insert(id, Filed { known_ms, session });
         Ok(())
     }
 
@@ -280,7 +297,7 @@ impl Sessions {
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.table.is_empty()
+        self.table.len() == 0
     }
 }
 
@@ -318,9 +335,9 @@ impl Session {
         }
     }
 
-    /// Whether the result of this sequence is kept, and is not empty.
-    fn keeps(&self, sequence: Sequence) -> bool {
-        self.find(sequence).is_ok_and(|at| self.executed[at].kept_bytes() > 0)
+    /// The command of this sequence, if its result is kept, and is not empty.
+    fn kept(&self, sequence: Sequence) -> Option<&Executed> {
+        self.find(sequence).ok().map(|at| &self.executed[at]).filter(|executed| executed.kept_bytes() > 0)
     }
 
     /// The lowest sequence whose result is kept.
@@ -344,7 +361,6 @@ const ROOM_KEPT: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::paxos::Slot;
 
     fn place(slot: u64) -> Place {
         Place { slot: Slot(slot), index: 1 }
@@ -427,7 +443,7 @@ mod tests {
         let mut sessions = Sessions::new();
         let id = sessions.open(0);
         let ends = |sessions: &Sessions| {
-            let session = &sessions.table[&id];
+            let session = &sessions.table.get(id).expect("open");
             (session.executed.front().map(|first| first.sequence), session.executed.back().map(|last| last.sequence))
         };
         let execute = |sessions: &mut Sessions, sequence, done_below| {
@@ -435,7 +451,10 @@ mod tests {
             sessions.remember(id, Sequence(sequence), place(sequence), Bytes::from("r"));
         };
         execute(&mut sessions, SESSION_WINDOW, 1);
-        assert!(sessions.table[&id].executed.capacity() <= ROOM_KEPT, "one command far ahead is one command");
+        assert!(
+            sessions.table.get(id).expect("open").executed.capacity() <= ROOM_KEPT,
+            "one command far ahead is one command"
+        );
         for sequence in (1..SESSION_WINDOW).rev() {
             execute(&mut sessions, sequence, 1);
         }
@@ -443,7 +462,7 @@ mod tests {
         assert_eq!((sessions.kept_count, sessions.kept.len()), (1024, 1024));
         execute(&mut sessions, SESSION_WINDOW + 1, SESSION_WINDOW);
         assert_eq!(ends(&sessions), (Some(Sequence(SESSION_WINDOW)), Some(Sequence(SESSION_WINDOW + 1))));
-        assert!(sessions.table[&id].executed.capacity() <= ROOM_KEPT);
+        assert!(sessions.table.get(id).expect("open").executed.capacity() <= ROOM_KEPT);
         for sequence in SESSION_WINDOW + 2..10 * SESSION_WINDOW {
             execute(&mut sessions, sequence, sequence);
             assert_eq!((sessions.kept_count, sessions.kept_bytes()), (1, 1));
@@ -469,11 +488,15 @@ mod tests {
         let mut sessions = Sessions::new();
         let (first, second) = (sessions.open(0), sessions.open(0));
         let frozen = sessions.clone();
-        assert!(Arc::ptr_eq(&sessions.table[&second], &frozen.table[&second]), "shared");
+        let is_shared = |sessions: &Sessions| {
+            let of = |sessions: &Sessions| sessions.table.get(second).map(std::ptr::from_ref);
+            of(sessions) == of(&frozen)
+        };
+        assert!(is_shared(&sessions));
         assert_eq!(sessions.judge(first, Sequence(1), Sequence(1), 9), Verdict::New);
         sessions.remember(first, Sequence(1), place(1), Bytes::from("r"));
-        assert!(frozen.table[&first].executed.is_empty());
-        assert!(Arc::ptr_eq(&sessions.table[&second], &frozen.table[&second]), "still shared");
+        assert!(frozen.table.get(first).expect("open").executed.is_empty());
+        assert!(is_shared(&sessions), "still");
     }
 
     #[test]

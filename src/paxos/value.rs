@@ -306,6 +306,11 @@ impl Value {
         Value(Bytes::from(vec![NO_OP]))
     }
 
+    /// Whether members come or go with it.
+    pub fn changes_members(&self) -> bool {
+        self.entries().any(|entry| matches!(entry, Entry::Change { .. } | Entry::Promote { .. }))
+    }
+
     /// A batch of commands, encoded.
     pub fn batch<'a>(stamp: Stamp, commands: impl IntoIterator<Item = &'a Command, IntoIter: Clone>) -> Value {
         let commands = commands.into_iter();

@@ -70,11 +70,13 @@ pub enum FaultKind {
     Churn,
     /// A machine's state changes in memory, and nobody asked for it.
     FlippedMemory,
+    /// A journal loses its tail, synced or not, and the rest of the disk stays.
+    LostTail,
 }
 
 impl FaultKind {
     /// All of them.
-    pub const ALL: [FaultKind; 32] = [
+    pub const ALL: [FaultKind; 33] = [
         FaultKind::Loss,
         FaultKind::Duplicate,
         FaultKind::Reorder,
@@ -107,6 +109,7 @@ impl FaultKind {
         FaultKind::ClientReturns,
         FaultKind::Churn,
         FaultKind::FlippedMemory,
+        FaultKind::LostTail,
     ];
 
     /// Its name, for switches and reports.
@@ -144,6 +147,7 @@ impl FaultKind {
             FaultKind::ClientReturns => "client-returns",
             FaultKind::Churn => "churn",
             FaultKind::FlippedMemory => "flipped-memory",
+            FaultKind::LostTail => "lost-tail",
         }
     }
 
@@ -169,7 +173,8 @@ impl FaultKind {
             | FaultKind::FlippedMetadata
             | FaultKind::FlippedSnapshot
             | FaultKind::WipedDisk
-            | FaultKind::OldDisk => "damage",
+            | FaultKind::OldDisk
+            | FaultKind::LostTail => "damage",
             FaultKind::ClockJump => "clock",
             FaultKind::ClientMoves | FaultKind::ClientReturns => "client",
             FaultKind::Churn => "members",

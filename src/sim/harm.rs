@@ -25,6 +25,11 @@ impl Harmed {
         self.since.contains_key(&node)
     }
 
+    /// A node starts from its disk, which holds nothing of it.
+    pub fn forget(&mut self, node: usize) {
+        self.since.remove(&node);
+    }
+
     /// A node's state was compared with the reference. A harmed one may differ, but must not serve once it has executed
     /// the agreement on a mark behind the harm, and knows its own digest there.
     pub fn judge(&mut self, node: usize, own: NodeId, executor: &Executor<Composite>, compared: Held) -> Held {

@@ -72,6 +72,7 @@ impl World {
             | FaultKind::FlippedMetadata
             | FaultKind::FlippedSnapshot => self.flip_a_bit(&blow, dice),
             FaultKind::WipedDisk => self.wipe_disk(&blow),
+            FaultKind::LostTail => self.lose_tail(&blow, dice),
             // It counts when it is put back.
             FaultKind::OldDisk => return self.copy_disk(&blow),
             FaultKind::ClockJump => self.jump(&blow, dice),
@@ -220,6 +221,25 @@ impl World {
         self.nodes[node].disk = MemoryDisk::new();
         self.nodes[node].spoil();
         self.nodes[node].incarnation = Incarnation(u128::from(chance) << 64 | 1);
+        true
+    }
+
+    /// The node stops, and the end of its journal is gone, however long ago it was synced.
+    fn lose_tail(&mut self, blow: &Blow, dice: &mut Dice) -> bool {
+        let Blow { node, for_us, .. } = *blow;
+        let disk = self.nodes[node].disk.clone();
+        let names = disk.list().unwrap_or_default();
+        let Some(last) = names.iter().rfind(|name| name.starts_with("journal-")) else { return false };
+        let bytes = disk.read_all(last).unwrap_or_default();
+        let starts = bytes.windows(4).enumerate().filter(|(at, found)| *at > BODY_FROM && *found == b"BTCH");
+        let starts: Vec<usize> = starts.map(|(at, _)| at).collect();
+        if starts.is_empty() {
+            return false;
+        }
+        let at = starts[dice.below(starts.len() as u64) as usize];
+        self.crash(node, true, for_us, "stopped before its journal loses its tail");
+        self.nodes[node].disk.forget(last, at);
+        self.nodes[node].spoil();
         true
     }
 
@@ -378,7 +398,7 @@ fn held_bytes(disk: &MemoryDisk) -> u64 {
 fn tells(disk: &MemoryDisk, settings: storage::Settings, own: NodeId) -> Result<String, String> {
     let disk = disk.fork();
     disk.heal();
-    let held = HeldStorage::open(&disk, settings, u64::from(own.0), &Composite::default());
+    let held = HeldStorage::open(&disk, settings, u64::from(own.0), &Composite::default(), Vec::new());
     held.map(|held| format!("{:?}", held.into_parts().0))
 }
 

@@ -12,8 +12,8 @@ use crate::net::identity::{Founded, NodeHello};
 use crate::paxos::dispatch::{DiskWork, Dispatch, Mail, SnapshotWork};
 use crate::paxos::hearsay::{Hearsay, MEETING_MS};
 use crate::paxos::{
-    AcceptorMessage, BatchNumber, ClientId, Effect, Effects, ExecutorMessage, Incarnation, Member, Message, NodeId,
-    Replica, Reply, Settings, Slot, State as Replicated,
+    AcceptorMessage, BatchNumber, ClientId, Effect, Effects, ExecutorMessage, Incarnation, Member, Membership, Message,
+    NodeId, Replica, Reply, Settings, Slot, State as Replicated,
 };
 use crate::storage::keeper::Meanwhile;
 use crate::storage::scribe::Listener;
@@ -93,6 +93,8 @@ pub struct Node {
     pub loss: Loss,
     /// It has been admitted before.
     pub was_admitted: bool,
+    /// It has shaken hands with another node.
+    pub has_met: bool,
 }
 
 /// What a node knows of a loss of its journal.
@@ -172,6 +174,8 @@ pub struct DiskTurn {
     pub unreadable: u64,
     /// What the keeper is to do.
     pub keep: Vec<Keep>,
+    /// Who the members are, now that it is written down.
+    pub members: Option<Box<Membership>>,
     /// Batches that were written.
     pub batches: u64,
 }
@@ -196,6 +200,7 @@ impl Node {
             spoiled: false,
             loss: Loss::Unknown,
             was_admitted: false,
+            has_met: false,
         }
     }
 
@@ -241,10 +246,11 @@ impl Node {
         self.life += 1;
         let id = self.id;
         let machine = Composite::default();
-        let mut held = Held::open(&self.disk, journal, seed, &machine)?;
+        let mut held = Held::open(&self.disk, journal, seed, &machine, Vec::new())?;
         held.found("synod", id, &founded.founders).map_err(|error| error.to_string())?;
         let (recovered, journal) = held.into_parts();
         let durable = recovered.last_batch;
+        let company = recovered.company.clone();
         let mut effects = Effects::new();
         let replica =
             Replica::recover(id, founded.membership.clone(), settings, machine, seed, recovered, &mut effects);
@@ -256,7 +262,7 @@ impl Node {
             hearsay.remember(*node, *batch);
         }
         let snapshots = Snapshots::new(self.disk.clone());
-        let membership = replica.executor.membership().clone();
+        let membership = company.newest(replica.executor.membership()).clone();
         self.state = State::Up(Box::new(Running {
             founded: Founded { node: id, membership, ..founded.clone() },
             replica,
@@ -437,6 +443,11 @@ impl Running {
         let Ear { durable, mut turn, .. } = ear;
         self.durable = durable;
         self.keeping.extend(turn.keep.drain(..));
+        // A journal that lost its tail is executed anew, and what was written down beside it says more.
+        let known_upto = self.founded.membership.executed_upto();
+        if let Some(membership) = turn.members.take().filter(|members| members.executed_upto() >= known_upto) {
+            self.founded.membership = *membership;
+        }
         turn.error = done.err().map(|error| error.to_string());
         turn.batches = self.scribe.journal().commits() - commits;
         turn
@@ -536,6 +547,10 @@ impl Listener<MemoryDisk> for Ear<'_> {
 
     fn unreadable(&mut self, _: String) {
         self.turn.unreadable += 1;
+    }
+
+    fn members(&mut self, members: Box<Membership>) {
+        self.turn.members = Some(members);
     }
 
     fn keep(&mut self, work: SnapshotWork) {

@@ -106,7 +106,8 @@ impl Plan {
         let mut dice = Dice::new(mix(seed ^ 0x706C_616E));
         let nodes = wishes.nodes.unwrap_or_else(|| pick(&mut dice, &[3, 3, 3, 3, 5, 5, 5, 1, 2, 4]));
         let mut faults = FaultSet::NONE;
-        for kind in wishes.faults.without(FaultKind::Churn).without(FaultKind::FlippedMemory).kinds() {
+        let apart = [FaultKind::Churn, FaultKind::LostTail, FaultKind::FlippedMemory];
+        for kind in apart.into_iter().fold(wishes.faults, FaultSet::without).kinds() {
             if dice.below(3) > 0 {
                 faults = faults.with(kind);
             }
@@ -167,7 +168,7 @@ impl Plan {
         plan.lasting = lasting(seed, nodes, wishes.faults);
         plan.press(faults);
         if wishes.faults.has(FaultKind::Churn) {
-            plan.churn();
+            plan.churn(wishes.faults);
         }
         plan.mark(wishes.faults);
         plan
@@ -196,7 +197,7 @@ impl Plan {
     }
 
     /// In some worlds members come and go, with dice of their own: then a change soon holds.
-    fn churn(&mut self) {
+    fn churn(&mut self, allowed: FaultSet) {
         let mut dice = Dice::new(mix(self.seed ^ 0x6368_7572));
         if dice.below(3) > 0 {
             return;
@@ -210,6 +211,9 @@ impl Plan {
             self.faults.push(Planned { at_us, for_us: 0, kind: FaultKind::Churn, target, chance: dice.roll() });
             at_us += 1 + dice.below(every_us * 2);
         }
+        if self.nodes == 1 && allowed.has(FaultKind::LostTail) {
+            self.lose_tails(&mut dice);
+        }
         self.faults.sort_by_key(|fault| fault.at_us);
     }
 
@@ -220,12 +224,27 @@ impl Plan {
         if !faults.has(FaultKind::FlippedMemory) || dice.below(3) > 0 {
             return;
         }
+        self.settings.mark_ms = self.settings.mark_ms.min(1_000);
         for _ in 0..=dice.below(3) {
             let target = Target::LeaderOr(dice.below(u64::from(self.nodes)) as u32);
             let (at_us, chance) = (dice.below(self.length_us), dice.roll());
             self.faults.push(Planned { at_us, for_us: 0, kind: FaultKind::FlippedMemory, target, chance });
         }
         self.faults.sort_by_key(|fault| fault.at_us);
+    }
+
+    /// Where one node has founded alone, its journal loses its tail, again and again: most of the time nothing happens,
+    /// because the others are too few to go on without it; and then they are not.
+    fn lose_tails(&mut self, dice: &mut Dice) {
+        let mut at_us = 400_000 + dice.below(400_000);
+        while at_us < self.length_us {
+            // Mostly the founder's (see `World::aim`).
+            let chance = if dice.below(4) > 0 { dice.below(1 << 16) } else { dice.roll() };
+            let for_us = pick(dice, &[1_000, 50_000, 500_000]);
+            let kind = FaultKind::LostTail;
+            self.faults.push(Planned { at_us, for_us, kind, target: Target::Node(0), chance });
+            at_us += 1 + dice.below(400_000);
+        }
     }
 
     /// Whether members come and go.

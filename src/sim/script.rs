@@ -15,9 +15,10 @@ use super::history::{Call, Fate, Operation};
 use super::node::State;
 use super::plan::Plan;
 use super::world::{Happening, World};
+use crate::codec::encode;
 use crate::paxos::dice::Dice;
 use crate::paxos::dispatch::Mail;
-use crate::paxos::{Bytes, Entry, ExecutorMessage, Slot, Value};
+use crate::paxos::{Bytes, Entry, ExecutorMessage, Replica, Slot, Value};
 
 /// What a scenario adds to a world.
 #[derive(Debug, Default)]
@@ -227,6 +228,15 @@ impl World {
     /// How all nodes show their logs.
     pub fn logs(&self) -> Vec<Log> {
         (0..self.nodes.len()).map(|node| self.log(node)).collect()
+    }
+
+    /// How many bytes a node holds besides its machine and its snapshots: its roles, as encoded, the results and questions
+    /// that its executor holds, and whatever is not trimmed of its journal.
+    pub fn held_bytes(&self, node: usize) -> u64 {
+        let Some(running) = self.nodes[node].running() else { return 0 };
+        let Replica { proposer, acceptor, learner, executor } = &running.replica;
+        let roles = encode(proposer).len() + encode(acceptor).len() + encode(learner).len() + executor.held_bytes();
+        roles as u64 + running.scribe.journal().size_bytes()
     }
 
     /// How far a slot has come on a node.

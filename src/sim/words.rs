@@ -94,6 +94,9 @@ pub fn event(event: &Event) -> String {
         Event::Amnesia { peer, witnessed, durable } => {
             format!("has lost its journal's end: it has batch {}, n{peer} saw {}", durable.0, witnessed.0)
         }
+        Event::Shortened { reaches, written_upto } => {
+            format!("its journal reaches slot {reaches}, and the members were written down as of slot {written_upto}")
+        }
         Event::Admitted {} => "may vote".into(),
         Event::Damaged { batches, votes, upto } => {
             let (batches, votes) = (many(*batches, "batch", "batches"), many(*votes, "vote", "votes"));
@@ -273,6 +276,7 @@ fn to_executor(message: &ExecutorMessage) -> String {
         ExecutorMessage::SnapshotSaved { upto } => format!("SnapshotSaved up to slot {upto}"),
         ExecutorMessage::SnapshotUnsaved {} => "SnapshotUnsaved".into(),
         ExecutorMessage::Digested { upto, .. } => format!("Digested slot {upto}"),
+        ExecutorMessage::TrimWanted { upto } => format!("TrimWanted up to slot {upto}"),
     }
 }
 

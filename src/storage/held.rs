@@ -3,8 +3,11 @@
 use super::disk::{Disk, DiskError};
 use super::image;
 use super::journal::{Journal, Opened, Settings};
+use super::members;
 use super::snapshots::{SnapshotError, Snapshots};
-use crate::paxos::{BatchNumber, Configuration, Damage, NodeId, Record, Recovered, Slot, State, StateMachine};
+use crate::paxos::{
+    BatchNumber, Company, Configuration, Damage, Membership, NodeId, Record, Recovered, Slot, State, StateMachine,
+};
 
 /// A node's disk, read.
 #[derive(Debug)]
@@ -21,15 +24,18 @@ pub struct Held<D, M> {
     pub damaged: Vec<String>,
     /// What the journal lost, and peers may still have.
     pub damage: Damage,
+    /// What the folder says of other members, apart from the journal.
+    pub company: Company,
 }
 
 impl<D: Disk, M: StateMachine> Held<D, M> {
     /// Opens the journal, or makes one, with the random number `id`, where there is none; and restores the newest snapshot
-    /// into an empty machine like `machine`. What was left unfinished of a snapshot is removed.
+    /// into an empty machine like `machine`. What was left unfinished of a snapshot is removed. `named` are the other nodes
+    /// in the address book.
     ///
     /// # Errors
     /// A sentence that says what is wrong with the journal or the snapshots, and how to mend it. Such a node must not vote.
-    pub fn open(disk: &D, settings: Settings, id: u64, machine: &M) -> Result<Held<D, M>, String> {
+    pub fn open(disk: &D, settings: Settings, id: u64, machine: &M, named: Vec<String>) -> Result<Held<D, M>, String> {
         let exists = Journal::exists(disk).map_err(|error| error.to_string())?;
         let Opened { journal, records, torn, mut damage, places } = if exists {
             Journal::open(disk.clone(), settings).map_err(|error| error.to_string())?
@@ -38,11 +44,11 @@ impl<D: Disk, M: StateMachine> Held<D, M> {
             Opened { journal, records: Vec::new(), torn: None, damage: Damage::default(), places: Vec::new() }
         };
         // Who we are stands in the first batch, and again behind what was trimmed; a peer cannot tell.
-        let members = records.iter().find_map(|record| match record {
-            Record::Founded { configuration, .. } => Some(configuration.members().len()),
+        let founded = records.iter().find_map(|record| match record {
+            Record::Founded { node, configuration, .. } => Some((*node, Membership::founded(configuration.clone()))),
             _ => None,
         });
-        if damage.batches > 0 && members.is_none() {
+        if damage.batches > 0 && founded.is_none() {
             let place = places.first().map_or("the journal is damaged", |place| place);
             return Err(format!(
                 "{place}; it no longer says to which cluster this node belongs, so it does not vote: start another node in \
@@ -53,15 +59,19 @@ impl<D: Disk, M: StateMachine> Held<D, M> {
         let tidied = snapshots.drop_unfinished().and_then(|()| snapshots.drop_incoming());
         tidied.map_err(|error| error.to_string())?;
         let (snapshot, mut damaged) = newest(disk, machine).map_err(|error| error.to_string())?;
-        // Who came since is in the snapshot.
-        let members = snapshot.as_ref().map(|state| state.membership.members().len()).or(members);
+        let company = Company::new(members::load(disk).map_err(|error| error.to_string())?, named);
         let covered = snapshot.as_ref().map_or(Slot::ZERO, |snapshot| snapshot.upto);
         // The slots between are with the peers, as a snapshot. Among them were votes of ours, so they come first.
         if journal.trimmed_upto() > covered {
             damage.unknown_upto = damage.unknown_upto.max(journal.trimmed_upto());
         }
         let is_needed = damage.votes.last().is_some_and(|(slot, _)| *slot > covered) || damage.unknown_upto > covered;
-        if is_needed && members == Some(1) {
+        let is_alone = founded.is_some_and(|(own, founders)| {
+            // Who came since is in the snapshot.
+            let membership = snapshot.as_ref().map_or(&founders, |state| &state.membership);
+            company.is_alone(own, membership) && (company.is_written() || !changes_members(&records, covered))
+        });
+        if is_needed && is_alone {
             let place = places.into_iter().chain(damaged).next().unwrap_or_else(|| "a snapshot is missing".into());
             return Err(format!(
                 "{place}; this node is alone in its cluster, so nobody else has what stood there, and it does not vote: \
@@ -69,7 +79,7 @@ impl<D: Disk, M: StateMachine> Held<D, M> {
             ));
         }
         damaged.extend(places);
-        Ok(Held { journal, records, snapshot, torn, damaged, damage })
+        Ok(Held { journal, records, snapshot, torn, damaged, damage, company })
     }
 
     /// Journals who this node is, unless that is recorded.
@@ -89,10 +99,20 @@ impl<D: Disk, M: StateMachine> Held<D, M> {
 
     /// What the roles are to be recovered from, and the journal.
     pub fn into_parts(self) -> (Recovered<Vec<Record>, M>, Journal<D>) {
-        let Held { journal, records, snapshot, damage, .. } = self;
+        let Held { journal, records, snapshot, damage, company, .. } = self;
         let (trimmed_upto, last_batch) = (journal.trimmed_upto(), journal.last_batch());
-        (Recovered { snapshot, records, trimmed_upto, last_batch, damage }, journal)
+        (Recovered { snapshot, records, trimmed_upto, last_batch, damage, company }, journal)
     }
+}
+
+/// Whether a record of a slot above speaks of members that come or go.
+fn changes_members(records: &[Record], above: Slot) -> bool {
+    records.iter().any(|record| match record {
+        Record::Vote { slot, value, .. } | Record::Chosen { slot, value, .. } => {
+            *slot > above && value.changes_members()
+        }
+        _ => false,
+    })
 }
 
 /// The newest whole snapshot, and a sentence for each that is damaged: those are set aside, be it all of them.
@@ -120,13 +140,13 @@ mod tests {
     use super::*;
     use crate::machine::Kv;
     use crate::paxos::sessions::Sessions;
-    use crate::paxos::{Ballot, Membership, Value};
+    use crate::paxos::{Ballot, Change, Command, Incarnation, Sequence, SessionId, Stamp, Value};
     use crate::storage::MemoryDisk;
 
     const SETTINGS: Settings = Settings { segment_bytes: 8192, first_segment_bytes: 8192, spares: 0, keep_bytes: 0 };
 
     fn open(disk: &MemoryDisk) -> Result<Held<MemoryDisk, Kv>, String> {
-        Held::open(disk, SETTINGS, 9, &Kv::default())
+        Held::open(disk, SETTINGS, 9, &Kv::default(), Vec::new())
     }
 
     fn save(disk: &MemoryDisk, upto: u64) -> State<Kv> {
@@ -213,6 +233,52 @@ mod tests {
         }
         save(&disk, 1);
         assert_eq!(open(&disk).expect("opened").damaged.len(), 1);
+    }
+
+    /// A disk on which the vote in slot 1 has rotted; then comes a vote for `value` in slot 2.
+    fn rotten(node: u32, value: Value) -> MemoryDisk {
+        let disk = MemoryDisk::new();
+        let mut held = open(&disk).expect("a new journal");
+        held.found("c", NodeId(node), &Configuration::numbered(1)).expect("journaled");
+        let vote = |slot, value| Record::Vote { slot: Slot(slot), ballot: Ballot::new(1, NodeId(1)), value };
+        held.journal.append(&vote(1, Value::no_op()));
+        let at = held.journal.size_bytes() as usize;
+        held.journal.commit().expect("written");
+        held.journal.append(&vote(2, value));
+        held.journal.commit().expect("written");
+        disk.flip("journal-0000000001", at + 60, 0);
+        disk
+    }
+
+    fn newcomer() -> Command {
+        let change = Change::Add { name: "n2".into(), incarnation: Incarnation(2) };
+        let (session, sequence) = (SessionId(1), Sequence(1));
+        Command::Change { session, sequence, done_below: sequence, change, force: false }
+    }
+
+    #[test]
+    fn rule_4_what_a_node_lost_that_has_company_is_repaired_from_it_whoever_founded_the_cluster() {
+        let repairs = |disk: &MemoryDisk| {
+            let (recovered, _) = open(disk).expect("others have what stood there").into_parts();
+            assert_eq!(recovered.damage.votes.len(), 1);
+        };
+        open(&rotten(1, Value::no_op())).expect_err("it founded alone, and is");
+        repairs(&rotten(2, Value::no_op())); // it joined
+        // What came into the log was never written down by an earlier version.
+        let grown = Value::batch(Stamp::default(), &[newcomer()]);
+        repairs(&rotten(1, grown));
+        let disk = rotten(1, Value::no_op());
+        let mut membership = Membership::founded(Configuration::numbered(1));
+        membership.promote(Slot(2), NodeId(2));
+        membership.on_executed(Slot(2));
+        members::save(&disk, &membership).expect("written");
+        open(&disk).expect_err("nobody came");
+        membership.change(Slot(3), &Change::Add { name: "n2".into(), incarnation: Incarnation(2) });
+        membership.on_executed(Slot(3));
+        members::save(&disk, &membership).expect("written");
+        repairs(&disk);
+        let named = Held::open(&rotten(1, Value::no_op()), SETTINGS, 9, &Kv::default(), vec!["n2".into()]);
+        assert!(named.is_ok(), "the address book names another");
     }
 
     #[test]

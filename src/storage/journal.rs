@@ -46,8 +46,9 @@ pub struct Settings {
     pub first_segment_bytes: u32,
     /// How many trimmed segments are kept to be used again.
     pub spares: usize,
-    /// How long the journal may become, in bytes, for the sake of members that lag or are away. Beyond that they get a
-    /// snapshot in place of the slots that they lack.
+    /// How long the journal may become, in bytes. Beyond that, members that lag or are away get a snapshot in place of the
+    /// slots that they lack, and snapshots are taken, one after the other, until it is shorter. Less than two segments
+    /// would be too little.
     pub keep_bytes: u64,
 }
 
@@ -219,6 +220,12 @@ impl<D: Disk> Journal<D> {
         self.segments.len() > 1 && self.segments[0].highest <= upto
     }
 
+    /// The last slot of the oldest segment, if that is not the current one: until a snapshot covers it nothing can be given
+    /// up.
+    pub fn oldest_segment_upto(&self) -> Option<Slot> {
+        (self.segments.len() > 1).then(|| self.segments[0].highest)
+    }
+
     /// How long it may become for the sake of members that lag, in bytes.
     pub fn keep_bytes(&self) -> u64 {
         self.settings.keep_bytes
@@ -367,7 +374,7 @@ impl<D: Disk> Journal<D> {
         let seals = self.pending.is_empty();
         self.begin_batch();
         let length = self.pending.frame_length();
-        if length as u64 > u64::from(self.current().size - self.tail) {
+        if length as u64 > self.room() {
             let begun = self.begin_segment(length);
             self.poison_on(begun)?;
         }
@@ -446,19 +453,32 @@ impl<D: Disk> Journal<D> {
         self.segments.last().expect("there is a segment")
     }
 
+    /// How many bytes the current segment takes yet. One that was made larger for a single batch is not filled beyond the
+    /// usual size: what stands behind that batch would keep it from being given up.
+    fn room(&self) -> u64 {
+        let usual = self.current().size.min(at_least_two_blocks(self.settings.segment_bytes));
+        let is_empty = self.tail == SEGMENT_HEADER_BYTES as u32;
+        u64::from((if is_empty { self.current().size } else { usual }).saturating_sub(self.tail))
+    }
+
     /// The size of the segment after the current one.
     fn usual_size(&self) -> u32 {
         let size = match self.segments.last() {
             Some(current) => current.size.saturating_mul(2).min(self.settings.segment_bytes),
             None => self.settings.first_segment_bytes.min(self.settings.segment_bytes),
         };
-        whole_blocks(size.clamp(2 * SEGMENT_HEADER_BYTES as u32, MOST_SEGMENT_BYTES))
+        at_least_two_blocks(size)
     }
 }
 
 const MOST_SEGMENT_BYTES: u32 = 1 << 30;
 /// How many runs of votes a batch names at most: each change of leader begins one.
 const MOST_RUNS: usize = 8;
+
+/// A header, and room for something.
+fn at_least_two_blocks(bytes: u32) -> u32 {
+    whole_blocks(bytes.clamp(2 * SEGMENT_HEADER_BYTES as u32, MOST_SEGMENT_BYTES))
+}
 
 fn whole_blocks(bytes: u32) -> u32 {
     bytes.next_multiple_of(SEGMENT_HEADER_BYTES as u32)

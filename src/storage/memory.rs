@@ -146,6 +146,16 @@ impl MemoryDisk {
         file.visible.truncate(length);
     }
 
+    /// Forgets everything from `offset` on, durably: zeros are there instead.
+    pub fn forget(&self, file: &str, offset: usize) {
+        let mut state = self.state();
+        let id = state.names[file];
+        let file = state.files.get_mut(&id).expect("a name leads to a file");
+        for bytes in [&mut file.durable, &mut file.visible] {
+            bytes.iter_mut().skip(offset).for_each(|byte| *byte = 0);
+        }
+    }
+
     /// Another disk with the same files, durable and not.
     pub fn fork(&self) -> MemoryDisk {
         MemoryDisk(Arc::new(Mutex::new(self.state().clone())))

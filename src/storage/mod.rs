@@ -12,6 +12,7 @@
 //! | `segment`, `batch` | the bytes of format version 1 |
 //! | `spares` | files that wait to become segments |
 //! | `facts`, `index`, `voted` | what outlives trimming; where a slot's value stands; which votes there are |
+//! | [`members`] | the members, written down beside the journal |
 //! | [`held`] | what a node's disk holds when it starts |
 //! | [`scribe`], [`keeper`] | what a node's disk does with a lot of work, and with snapshots, without their threads |
 //! | [`snapshots`], [`image`] | whole images of the replicated state, under a digest; their bytes |
@@ -31,6 +32,7 @@ pub mod image;
 mod index;
 pub mod journal;
 pub mod keeper;
+pub mod members;
 pub mod memory;
 mod recovery;
 pub mod scribe;

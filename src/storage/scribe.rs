@@ -5,9 +5,10 @@
 
 use super::disk::{Disk, DiskError};
 use super::journal::Journal;
+use super::members;
 use super::snapshots::Snapshots;
 use crate::paxos::dispatch::{DiskWork, SnapshotWork};
-use crate::paxos::{ExecutorMessage, LearnerMessage, Message, NodeId, Record, Slot};
+use crate::paxos::{ExecutorMessage, LearnerMessage, Membership, Message, NodeId, Record, Slot, Written};
 
 /// The only writer of a node's journal.
 #[derive(Debug)]
@@ -26,6 +27,10 @@ pub struct Scribe<D> {
     everywhere_upto: Slot,
     /// Up to where was trimmed, as far as whole segments went.
     tried_upto: Slot,
+    /// As of this slot the members are written down.
+    written_upto: Slot,
+    /// Snapshots that cover this were asked for.
+    asked_upto: Slot,
 }
 
 /// Where a scribe's results go.
@@ -36,6 +41,8 @@ pub trait Listener<D> {
     fn say(&mut self, messages: Vec<(NodeId, Message)>);
     /// A slot cannot be read back; another node can supply it.
     fn unreadable(&mut self, what: String);
+    /// The members are these from now on, and that is written down.
+    fn members(&mut self, members: Box<Membership>);
     /// The keeper is to do this: reading snapshots must not delay votes.
     fn keep(&mut self, work: SnapshotWork);
 }
@@ -43,6 +50,11 @@ pub trait Listener<D> {
 impl<D: Disk> Scribe<D> {
     /// The scribe of the node `own`.
     pub fn new(own: NodeId, journal: Journal<D>, snapshots: Snapshots<D>) -> Scribe<D> {
+        let written_upto = match members::load(snapshots.disk()) {
+            Ok(Written::Members(written)) => written.executed_upto(),
+            // The first change writes it anew.
+            Ok(Written::Never | Written::Unreadable) | Err(_) => Slot::ZERO,
+        };
         Scribe {
             own,
             journal,
@@ -52,6 +64,8 @@ impl<D: Disk> Scribe<D> {
             covered_upto: Slot::ZERO,
             everywhere_upto: Slot::ZERO,
             tried_upto: Slot::ZERO,
+            written_upto,
+            asked_upto: Slot::ZERO,
         }
     }
 
@@ -63,6 +77,7 @@ impl<D: Disk> Scribe<D> {
         let mut syncing = false;
         let mut reading = Vec::new();
         let mut forget = Slot::ZERO;
+        let mut changed = None;
         for work in lot {
             match work {
                 DiskWork::Sync { records, then } => {
@@ -81,6 +96,11 @@ impl<D: Disk> Scribe<D> {
                 DiskWork::ExecutedEverywhere { upto } => self.everywhere_upto = self.everywhere_upto.max(upto),
                 DiskWork::Forget { upto } => forget = forget.max(upto),
                 DiskWork::Trim { upto } => self.covered_upto = self.covered_upto.max(upto),
+                DiskWork::Members(membership) => {
+                    // The journal must say all of it first: what is written down is never ahead of it.
+                    syncing = true;
+                    changed = Some(membership);
+                }
                 DiskWork::Vouch => self.journal.vouch(),
                 DiskWork::Disown => self.journal.disown(),
                 reads => reading.push(reads),
@@ -92,6 +112,14 @@ impl<D: Disk> Scribe<D> {
         // Durable before anybody hears of it: first the number that frames carry, then the messages.
         listener.durable(&self.journal);
         self.say(listener);
+        if let Some(membership) = changed {
+            // A journal that lost its tail is executed anew: what came later was known once, and stands.
+            if membership.executed_upto() > self.written_upto {
+                members::save(self.snapshots.disk(), &membership)?;
+                self.written_upto = membership.executed_upto();
+            }
+            listener.members(membership);
+        }
         for work in reading {
             self.read(work, listener);
         }
@@ -105,10 +133,21 @@ impl<D: Disk> Scribe<D> {
 
     /// Gives up what nobody will ask for by slots: what every member has executed, as far as snapshots of our own cover
     /// it. Beyond a bound on the journal's size, members that are away do not count: a snapshot takes the place of what
-    /// they lack.
+    /// they lack. Where it is the snapshots that are missing, they are asked for.
     fn trim(&mut self, listener: &mut impl Listener<D>) -> Result<(), DiskError> {
-        let is_long = self.journal.size_bytes() > self.journal.keep_bytes();
-        let trim = if is_long { self.covered_upto } else { self.covered_upto.min(self.everywhere_upto) };
+        self.give_up(listener)?;
+        if self.is_long() {
+            self.want_snapshots(listener);
+        }
+        Ok(())
+    }
+
+    fn is_long(&self) -> bool {
+        self.journal.size_bytes() > self.journal.keep_bytes()
+    }
+
+    fn give_up(&mut self, listener: &mut impl Listener<D>) -> Result<(), DiskError> {
+        let trim = if self.is_long() { self.covered_upto } else { self.covered_upto.min(self.everywhere_upto) };
         if trim <= self.tried_upto {
             return Ok(());
         }
@@ -120,6 +159,16 @@ impl<D: Disk> Scribe<D> {
             listener.say(vec![(self.own, LearnerMessage::Trimmed { upto }.into())]);
         }
         Ok(())
+    }
+
+    /// Asks for snapshots that cover the oldest segment, once.
+    fn want_snapshots(&mut self, listener: &mut impl Listener<D>) {
+        if let Some(upto) = self.journal.oldest_segment_upto()
+            && upto > self.covered_upto.max(self.asked_upto)
+        {
+            self.asked_upto = upto;
+            listener.say(vec![(self.own, ExecutorMessage::TrimWanted { upto }.into())]);
+        }
     }
 
     /// Nothing has come for a while: proves the last batch complete, so that a flipped bit in it can be told from a torn
@@ -201,7 +250,7 @@ const SUPPLY_BYTES: usize = 1 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::paxos::{Ballot, BatchNumber, Command, Record, Stamp, Token, Value};
+    use crate::paxos::{Ballot, BatchNumber, Change, Command, Configuration, Incarnation, Record, Stamp, Token, Value};
     use crate::storage::{MemoryDisk, Settings};
 
     #[derive(Default)]
@@ -209,6 +258,7 @@ mod tests {
         said: Vec<(NodeId, Message)>,
         unreadable: usize,
         keep: Vec<SnapshotWork>,
+        members: Vec<Membership>,
         /// How many batches were durable each time that more was.
         durable: Vec<u64>,
     }
@@ -226,14 +276,19 @@ mod tests {
             self.unreadable += 1;
         }
 
+        fn members(&mut self, members: Box<Membership>) {
+            self.members.push(*members);
+        }
+
         fn keep(&mut self, work: SnapshotWork) {
             self.keep.push(work);
         }
     }
 
+    const SETTINGS: Settings = Settings { segment_bytes: 8192, first_segment_bytes: 8192, spares: 0, keep_bytes: 0 };
+
     fn scribe(disk: &MemoryDisk) -> Scribe<MemoryDisk> {
-        let settings = Settings { segment_bytes: 8192, first_segment_bytes: 8192, spares: 0, keep_bytes: 0 };
-        let journal = Journal::create(disk.clone(), settings, 1).expect("made");
+        let journal = Journal::create(disk.clone(), SETTINGS, 1).expect("made");
         Scribe::new(NodeId(1), journal, Snapshots::new(disk.clone()))
     }
 
@@ -245,6 +300,45 @@ mod tests {
 
     fn sync(records: Vec<Record>) -> DiskWork {
         DiskWork::Sync { records, then: Vec::new() }
+    }
+
+    fn grown(slot: u64) -> Membership {
+        let mut members = Membership::founded(Configuration::numbered(1));
+        members.change(Slot(slot), &Change::Add { name: "n2".into(), incarnation: Incarnation(2) });
+        members.on_executed(Slot(slot));
+        members
+    }
+
+    #[test]
+    fn rule_4_members_are_written_down_behind_the_journal_and_before_anybody_hears_of_them() {
+        let written = |disk: &MemoryDisk| members::load(disk).expect("read");
+        for operations in 0..12 {
+            let disk = MemoryDisk::new();
+            let (mut scribe, mut ear) = (scribe(&disk), Ear::default());
+            let lot = vec![DiskWork::Append { records: vec![vote(5, 100)] }, DiskWork::Members(Box::new(grown(5)))];
+            disk.fail_after(operations);
+            let done = scribe.perform(lot, &mut ear).is_ok();
+            disk.crash_to_synced();
+            assert_eq!(ear.members.is_empty(), !done, "{operations}");
+            if done {
+                assert_eq!(written(&disk), Written::Members(grown(5)));
+            }
+            if written(&disk) != Written::Never {
+                let journal = Journal::open(disk, SETTINGS).expect("a journal");
+                assert_eq!(journal.records, [vote(5, 100)], "{operations}");
+            }
+        }
+    }
+
+    #[test]
+    fn rule_4_what_is_written_down_of_the_members_is_not_replaced_by_what_was_before() {
+        let disk = MemoryDisk::new();
+        let mut ear = Ear::default();
+        scribe(&disk).perform(vec![DiskWork::Members(Box::new(grown(5)))], &mut ear).expect("written");
+        disk.remove("journal-0000000001").expect("it is there");
+        scribe(&disk).perform(vec![DiskWork::Members(Box::new(grown(4)))], &mut ear).expect("written");
+        assert_eq!(members::load(&disk), Ok(Written::Members(grown(5))));
+        assert_eq!(ear.members, [grown(5), grown(4)]);
     }
 
     #[test]
@@ -308,9 +402,30 @@ mod tests {
         let trimmed = scribe.journal().trimmed_upto();
         assert!(trimmed > Slot(3) && trimmed <= Slot(8));
         assert_eq!(ear.durable, [10, 11]);
+        let is_wish = |message: &Message| matches!(message, Message::Executor(ExecutorMessage::TrimWanted { .. }));
+        ear.said.retain(|(_, message)| !is_wish(message));
         let [(NodeId(2), supplied), (NodeId(1), told)] = &ear.said[..] else { panic!("two messages: {:?}", ear.said) };
         assert!(matches!(supplied, Message::Learner(LearnerMessage::Chosen { entries, .. }) if entries.len() == 1));
         assert_eq!(*told, LearnerMessage::Trimmed { upto: trimmed }.into());
+    }
+
+    #[test]
+    fn a_journal_that_is_too_long_asks_once_for_snapshots_that_cover_its_oldest_segment() {
+        let mut scribe = scribe(&MemoryDisk::new());
+        let mut ear = Ear::default();
+        let wish = |upto| vec![(NodeId(1), Message::from(ExecutorMessage::TrimWanted { upto: Slot(upto) }))];
+        scribe.perform(vec![sync(vec![vote(1, 3000)])], &mut ear).expect("written");
+        assert_eq!(ear.said, [], "the current segment cannot be given up");
+        for slot in 2..=5 {
+            scribe.perform(vec![sync(vec![vote(slot, 3000)])], &mut ear).expect("written");
+        }
+        assert_eq!(std::mem::take(&mut ear.said), wish(1), "one vote fills a segment");
+        scribe.perform(vec![DiskWork::Trim { upto: Slot(1) }], &mut ear).expect("trimmed");
+        let trimmed = vec![(NodeId(1), LearnerMessage::Trimmed { upto: Slot(1) }.into())];
+        assert_eq!(std::mem::take(&mut ear.said), [trimmed, wish(2)].concat());
+        scribe.perform(vec![DiskWork::Trim { upto: Slot(4) }], &mut ear).expect("trimmed");
+        let trimmed = vec![(NodeId(1), LearnerMessage::Trimmed { upto: Slot(4) }.into())];
+        assert_eq!(ear.said, trimmed, "the rest is in the current segment");
     }
 
     #[test]

@@ -55,6 +55,11 @@ pub struct Part {
 }
 
 impl<D: Disk> Snapshots<D> {
+    /// Where they are.
+    pub fn disk(&self) -> &D {
+        &self.disk
+    }
+
     /// The snapshots on this disk.
     pub fn new(disk: D) -> Snapshots<D> {
         Snapshots { disk }

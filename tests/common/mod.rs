@@ -2,16 +2,17 @@
 #![allow(dead_code)] // each test file uses a part of it
 
 pub mod lines;
+pub mod relay;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use synod::actors::{Node, NodeError, NodeOptions};
+use synod::actors::{Join, Node, NodeError, NodeOptions};
 use synod::client::{Client, ClientError, ConnectOptions};
 use synod::machine::Composite;
 use synod::net::cookie::Cookie;
-use synod::net::report::{EntryReport, Inspection, Report, Status};
+use synod::net::report::{EntryReport, Inspection, MemberStanding, MemberStatus, Report, Status};
 use synod::paxos::{Place, Slot};
 use tempfile::TempDir;
 
@@ -19,16 +20,23 @@ use tempfile::TempDir;
 pub const SOON: Duration = Duration::from_secs(20);
 /// The deadline of a client that expects to be told no.
 pub const BRIEF: Duration = Duration::from_millis(700);
+/// How long before a wait is given up it says how things are.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Looks until there is something to see; panics when it does not come.
-pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn until<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
+    within(SOON, what, look).await
+}
+
+/// The same, within a time of its own.
+pub async fn within<T>(deadline: Duration, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
         if let Some(seen) = look().await {
             return seen;
         }
-        assert!(start.elapsed() < SOON, "did not happen within {SOON:?}: {what}");
+        assert!(start.elapsed() < deadline, "did not happen within {deadline:?}: {what}");
         tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
@@ -128,10 +136,32 @@ impl Theatre {
     pub fn try_start(&mut self, name: &str) -> Result<(), NodeError> {
         let options = self.options.get_mut(name).expect("an actor of this name");
         let node = Node::start(options.clone(), Composite::default())?;
-        options.listen = node.address().to_owned();
+        options.listen = node.listening().to_owned();
         options.or_free_port = true;
         self.nodes.insert(name.to_owned(), node);
         Ok(())
+    }
+
+    /// Starts a node that is no founder; with a member's name, it asks that one.
+    pub fn enter(&mut self, name: &str, through: Option<&str>) {
+        let mut options = NodeOptions::new(name, self.folder().join(name), self.cookie.clone());
+        options.join = Some(through.map_or(Join::WhenAdded, |member| Join::Through(self.address(member))));
+        self.options.insert(name.to_owned(), options);
+        self.start(name);
+    }
+
+    /// Waits until a node says that another votes.
+    pub async fn votes(&self, asked: &str, name: &str) {
+        let client = self.client_on(asked).await;
+        let is_it = |member: &&MemberStatus| member.name == name && member.standing == MemberStanding::Voter;
+        let begun = Instant::now();
+        until(&format!("{name} votes"), async || {
+            let members = client.members().await.ok()?;
+            assert!(begun.elapsed() < SOON - LAST_WORDS, "{name} does not vote: {members:#?}");
+            let is_one = members.iter().filter(|member| member.name == name).count() == 1;
+            (is_one && members.iter().any(|member| is_it(&member))).then_some(())
+        })
+        .await;
     }
 
     /// As a crash would.
@@ -148,8 +178,9 @@ impl Theatre {
         self.nodes.keys().cloned().collect()
     }
 
+    /// Where a client reaches it.
     pub fn address(&self, name: &str) -> String {
-        self.nodes[name].address().to_owned()
+        self.nodes[name].listening().to_owned()
     }
 
     fn connect_options(&self, addresses: Vec<String>) -> ConnectOptions {
@@ -159,7 +190,7 @@ impl Theatre {
 
     /// A client that goes from node to node.
     pub async fn client(&self) -> Client {
-        let addresses = self.nodes.values().map(|node| node.address().to_owned()).collect();
+        let addresses = self.nodes.values().map(|node| node.listening().to_owned()).collect();
         let mut options = self.connect_options(addresses);
         options.deadline = SOON;
         Client::connect(options).await.expect("a node answers")

@@ -121,7 +121,7 @@ fn held(file: &str, bytes: &[u8]) {
     disk.create(file).expect("an empty disk");
     disk.write_at(file, 0, bytes).expect("an empty disk");
     let settings = Settings { segment_bytes: 16 << 10, first_segment_bytes: 8 << 10, spares: 0, keep_bytes: 0 };
-    match Held::open(&disk, settings, 1, &Composite::default()) {
+    match Held::open(&disk, settings, 1, &Composite::default(), Vec::new()) {
         Ok(held) => drop(held.into_parts()),
         Err(trouble) => assert!(!trouble.is_empty(), "trouble is said in words"),
     }

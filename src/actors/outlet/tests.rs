@@ -77,9 +77,19 @@ impl Way {
         let (durable, released_to) = (Arc::default(), ear.recipient());
         let snapshots = Snapshots::new(store.clone());
         let keeper = KeeperThread::new(n(1), FileDisk::new("never used"), Kv::default()).1;
-        let (disk, thread) =
-            disk::start("n1", n(1), journal, snapshots, durable, released_to, keeper.clone(), fatal_sender.clone())
-                .expect("a thread");
+        let host = NoHost.start().recipient();
+        let (disk, thread) = disk::start(
+            "n1",
+            n(1),
+            journal,
+            snapshots,
+            durable,
+            released_to,
+            keeper.clone(),
+            host.clone(),
+            fatal_sender.clone(),
+        )
+        .expect("a thread");
         let outlet = Outlet {
             own: n(1),
             mailboxes: mailboxes.clone(),
@@ -88,7 +98,7 @@ impl Way {
             keeper,
             doors: Doors::default(),
             events: Events::new("n1", &Membership::founded(Configuration::numbered(3))),
-            host: NoHost.start().recipient(),
+            host,
             fatal: fatal_sender,
             failed: Arc::default(),
         };

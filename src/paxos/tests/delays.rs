@@ -34,6 +34,7 @@ impl Course {
                 trimmed_upto: s(0),
                 last_batch: BatchNumber(0),
                 damage: Default::default(),
+                company: Default::default(),
             };
             let (configuration, settings) = (Configuration::numbered(3), Settings::default());
             let replica = Replica::recover(

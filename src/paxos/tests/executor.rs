@@ -409,6 +409,26 @@ fn a_snapshot_is_wanted_of_a_slot_that_is_executed_and_that_no_snapshot_covers()
     assert_eq!(wanted(2), [], "it was asked for a moment ago");
 }
 
+/// It is trimmed up to the older of two, so the second one has to follow.
+#[test]
+fn a_journal_that_is_too_long_has_two_snapshots_taken_that_cover_what_it_wants_to_give_up() {
+    let mut executor = executor();
+    execute(&mut executor, 2, &[]);
+    let tell = |executor: &mut Executor<Ledger>, message| effects(|fx| executor.on_message(n(1), message, fx));
+    let tick = |executor: &mut Executor<Ledger>, now_ms| effects(|fx| executor.on_tick(now_ms, fx));
+    let asked = [send(1, ProposerMessage::Submit { commands: vec![Command::Mark { save: true }] })];
+    let wanted = ExecutorMessage::TrimWanted { upto: s(3) };
+    assert_eq!(tell(&mut executor, wanted), [], "that is not executed yet");
+    execute(&mut executor, 3, &[]);
+    assert_eq!(tick(&mut executor, 1_000), asked);
+    assert_eq!(tick(&mut executor, 1_999), [], "not all the time");
+    assert_eq!(tick(&mut executor, 2_000), asked, "it was lost");
+    assert_eq!(tell(&mut executor, ExecutorMessage::SnapshotSaved { upto: s(4) }), [], "a moment ago");
+    assert_eq!(tick(&mut executor, 3_000), asked, "the second one");
+    tell(&mut executor, ExecutorMessage::SnapshotSaved { upto: s(5) });
+    assert_eq!(tick(&mut executor, 9_000), [], "two of them cover it");
+}
+
 /// Says what it was given.
 struct Curious(Vec<Context>);
 

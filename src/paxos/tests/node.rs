@@ -39,6 +39,7 @@ fn a_node_that_starts_from_nothing_is_whole_and_says_nothing_to_peers() {
         trimmed_upto: s(0),
         last_batch: BatchNumber(0),
         damage: Default::default(),
+        company: Default::default(),
     };
     let mut fx = Effects::new();
     let (configuration, settings) = (Configuration::numbered(3), Settings::default());
@@ -132,6 +133,7 @@ fn rule_8_a_snapshot_never_lowers_a_promise_nor_drops_a_vote_above_it() {
             trimmed_upto: s(0),
             last_batch: BatchNumber(1),
             damage: Default::default(),
+            company: Default::default(),
         };
         let (configuration, settings) = (Configuration::numbered(3), Settings::default());
         let mut fx = Effects::new();
@@ -187,8 +189,14 @@ fn a_node_that_jumped_over_slots_by_a_snapshot_does_not_supply_its_old_votes() {
     let snapshot = executor.freeze().thaw(Ledger::default()).expect("a ledger's own state");
     let asked = |records: Vec<Record>| {
         let snapshot = Some(snapshot.clone());
-        let recovered =
-            Recovered { snapshot, records, trimmed_upto: s(0), last_batch: BatchNumber(1), damage: Default::default() };
+        let recovered = Recovered {
+            snapshot,
+            records,
+            trimmed_upto: s(0),
+            last_batch: BatchNumber(1),
+            damage: Default::default(),
+            company: Default::default(),
+        };
         let (configuration, settings) = (Configuration::numbered(3), Settings::default());
         let mut fx = Effects::new();
         let replica = Replica::recover(
@@ -220,6 +228,7 @@ fn what_does_not_hold_between_the_roles_is_named() {
             trimmed_upto: s(0),
             last_batch: BatchNumber(0),
             damage: Default::default(),
+            company: Default::default(),
         };
         let (configuration, settings) = (Configuration::numbered(3), Settings::default());
         let fx = &mut Effects::new();

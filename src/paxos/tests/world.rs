@@ -293,6 +293,7 @@ impl World {
             trimmed_upto: host.journal.trimmed_upto,
             last_batch: BatchNumber(host.journal.batches),
             damage: Default::default(),
+            company: Default::default(),
         };
         let mut fx = Effects::new();
         let seed = self.dice.roll();
@@ -302,10 +303,6 @@ impl World {
         host.replica = Some(replica);
         self.note(|| format!("start {id}"));
         self.perform(id, fx);
-        if self.plan.nodes == 1 {
-            let (witnessed, durable) = (BatchNumber(0), BatchNumber(self.hosts[&id].journal.batches));
-            self.post(id, id, AcceptorMessage::Greeted { peer: id, witnessed, durable }.into());
-        }
         self.tick(id);
     }
 

@@ -59,6 +59,17 @@ pub fn judge(
     Ok(Judged::Undetectable)
 }
 
+/// A node is admitted that has lost something, and nobody it met had seen that. It is an excuse to have met somebody who had
+/// not; to have met nobody is one only for a node that never has: another has its folder tell it that it has company.
+pub fn asked_somebody(node: NodeId, met: &BTreeSet<NodeId>, has_met: bool) -> Held {
+    if !has_met || met.iter().any(|other| *other != node) {
+        return Ok(());
+    }
+    let detail =
+        format!("{node} has lost what it acknowledged, and may vote having met nobody, though it is not alone");
+    Err(Broken::new("admission", detail))
+}
+
 /// A node starts that has written down, or not, that its journal lost something, and knows of it, or not.
 pub fn remembers(node: NodeId, recorded: bool, knows: bool) -> Held {
     if knows || !recorded {
@@ -93,6 +104,10 @@ mod tests {
         let (three, met) = ([Configuration::numbered(3)], BTreeSet::from([NodeId(1), NodeId(2), NodeId(7)]));
         assert_eq!(met_enough(NodeId(1), &met, false, three.iter()), Ok(()));
         assert!(met_enough(NodeId(1), &met, true, three.iter()).is_err());
+        let own = BTreeSet::from([NodeId(1)]);
+        assert_eq!(asked_somebody(NodeId(1), &met, true), Ok(()));
+        assert_eq!(asked_somebody(NodeId(1), &own, false), Ok(()));
+        assert!(asked_somebody(NodeId(1), &own, true).is_err());
         assert_eq!(remembers(NodeId(1), true, true), Ok(()));
         assert_eq!(remembers(NodeId(1), false, false), Ok(()));
         assert!(remembers(NodeId(1), true, false).is_err());

@@ -29,6 +29,7 @@ mod tests {
             trimmed_upto: Slot::ZERO,
             last_batch: BatchNumber(0),
             damage: Damage::default(),
+            company: Default::default(),
         };
         let fx = &mut Effects::new();
         let (configuration, settings) = (Configuration::numbered(3), Settings::default());

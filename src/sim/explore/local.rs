@@ -126,6 +126,7 @@ impl Local {
             trimmed_upto: Slot::ZERO,
             last_batch: BatchNumber(0),
             damage: Default::default(),
+            company: Default::default(),
         };
         let mut effects = Effects::new();
         let seed = mix(u64::from(id.0) << 32 | u64::from(life));
@@ -141,7 +142,7 @@ impl Local {
             .expect("one member"),
             _ => Configuration::numbered(cluster.nodes),
         };
-        let peers: Vec<NodeId> = believes.nodes().filter(|node| *node != id || believes.members().len() == 1).collect();
+        let all = Configuration::numbered(cluster.nodes);
         let replica = Replica::recover(
             id,
             Membership::founded(believes),
@@ -151,7 +152,7 @@ impl Local {
             recovered,
             &mut effects,
         );
-        for peer in peers {
+        for peer in all.nodes().filter(|node| *node != id) {
             let none = BatchNumber(0);
             effects.send(id, AcceptorMessage::Greeted { peer, witnessed: none, durable: none });
         }

@@ -12,7 +12,7 @@ use crate::sim::check::{Broken, Held};
 use crate::sim::history::{Call, Fate, Told};
 
 /// The scenarios, in order of rows.
-pub(super) const SCENARIOS: [Scenario; 17] = [
+pub(super) const SCENARIOS: [Scenario; 18] = [
     row(1, "a deadline interrupts a client", 3, 2, 2_000, interrupted),
     row(2, "single client, simple operations", 3, 1, 5_000, single_client),
     row(3, "progress with no partition", 5, 3, 5_000, no_partition),
@@ -23,6 +23,7 @@ pub(super) const SCENARIOS: [Scenario; 17] = [
     row(8, "synchronous put and get, many clients", 3, 15, 10_000, put_get),
     row(9, "concurrent appends", 3, 25, 10_000, appends),
     row(10, "message count", 5, 1, 10_000, message_count),
+    Scenario { value_bytes: LARGE_BYTES, ..row(11, "old commands leave memory and log", 3, 1, 20_000, compaction) },
     unreliable(row(12, "single client, simple operations, unreliable", 3, 1, 10_000, single_client)),
     unreliable(row(13, "two sequential clients, unreliable", 3, 2, 10_000, two_clients)),
     unreliable(row(14, "synchronous put and get, many clients, unreliable", 3, 15, 30_000, put_get)),
@@ -40,7 +41,7 @@ const fn row(
     limit_ms: u64,
     script: fn(&mut Stage) -> Held,
 ) -> Scenario {
-    Scenario { row, name, limit_ms, nodes, clients, loss: 0, client_loss: 0, script }
+    Scenario { row, name, limit_ms, nodes, clients, loss: 0, client_loss: 0, value_bytes: 0, script }
 }
 
 const fn unreliable(scenario: Scenario) -> Scenario {
@@ -182,6 +183,43 @@ fn message_count(stage: &mut Stage) -> Held {
     Err(Broken::new("message_count", format!("{sent} messages for {commands} commands, more than {most} each")))
 }
 
+/// Long values are written while a node is cut off: the log is kept short by snapshots. When all are there again, and short
+/// values have taken the place of the long ones, little is left of them in memory and in the logs.
+fn compaction(stage: &mut Stage) -> Held {
+    stage.skips_search = true; // one client, and nothing is read
+    stage.found()?;
+    let (many, keys) = (20, 10);
+    let call = |number: u64, length: usize| {
+        let mut value = unique(0, number as usize).to_vec();
+        value.resize(value.len().max(length), b'x');
+        (number as u32 % keys, Call::Put(value.into()), Told::Done)
+    };
+    if held_bytes(stage) >= MOST_HELD_BYTES {
+        return Err(Broken::new("compaction", "much is held before anything was written"));
+    }
+    stage.cut(&[(&[2, 3], &[0])]);
+    for number in 0..many {
+        stage.does(0, call(number, LARGE_BYTES))?;
+        stage.pass(100)?; // a simulated snapshot takes as long, whatever its size
+    }
+    stage.world.heal();
+    (many..2 * many).try_for_each(|number| stage.does(0, call(number, 0)))?;
+    let until_ms = stage.world.now_us() / 1000 + COMPACTED_MS;
+    while held_bytes(stage) >= MOST_HELD_BYTES {
+        if stage.world.now_us() / 1000 >= until_ms {
+            let held = held_bytes(stage);
+            return Err(Broken::new("compaction", format!("{held} bytes are held after {COMPACTED_MS} ms")));
+        }
+        stage.pass(10)?;
+    }
+    logs_consistent(&stage.logs())
+}
+
+/// What the roles of all nodes hold, and what is not trimmed of their logs.
+fn held_bytes(stage: &Stage) -> u64 {
+    (0..stage.servers.len()).map(|node| stage.world.held_bytes(node)).sum()
+}
+
 fn two_clients(stage: &mut Stage) -> Held {
     stage.does(0, (1, put("a"), Told::Done))?;
     stage.does(1, (1, Call::Get, holds("a")))
@@ -223,3 +261,8 @@ fn singleton(stage: &mut Stage) -> Held {
 
 const MESSAGES_PER_COMMAND_AND_SERVER: u64 = 15;
 const LONGEST_WAIT_MS: u64 = 3_000;
+/// As long as one of the long values is.
+const LARGE_BYTES: usize = 1_000_000;
+/// So much all nodes may hold together, besides their machines, so long after the last write.
+const MOST_HELD_BYTES: u64 = 2 << 20;
+const COMPACTED_MS: u64 = 4_000;

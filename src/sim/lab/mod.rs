@@ -14,9 +14,10 @@
 //! * In unreliable rows one message of five between nodes is lost. Over a single node, where none travels between nodes,
 //!   frames of clients are lost instead; each takes its connection along, as loss over TCP does.
 //! * Clients do not tell all nodes, they keep to one and turn to another; they are the real sessions.
+//! * Row 11 counts what roles hold, in bytes of their encoding, and what is not trimmed of the journals; the machine's own
+//!   data, of which snapshots hold two copies, is apart.
 //!
-//! Absent: row 11, the sizes of garbage collection, which belongs to compaction, and so does its like of the
-//! exactly-once part.
+//! Absent: the like of row 11 of the exactly-once part.
 //!
 //! | file | what it holds |
 //! |---|---|
@@ -60,6 +61,8 @@ pub struct Scenario {
     pub loss: u64,
     /// Of 1000 frames between a client and a node so many are lost, with their connection.
     pub client_loss: u64,
+    /// How long written values are, if they are long; journals are kept short then.
+    pub value_bytes: usize,
     script: fn(&mut Stage) -> Held,
 }
 

@@ -30,7 +30,7 @@ const fn row(
     client_loss: u64,
     script: fn(&mut Stage) -> Held,
 ) -> Scenario {
-    Scenario { row, name, limit_ms, nodes: 1, clients, loss: 0, client_loss, script }
+    Scenario { row, name, limit_ms, nodes: 1, clients, loss: 0, client_loss, value_bytes: 0, script }
 }
 
 fn interrupted(stage: &mut Stage) -> Held {

@@ -229,6 +229,14 @@ fn plan(scenario: &Scenario, seed: u64) -> Plan {
         first_segment_bytes: if clears { 8 << 10 } else { 64 << 10 },
         ..storage::Settings::default()
     };
+    // Journals that long values must soon leave.
+    let short = storage::Settings {
+        segment_bytes: 64 << 10,
+        first_segment_bytes: 64 << 10,
+        keep_bytes: 256 << 10,
+        ..storage::Settings::default()
+    };
+    let journal = if scenario.value_bytes > 0 { short } else { journal };
     Plan {
         seed,
         nodes: scenario.nodes,
@@ -244,7 +252,7 @@ fn plan(scenario: &Scenario, seed: u64) -> Plan {
             keys: 1,
             reads: 0,
             deadline_ms: PATIENCE_MS,
-            value_bytes: 0,
+            value_bytes: scenario.value_bytes,
         },
         length_us: scenario.limit_ms * 1000,
         faults: Vec::new(),

@@ -125,7 +125,8 @@ impl World {
 
     /// Something was written since a machine was harmed, if one was: a mark follows, and tells of it.
     fn await_soundness(&mut self) -> Held {
-        let sound = self.run_until(self.now_us + self.patience_us(), World::is_sound)?;
+        let until_us = self.now_us + self.plan.settings.mark_ms * 1_000 + self.patience_us();
+        let sound = self.run_until(until_us, World::is_sound)?;
         liveness::check("what differs is repaired", sound, || self.standing())
     }
 

@@ -36,6 +36,13 @@ impl World {
         Ok(())
     }
 
+    /// Whether this node has been told by a member that it is one, or has founded.
+    pub(super) fn is_enrolled(&self, node: usize) -> bool {
+        let Node { id, life, .. } = self.nodes[node];
+        let knows = |other: &Node| other.running().is_some_and(|other| other.founded.membership.member(id).is_some());
+        life > 0 || id.0 <= self.plan.nodes || self.nodes.iter().any(knows)
+    }
+
     /// A node stops, because it has left and nobody needs it.
     pub(super) fn dismiss(&mut self, node: usize, from: Slot) -> Held {
         self.checks.members.on_dismissed(self.nodes[node].id, from, &self.checks.states)?;
@@ -70,6 +77,8 @@ impl World {
         let members: Vec<NodeId> = membership.members().into_iter().map(|member| member.id).collect();
         let any = members[dice.below(members.len() as u64) as usize];
         let (kind, force) = (dice.below(10), dice.below(2) == 0);
+        // Where one has founded alone, the first acts are to make it three.
+        let kind = if self.plan.nodes == 1 && members.len() < 3 { 2 } else { kind };
         if kind < 2 || self.is_changing() {
             return self.transfer(any, dice);
         }

@@ -222,8 +222,13 @@ impl World {
             }
             Happening::Greets => self.greets(),
             Happening::Starts { node, life } => {
-                if self.nodes[node].life == life && matches!(self.nodes[node].state, State::Down) {
+                if self.nodes[node].life != life || !matches!(self.nodes[node].state, State::Down) {
+                    return Ok(());
+                }
+                if self.is_enrolled(node) {
                     self.start(node)?;
+                } else if !self.nodes[node].gone {
+                    self.queue.plan(self.now_us + ENROLS_US, Happening::Starts { node, life });
                 }
                 Ok(())
             }
@@ -292,5 +297,7 @@ impl World {
     }
 }
 
+/// How often a newcomer looks for a member that knows of it, in microseconds.
+const ENROLS_US: u64 = 5_000;
 /// How often a run looks whether it is done, in microseconds.
 const LOOK_US: u64 = 5_000;

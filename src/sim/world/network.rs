@@ -195,6 +195,7 @@ impl World {
             let running = self.nodes[node].running_mut().expect("runs");
             let members = running.founded.membership.current().members().len();
             running.greet(own, id, witnessed, members);
+            self.nodes[node].has_met = true;
             self.wake_roles(node);
         }
         Ok(())

@@ -4,7 +4,7 @@ use super::{Happening, World};
 use crate::paxos::dice::Dice;
 use crate::paxos::dispatch::{DiskWork, Dispatch};
 use crate::paxos::{
-    AcceptorMessage, BatchNumber, ClientId, Event, ExecutorMessage, LearnerMessage, Message, ProposerMessage, Reply,
+    AcceptorMessage, ClientId, Event, ExecutorMessage, LearnerMessage, Message, ProposerMessage, Reply,
 };
 use crate::sim::check::{Broken, Checks, Held, admission, bounds, durable, watermarks};
 use crate::sim::node::{Loss, MEETING_US, Node, Role, Running, State};
@@ -15,6 +15,7 @@ use crate::storage::Keep;
 impl World {
     /// Starts a node from what its disk holds.
     pub(in crate::sim) fn start(&mut self, node: usize) -> Held {
+        self.harmed.forget(node);
         if self.nodes[node].gone {
             return Ok(());
         }
@@ -54,10 +55,6 @@ impl World {
             return Err(Broken::new("recovery", format!("{own} lost durable batches, and nobody damaged its disk")));
         }
         let running = self.nodes[node].running_mut().expect("just started");
-        let current = running.founded.membership.current();
-        if current.members().len() == 1 && current.contains(own) {
-            running.greet(own, own, BatchNumber(0), 1);
-        }
         self.checks.members.on_executed(own, running.replica.executor.executed_upto());
         let acceptor = running.replica.acceptor.clone();
         let written = acceptor.admission().witnessed().iter().map(|(peer, batch)| (*peer, *batch));
@@ -376,7 +373,7 @@ impl World {
 
     /// Performs what a lot of a role, or of the disk, asked for.
     pub(super) fn perform(&mut self, node: usize, dispatch: Dispatch) -> Held {
-        let Dispatch { disk, mail, remote, replies, members, snapshots, events } = dispatch;
+        let Dispatch { disk, mail, remote, replies, members: _, snapshots, events } = dispatch;
         let own = self.nodes[node].id;
         events.iter().try_for_each(|event| self.on_event(node, event))?;
         if events.contains(&Event::Admitted {}) {
@@ -384,9 +381,6 @@ impl World {
             if self.excused {
                 return Ok(()); // what it says in this very lot already follows from the loss
             }
-        }
-        if let (Some(membership), Some(running)) = (members, self.nodes[node].running_mut()) {
-            running.founded.membership = *membership;
         }
         for event in &events {
             if let Event::Dismissed { from } = event {
@@ -459,7 +453,7 @@ impl World {
 
     /// A node was admitted in this lot; if nothing took that back in the same lot, it may vote from now on.
     fn judge_admission(&mut self, node: usize) -> Held {
-        let Node { id, claimed, .. } = self.nodes[node];
+        let Node { id, claimed, has_met, .. } = self.nodes[node];
         let running = self.nodes[node].running().expect("it just acted");
         if running.replica.acceptor.admission().admitted() {
             // Founders must all have met before the first of them votes (DESIGN section 4, rule 5).
@@ -468,6 +462,9 @@ impl World {
             let configurations = self.checks.states.configurations().values();
             admission::met_enough(id, &running.greeted, all, configurations)?;
             let judged = admission::judge(id, claimed, running.recovered, running.most_witnessed)?;
+            if judged == admission::Judged::Undetectable {
+                admission::asked_somebody(id, &running.greeted, has_met)?;
+            }
             self.excused |= judged == admission::Judged::Undetectable;
             self.nodes[node].was_admitted = true;
         }

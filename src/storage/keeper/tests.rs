@@ -128,7 +128,7 @@ fn take(part: &SnapshotPart) -> Keep {
 /// The state that the newest snapshot on the disk holds.
 fn newest(disk: &MemoryDisk) -> Option<State<Kv>> {
     let settings = Settings { segment_bytes: 8192, first_segment_bytes: 8192, spares: 0, keep_bytes: 0 };
-    Held::open(disk, settings, 9, &Kv::default()).expect("a node starts from it").snapshot
+    Held::open(disk, settings, 9, &Kv::default(), Vec::new()).expect("a node starts from it").snapshot
 }
 
 pub(super) const LONG: usize = 700_000;
@@ -401,7 +401,7 @@ fn a_crash_at_any_operation_of_a_download_or_an_installation_leaves_the_old_or_t
     let settings = Settings { segment_bytes: 8192, first_segment_bytes: 8192, spares: 0, keep_bytes: 0 };
     for operations in 0.. {
         let disk = MemoryDisk::new();
-        Held::open(&disk, settings, 9, &Kv::default()).expect("a journal");
+        Held::open(&disk, settings, 9, &Kv::default(), Vec::new()).expect("a journal");
         let mut keeper = keeper(&disk);
         done(&mut keeper, own(&old));
         disk.fail_after(operations);

@@ -102,7 +102,7 @@ impl Node {
         let mut effects = Effects::new();
         let settings = Settings { snapshot_slots: u64::MAX, snapshot_bytes: u64::MAX, ..Settings::default() };
         let recovered =
-            Recovered { snapshot: None, records: vec![], trimmed_upto: Slot::ZERO, last_batch: BatchNumber(0), damage: Default::default() };
+            Recovered { snapshot: None, records: vec![], trimmed_upto: Slot::ZERO, last_batch: BatchNumber(0), damage: Default::default(), company: Default::default() };
         let configuration = Configuration::numbered(3);
         let replica = Replica::recover(id, Membership::founded(configuration), &settings, Nothing, id.0.into(), recovered, &mut effects);
 

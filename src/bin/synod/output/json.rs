@@ -121,6 +121,7 @@ fn status_report(status: &Status) -> Value {
         "last_slot": status.last_slot.0,
         "sessions": status.sessions,
         "journal_bytes": status.journal_bytes,
+        "held_bytes": status.held_bytes,
         "batches": status.batches,
         "commands": status.commands,
         "cpu_us": status.cpu_us,

@@ -189,6 +189,7 @@ fn status(nodes: &[PerNode<Box<Status>>], style: Style) -> String {
         ("commands", |status| status.commands.to_string()),
         ("batches", |status| status.batches.to_string()),
         ("journal_bytes", |status| status.journal_bytes.to_string()),
+        ("held_bytes", |status| status.held_bytes.to_string()),
         ("cpu", |status| format!("{:.2} s", status.cpu_us as f64 / 1e6)),
         ("round trips", round_trips),
         ("address", |status| status.address.clone()),

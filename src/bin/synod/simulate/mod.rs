@@ -37,7 +37,7 @@ use crate::output::{Printer, Style, Unshown};
         partition   halves, isolated, one-way, bridge, ring, quorum-loss,\n              constrained, chained, flapping\n  \
         process     kill, power-loss, pause\n  \
         disk        slow-disk, stalled-disk, full-disk, failed-sync\n  \
-        damage      flipped-body, flipped-tail, flipped-metadata,\n              flipped-snapshot, wiped-disk, old-disk\n  \
+        damage      flipped-body, flipped-tail, flipped-metadata,\n              flipped-snapshot, wiped-disk, old-disk,\n              lost-tail\n  \
         clock       clock-jump\n  \
         client      client-moves, client-returns\n  \
         members     churn\n  \
