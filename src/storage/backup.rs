@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(contents, Contents { upto: Slot(41), bytes, digest: taken.digest, members });
         assert!(read.load(std::sync::atomic::Ordering::Relaxed) > 300_000);
         assert_eq!(restored(&file, &disk), Ok(Slot(41)));
-        let held = Held::open(&disk, SETTINGS, 1, &Kv::default()).expect("a node starts from it");
+        let held = Held::open(&disk, SETTINGS, 1, &Kv::default(), Vec::new()).expect("a node starts from it");
         let [Record::Founded { cluster, node: NodeId(1), configuration }, ..] = &held.records[..] else {
             panic!("who it is comes first: {:?}", held.records)
         };
