@@ -52,7 +52,8 @@ impl Harmed {
 impl World {
     /// The machine of a running node changes, if enough others are right. Whether it did.
     pub(super) fn harm(&mut self, node: usize) -> bool {
-        if !self.can_lose(node) {
+        // Who may not vote any more under its old name may not come up to the others, either.
+        if self.nodes[node].spoiled || !self.can_lose(node) {
             return false;
         }
         let Some(running) = self.nodes[node].running_mut() else { return false };

@@ -231,6 +231,12 @@ impl<D: Disk> Journal<D> {
         self.settings.keep_bytes
     }
 
+    /// Beyond this it is worth a snapshot to become shorter: the bound, and a few segments at least, since those are given
+    /// up whole, and what has a snapshot taken is journaled, too.
+    pub fn long_bytes(&self) -> u64 {
+        self.settings.keep_bytes.max(u64::from(self.settings.segment_bytes) * 4)
+    }
+
     /// Gives up what the node's own durable snapshot covers: whole segments from the old end whose every slot is at or
     /// below `upto`. Commits first. Returns the watermark up to which slots are gone.
     pub fn trim(&mut self, upto: Slot) -> Result<Slot, DiskError> {
