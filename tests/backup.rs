@@ -25,7 +25,7 @@ fn votes(list: &Ran, name: &str) -> bool {
     members
         .iter()
         .flat_map(|object| object["members"].as_array().cloned().unwrap_or_default())
-        .any(|member| member["name"] == name && member["standing"] == "voter")
+        .any(|member| member["name"] == name && member["standing"] == "votes")
 }
 
 fn on(home: &Home, node: &NodeProcess, words: &[&str]) -> Ran {

@@ -531,7 +531,7 @@ async fn the_advertised_name_travels_and_is_resolved_at_every_dial() {
         let first = theatre.options.get_mut("n1").expect("the first");
         (first.listen, first.advertise) = (free.to_string(), Some(advertised.clone()));
         theatre.start("n1");
-        assert_eq!(theatre.address("n1"), advertised);
+        assert_eq!(theatre.advertised("n1"), advertised);
         theatre.options.get_mut("n2").expect("the second").peers = vec![("n1".into(), advertised.clone())];
         theatre.start("n2");
         // The third hears of the first from the second.

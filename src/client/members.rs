@@ -89,7 +89,16 @@ impl Client {
         let end = Instant::now() + self.deadline();
         let mut why = "no leader is known".to_owned();
         loop {
-            match self.status().await?.leader {
+            let leader = match self.status().await {
+                Ok(status) => status.leader,
+                // The node that this client talks to may have gone; the next one is asked.
+                Err(ClientError::Connection { reason }) if Instant::now() < end => {
+                    why = reason;
+                    None
+                }
+                Err(error) => return Err(error),
+            };
+            match leader {
                 Some(leader) if leader == name => return Ok(()),
                 Some(leader) => {
                     let asked = self.on_node(&leader).await?.ask(Ask::Lead { name: name.to_owned() }).await;

@@ -257,11 +257,12 @@ impl<M: StateMachine> Executor<M> {
         }
     }
 
-    /// Asks for a mark that is saved, unless one was asked for a moment ago, or is being saved.
+    /// Asks for a mark that is saved, unless one was asked for a moment ago, or is being saved, or the newest mark is still
+    /// to be agreed on: marks that follow each other faster than reports would never be.
     fn want_snapshot(&mut self, fx: &mut Effects) {
         let now_ms = self.reads.now_ms;
         let is_early = self.snapshots.wanted_ms.is_some_and(|wanted_ms| now_ms < wanted_ms + WANTED_AGAIN_MS);
-        if self.snapshots.saving.is_none() && !is_early {
+        if self.snapshots.saving.is_none() && !is_early && self.is_mark_over() {
             self.snapshots.wanted_ms = Some(now_ms);
             self.submit(Command::Mark { save: true }, fx);
         }

@@ -251,7 +251,9 @@ impl<M: StateMachine> Executor<M> {
     /// Asks for a mark that is saved, and for a snapshot: its slot lies above whatever this journal no longer has.
     fn want_repair(&mut self, fx: &mut Effects) {
         self.marks.wanted_ms = Some(self.marks.now_ms);
-        self.submit(Command::Mark { save: true }, fx);
+        if self.is_mark_over() {
+            self.submit(Command::Mark { save: true }, fx);
+        }
         fx.send(self.own, LearnerMessage::Repair {});
     }
 
@@ -286,7 +288,7 @@ impl<M: StateMachine> Executor<M> {
     }
 
     /// Whether the newest mark has brought what it can bring: whoever is slow, or away, may still report.
-    fn is_mark_over(&self) -> bool {
+    pub(super) fn is_mark_over(&self) -> bool {
         let patience_ms = self.pace_ms().saturating_mul(10);
         self.agreement.is_agreed() || self.marks.now_ms >= self.marks.marked_ms.saturating_add(patience_ms)
     }

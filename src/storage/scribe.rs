@@ -417,11 +417,11 @@ mod tests {
         scribe.perform(vec![sync(vec![vote(1, 3000)])], &mut ear).expect("written");
         assert_eq!(ear.said, [], "the current segment cannot be given up");
         for slot in 2..=4 {
-            scribe.perform(vec![sync(vec![vote(slot, 8100)])], &mut ear).expect("written");
+            scribe.perform(vec![sync(vec![vote(slot, 3000)])], &mut ear).expect("written");
         }
         assert_eq!(ear.said, [], "a few segments are no reason");
-        for slot in 5..=7 {
-            scribe.perform(vec![sync(vec![vote(slot, 8100)])], &mut ear).expect("written");
+        for slot in 5..=6 {
+            scribe.perform(vec![sync(vec![vote(slot, 3000)])], &mut ear).expect("written");
         }
         assert_eq!(std::mem::take(&mut ear.said), wish(1), "one vote fills a segment");
         scribe.perform(vec![DiskWork::Trim { upto: Slot(1) }], &mut ear).expect("trimmed");

@@ -183,6 +183,11 @@ impl Theatre {
         self.nodes[name].listening().to_owned()
     }
 
+    /// The address that it tells others.
+    pub fn advertised(&self, name: &str) -> &str {
+        self.nodes[name].address()
+    }
+
     fn connect_options(&self, addresses: Vec<String>) -> ConnectOptions {
         let cluster = self.options.values().next().expect("there are nodes").cluster.clone();
         ConnectOptions::new(addresses, cluster, self.cookie.clone())

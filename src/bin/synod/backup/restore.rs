@@ -22,7 +22,8 @@ use crate::words;
 
 /// From where, and for whom.
 #[derive(Args, Clone, Debug, PartialEq)]
-#[command(after_help = "Example:\n  synod restore monday.backup --name n1 --data n1.data\n  \
+#[command(after_help = "Example:\n  synod restore monday.backup --name n1 --data n1.data\n\n\
+        Then start it, and others that join it:\n  \
         synod start --name n1 --listen 127.0.0.1:7101 --data n1.data\n  \
         synod start --name n2 --listen 127.0.0.1:7102 --data n2.data --join 127.0.0.1:7101\n\n\
         The node is the only one of a new cluster, which others join. Data and sessions are\nthose of the backup.\n\n\
