@@ -429,6 +429,9 @@ impl Running {
         let lot = std::mem::take(&mut self.disk_queue);
         let idle = lot.is_empty();
         let binding = lot.iter().any(|work| matches!(work, DiskWork::Sync { records, .. } if !records.is_empty()));
+        let flushing = lot.iter().any(|work| matches!(work, DiskWork::Flush { .. }));
+        let appending = lot.iter().any(|work| matches!(work, DiskWork::Append { .. }));
+        let binding = binding || flushing && (appending || self.scribe.journal().pending_bytes() > 0);
         let commits = self.scribe.journal().commits();
         let mut ear = Ear {
             disk,

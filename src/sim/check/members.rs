@@ -69,31 +69,27 @@ impl Members {
         Ok(())
     }
 
-    /// A node stops, because it has left and nobody needs it: a later configuration can go on without it.
-    pub fn on_dismissed(&self, node: NodeId, from: Slot, states: &States) -> Held {
+    /// A node stops, because it has left and nobody needs it: a later configuration can go on without it, by what its members
+    /// would know after a crash, which `knows` tells.
+    pub fn on_dismissed(&self, node: NodeId, from: Slot, states: &States, knows: impl Fn(NodeId) -> Slot) -> Held {
         if states.membership().votes(node) {
             return Err(Broken::new(NAME, format!("{node} stops, and still has a vote")));
         }
         let all = states.configurations();
         // A newcomer that leaves had no vote: for it the configuration goes on.
         let mut later = all.range(..=from).next_back().into_iter().chain(all.range(from..));
-        if later.any(|(first, next)| self.has_taken_over(*first, next, &BTreeSet::new())) {
+        if later.any(|(first, next)| has_taken_over(*first, next, &knows)) {
             return Ok(());
         }
         Err(Broken::new(NAME, format!("{node} stops, having left at slot {from}, and is still needed")))
-    }
-
-    /// Whether a quorum of a configuration, without these nodes, has executed all slots before it.
-    fn has_taken_over(&self, first: Slot, configuration: &Configuration, lost: &BTreeSet<NodeId>) -> bool {
-        let has = |node: &NodeId| !lost.contains(node) && self.reached(*node) >= first.previous();
-        configuration.nodes().filter(has).count() >= configuration.quorum()
     }
 
     /// The configurations without whose disks something might be lost, if these nodes' are.
     pub fn needed<'a>(&self, lost: &BTreeSet<NodeId>, states: &'a States) -> Vec<&'a Configuration> {
         let all: Vec<(Slot, &Configuration)> =
             states.configurations().iter().map(|(first, held)| (*first, held)).collect();
-        let last = (1..all.len()).rev().find(|index| self.has_taken_over(all[*index].0, all[*index].1, lost));
+        let reached = |node| if lost.contains(&node) { Slot::ZERO } else { self.reached(node) };
+        let last = (1..all.len()).rev().find(|index| has_taken_over(all[*index].0, all[*index].1, reached));
         all[last.unwrap_or(0)..].iter().map(|(_, configuration)| *configuration).collect()
     }
 
@@ -110,9 +106,15 @@ impl Members {
         }
     }
 
-    fn reached(&self, node: NodeId) -> Slot {
+    /// The furthest that a node has ever executed.
+    pub fn reached(&self, node: NodeId) -> Slot {
         self.reached.get(&node).copied().unwrap_or(Slot::ZERO)
     }
+}
+
+/// Whether a quorum of a configuration is past all slots before it, by what `upto` tells of each node.
+fn has_taken_over(first: Slot, configuration: &Configuration, upto: impl Fn(NodeId) -> Slot) -> bool {
+    configuration.nodes().filter(|node| upto(*node) >= first.previous()).count() >= configuration.quorum()
 }
 
 #[cfg(test)]
@@ -145,14 +147,19 @@ mod tests {
         membership.change(Slot(1), &Change::Remove { name: "n3".into() });
         let mut states = States::new(membership);
         let mut members = Members::default();
-        assert!(members.on_dismissed(NodeId(3), Slot(5), &states).is_err(), "it has a vote");
+        let dismissed = |members: &Members, states: &_| {
+            members.on_dismissed(NodeId(3), Slot(5), states, |node| members.reached(node))
+        };
+        assert!(dismissed(&members, &states).is_err(), "it has a vote");
         let chosen = (1..=6).map(|slot| (Slot(slot), Value::no_op())).collect();
         states.advance(&chosen).expect("no-ops");
-        assert!(members.on_dismissed(NodeId(3), Slot(5), &states).is_err(), "nobody has executed slot 4");
+        assert!(dismissed(&members, &states).is_err(), "nobody has executed slot 4");
         members.on_executed(NodeId(1), Slot(6));
         assert!(members.on_everywhere(Slot(6), &states).is_err());
         members.on_executed(NodeId(2), Slot(4));
-        assert_eq!(members.on_dismissed(NodeId(3), Slot(5), &states), Ok(()));
+        assert_eq!(dismissed(&members, &states), Ok(()));
+        let forgetful = members.on_dismissed(NodeId(3), Slot(5), &states, |node| Slot(u64::from(node.0 == 1) * 6));
+        assert!(forgetful.is_err(), "n2 would forget it");
         assert!(members.on_everywhere(Slot(6), &states).is_err());
         assert_eq!(members.on_everywhere(Slot(4), &states), Ok(()), "who has left does not count");
         assert_eq!(members.needed(&BTreeSet::new(), &states).len(), 1);
