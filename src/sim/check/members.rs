@@ -1,7 +1,8 @@
 //! Members come and go by the log alone ("Paxos Made Simple", section 3; DESIGN section 4, rule 6). Nobody proposes in a
 //! slot whose configuration it cannot know yet, and no leader proposes where no quorum of the slot's configuration has
-//! promised its ballot; whoever stops because it has left is needed by nobody; what is said to be executed everywhere is;
-//! and a number is given once.
+//! promised its ballot; whoever stops because it has left is needed by nobody, nor would be after a crash of those that stay,
+//! and who tells that it has come to where a configuration begins knows that after a crash, too; what is said to be executed
+//! everywhere is; and a number is given once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,6 +18,8 @@ pub struct Members {
     reached: BTreeMap<NodeId, Slot>,
     /// From which slot on each node has promised each ballot.
     promised: BTreeMap<Ballot, BTreeMap<NodeId, Slot>>,
+    /// The first slot of the last configuration that each node has told to have come to.
+    begun: BTreeMap<NodeId, Slot>,
     /// Whose folder each number was given to.
     numbers: BTreeMap<NodeId, Incarnation>,
 }
@@ -67,6 +70,21 @@ impl Members {
             }
         }
         Ok(())
+    }
+
+    /// A node tells a leader how far it has executed. The first slot of the configuration that it has come to, if that is news.
+    pub fn on_told(&mut self, node: NodeId, upto: Slot, states: &States) -> Option<Slot> {
+        let (first, _) = states.configurations().range(..=upto.next()).next_back()?;
+        (self.begun.insert(node, *first) != Some(*first)).then_some(*first)
+    }
+
+    /// By that members are let go of. A crash must not take it back: then the node would know the log up to `knows`.
+    pub fn on_begun(node: NodeId, first: Slot, knows: Slot) -> Held {
+        if knows >= first.previous() {
+            return Ok(());
+        }
+        let detail = format!("{node} tells that it has come to slot {first}, where a configuration begins");
+        Err(Broken::new(NAME, format!("{detail}; after a crash it would know no more than {knows}")))
     }
 
     /// A node stops, because it has left and nobody needs it: a later configuration can go on without it, by what its members
@@ -158,6 +176,10 @@ mod tests {
         assert!(members.on_everywhere(Slot(6), &states).is_err());
         members.on_executed(NodeId(2), Slot(4));
         assert_eq!(dismissed(&members, &states), Ok(()));
+        let mut told = |upto| members.on_told(NodeId(2), Slot(upto), &states);
+        assert_eq!([told(3), told(4), told(6)], [Some(Slot(1)), Some(Slot(5)), None], "slot 5 begins a configuration");
+        let begun = |knows| Members::on_begun(NodeId(2), Slot(5), Slot(knows));
+        assert!(begun(3).is_err() && begun(4).is_ok());
         let forgetful = members.on_dismissed(NodeId(3), Slot(5), &states, |node| Slot(u64::from(node.0 == 1) * 6));
         assert!(forgetful.is_err(), "n2 would forget it");
         assert!(members.on_everywhere(Slot(6), &states).is_err());

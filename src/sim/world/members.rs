@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use super::{Happening, World};
 use crate::paxos::dice::Dice;
 use crate::paxos::{Change, Configuration, Incarnation, NodeId, ProposerMessage, Slot};
-use crate::sim::check::Held;
+use crate::sim::check::members::Members;
+use crate::sim::check::{Checks, Held};
 use crate::sim::node::{Letter, Node, Role, State};
 use crate::sim::trace::Lanes;
 use crate::storage::MemoryDisk;
@@ -51,6 +52,17 @@ impl World {
         self.nodes[node].gone = true;
         self.counts.dismissed += 1;
         Ok(())
+    }
+
+    /// What a node says to a leader of how far it has executed, if it does.
+    pub(super) fn tells(&mut self, node: usize, message: &ProposerMessage) -> Held {
+        let ProposerMessage::HeartbeatAck { executed_upto, .. } = message else { return Ok(()) };
+        let id = self.nodes[node].id;
+        let Checks { members, states, .. } = &mut self.checks;
+        match members.on_told(id, *executed_upto, states) {
+            Some(first) => Members::on_begun(id, first, self.would_know(id)),
+            None => Ok(()),
+        }
     }
 
     /// Up to where a node would know what is chosen if the power failed now: without its disk, up to where it knew.

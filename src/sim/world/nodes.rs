@@ -399,6 +399,12 @@ impl World {
             }
         }
         mail.acceptor.iter().try_for_each(|(_, message)| self.proposes(node, message))?;
+        mail.proposer.iter().try_for_each(|(_, message)| self.tells(node, message))?;
+        for (_, message) in &remote {
+            if let Message::Proposer(message) = message {
+                self.tells(node, message)?;
+            }
+        }
         self.script.on_mail(node, &mail);
         let Some(running) = self.nodes[node].running_mut() else { return Ok(()) };
         running.disk_queue.extend(disk);
