@@ -101,7 +101,7 @@ impl Cluster {
     fn greet(&mut self, node: usize, peer: usize) {
         let (own, peer) = (self.nodes[node].id, self.nodes[peer].id);
         if let Some(running) = self.nodes[node].running_mut() {
-            running.greet(own, peer, BatchNumber(0), NODES);
+            running.greet(own, peer, BatchNumber(0));
         }
     }
 

@@ -191,7 +191,8 @@ impl Events {
             ),
             others => format!(
                 "has met none of {} since its start, and only they can tell whether its journal has lost anything: waits \
-                 for one of them before it votes: start it",
+                 for one of them before it votes: start it; newcomers that never had a vote and are gone for good are named \
+                 with --forsake",
                 others.join(", ")
             ),
         };

@@ -276,14 +276,13 @@ impl Host {
 
     /// Tells the acceptor that a handshake with a peer succeeded.
     ///
-    /// The first ones are held back a moment, until all members have been met: whoever has seen the most of our journal
-    /// should be heard before the first vote.
+    /// The first ones are held back a moment, until all members have been met, newcomers included: whoever has seen the most
+    /// of our journal should be heard before the first vote.
     fn greet(&mut self, peer: NodeId, witnessed: BatchNumber) {
         if let Some(met) = &mut self.met {
             met.push((peer, witnessed));
-            let members = self.founded.as_ref().map_or(0, |founded| founded.membership.current().members().len());
             let all: BTreeSet<NodeId> = met.iter().map(|(peer, _)| *peer).collect();
-            if all.len() + 1 >= members {
+            if self.founded.as_ref().is_none_or(|founded| founded.membership.are_all(&all, founded.node)) {
                 self.greet_all();
             }
             return;

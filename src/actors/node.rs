@@ -69,6 +69,8 @@ pub struct NodeOptions {
     pub alone: bool,
     /// Become a member of a cluster that exists.
     pub join: Option<Join>,
+    /// Newcomers that never had a vote and are gone for good: the only voter does not wait for them.
+    pub forsake: Vec<String>,
     /// Limits and times of the protocol.
     pub settings: Settings,
     /// Sizes of the journal.
@@ -90,6 +92,7 @@ impl NodeOptions {
             voters: Vec::new(),
             alone: false,
             join: None,
+            forsake: Vec::new(),
             settings: Settings::default(),
             journal: storage::Settings::default(),
         }
@@ -122,6 +125,12 @@ impl NodeOptions {
     /// Becomes a member of the cluster that the node at this `HOST:PORT` belongs to.
     pub fn join(mut self, address: impl Into<String>) -> NodeOptions {
         self.join = Some(Join::Through(address.into()));
+        self
+    }
+
+    /// Goes on without these newcomers, which never had a vote and are gone for good, if this node is the only voter.
+    pub fn forsake<I: IntoIterator<Item: Into<String>>>(mut self, names: I) -> NodeOptions {
+        self.forsake = names.into_iter().map(Into::into).collect();
         self
     }
 
@@ -479,7 +488,8 @@ fn open_disk<M: StateMachine>(
     machine: &M,
     others: Vec<String>,
 ) -> Result<Held<storage::FileDisk, M>, String> {
-    let held = Held::open(disk, options.journal, rand::random(), machine, others)?;
+    let mut held = Held::open(disk, options.journal, rand::random(), machine, others)?;
+    held.company = held.company.forsaking(options.forsake.clone());
     if let Some(torn) = held.torn {
         log::info!("{}: batch {} was not finished when the node stopped, and was cut", options.name, torn.0);
     }

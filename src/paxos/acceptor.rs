@@ -30,8 +30,10 @@ use super::value::Value;
 pub struct Acceptor {
     own: NodeId,
     membership: Membership,
-    /// Everything up to here is executed, or a little more.
+    /// Everything up to here is executed, or a little more: so peers hear.
     executed_upto: Slot,
+    /// Everything up to here would be known to be chosen after a crash, too.
+    recorded_upto: Slot,
     /// Every member has executed everything up to here.
     everywhere_upto: Slot,
     admission: Admission,
@@ -51,6 +53,7 @@ impl Acceptor {
             own,
             membership,
             executed_upto: settled_upto,
+            recorded_upto: settled_upto,
             everywhere_upto: Slot::ZERO,
             admission: Admission::new(own, recovered),
             repair: Repair::default(),
@@ -133,13 +136,17 @@ impl Acceptor {
                 fx.append(records);
             }
             AcceptorMessage::Executed(progress) => {
-                self.executed_upto = self.executed_upto.max(progress.upto);
                 progress.renew(&mut self.membership);
+                self.show_executed();
                 let event = self.admission.weigh(&self.membership);
                 self.stand(event, fx);
             }
             AcceptorMessage::Witnessed { peer, batch } => {
                 fx.append(self.admission.witness(peer, batch).into_iter().collect())
+            }
+            AcceptorMessage::Recorded(upto) => {
+                self.recorded_upto = self.recorded_upto.max(upto.into_inner());
+                self.show_executed();
             }
         }
     }
@@ -262,6 +269,24 @@ impl Acceptor {
                 fx.send(from, ProposerMessage::HeartbeatAck { ballot, round, settled_upto, executed_upto });
             }
             Heard::Leader | Heard::Impostor => {}
+        }
+    }
+
+    /// Peers may hear how far this node has executed; but that it has come to the beginning of a configuration only once a
+    /// crash cannot take that back (DESIGN section 4, rule 6). For by that they let go of members that have left, and what
+    /// is chosen in the slots before is recorded lazily:
+    ///
+    /// ```text
+    /// n1 and n2 are the members, n2 has left; n1 executes up to the slots that it decides alone, and n2 is let go of
+    /// n1 is killed before any sync, and has forgotten that the last slots of both are chosen: n2 would have to promise
+    /// ```
+    ///
+    /// The executor has the journal flushed there, once for each configuration. Whoever has reported the last slot before one
+    /// has everything up to there in its journal and its snapshots, for good.
+    fn show_executed(&mut self) {
+        let before = self.membership.spans()[0].first.previous();
+        if before <= self.recorded_upto {
+            self.executed_upto = self.executed_upto.max(self.membership.executed_upto());
         }
     }
 

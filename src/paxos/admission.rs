@@ -276,6 +276,29 @@ mod tests {
     }
 
     #[test]
+    fn rule_4_a_founder_whose_only_newcomer_is_gone_for_good_votes_if_its_journal_is_not_seen_to_have_lost_anything() {
+        let mut newcomer = members(1);
+        newcomer.change(Slot(5), &Change::Add { name: "n2".into(), incarnation: Incarnation(2) });
+        newcomer.on_executed(Slot(6));
+        let founder = |reaches| {
+            let written = Written::Members(newcomer.clone());
+            let mut admission = Admission::new(NodeId(1), BatchNumber(7));
+            let company = Company::new(written, Vec::new()).forsaking(vec!["n2".into()]);
+            admission.remember(company, Slot(reaches), Slot(reaches));
+            admission
+        };
+        assert_eq!(founder(6).weigh(&newcomer), Some(Event::Admitted {}));
+        let mut lost = members(1);
+        lost.on_executed(Slot(4));
+        assert_eq!(founder(4).weigh(&lost), None, "what n2 knows may be all that there is of slots 5 and 6");
+        assert_eq!(founder(6).weigh(&grown(6)), None, "it will have a vote");
+        let mut came_back = founder(6);
+        came_back.weigh(&newcomer);
+        came_back.greet(NodeId(2), BatchNumber(9), BatchNumber(7), &newcomer);
+        assert!(came_back.amnesiac(), "it has seen more: the two must not go on together");
+    }
+
+    #[test]
     fn rule_4_what_the_journal_knows_is_executed_before_a_founder_takes_itself_for_alone() {
         let mut admission = Admission::new(NodeId(1), BatchNumber(7));
         admission.remember(Company::default(), Slot(6), Slot(6));

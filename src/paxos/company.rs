@@ -15,6 +15,12 @@
 //! * What is written down names everybody who can know anything of the log. If that is nobody else, nobody else does.
 //! * What is written down is never ahead of a journal that is whole. If the journal does not reach it, its tail is lost.
 //!
+//! A newcomer that is gone for good, before it got its vote, would keep the node waiting for ever. Then the operator names it
+//! ([`Company::forsaking`]). It counts no more if both the log and what is written down say that it never had a vote: nothing
+//! was chosen with its help, and whatever this journal has is still so. What the journal has lost of its tail the newcomer may
+//! know, and nobody else: whether that is given up is no node's to decide, only a person's. Should the newcomer come back
+//! nevertheless, and have seen more of this journal than there is, this node votes no more.
+//!
 //! Where the members were never written down, by an earlier version or because the disk lost that, too, the names in the
 //! address book stand for it. Beside a file that can be read they count for nothing: books hear of addresses from one another,
 //! and keep names of long ago. What remains: a disk that forgets all of them together, as an old copy of the whole folder
@@ -23,6 +29,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ballot::NodeId;
+use super::configuration::Member;
 use super::membership::Membership;
 use super::slot::Slot;
 
@@ -32,6 +39,8 @@ pub struct Company {
     written: Written,
     /// Names in the address book, without this node's own.
     named: Vec<String>,
+    /// They are gone for good, as a person says.
+    forsaken: Vec<String>,
 }
 
 /// The members as they were written down last.
@@ -49,7 +58,12 @@ pub enum Written {
 impl Company {
     /// What the folder says.
     pub fn new(written: Written, named: Vec<String>) -> Company {
-        Company { written, named }
+        Company { written, named, forsaken: Vec::new() }
+    }
+
+    /// The same, and a person says that the newcomers of these names are gone for good.
+    pub fn forsaking(self, names: Vec<String>) -> Company {
+        Company { forsaken: names, ..self }
     }
 
     /// Whether the node `own` is the only one that there is: by the log, as far as it is executed forward from the journal;
@@ -58,14 +72,15 @@ impl Company {
     pub fn is_alone(&self, own: NodeId, executed: &Membership) -> bool {
         let newest = self.newest(executed);
         self.written != Written::Unreadable
-            && [executed, newest].into_iter().all(|members| is_only(own, members))
+            && [executed, newest].into_iter().all(|members| self.is_only(own, members))
             && self.strangers(newest).next().is_none()
     }
 
     /// Who else there is by name, for people: where this node's own vote would do by the log, but is not all there is.
     pub fn others(&self, own: NodeId, executed: &Membership) -> Vec<String> {
         let newest = self.newest(executed);
-        let members = newest.members().into_iter().filter(|member| member.id != own).map(|member| &member.name);
+        let is_other = |member: &&Member| member.id != own && !self.is_forsaken(member, newest);
+        let members = newest.members().into_iter().filter(is_other).map(|member| &member.name);
         let mut others: Vec<String> = members.chain(self.strangers(newest)).cloned().collect();
         others.sort();
         others.dedup();
@@ -93,16 +108,24 @@ impl Company {
         self.written != Written::Never
     }
 
+    /// Whether there is nobody but this node, and it votes.
+    fn is_only(&self, own: NodeId, members: &Membership) -> bool {
+        let counts = |member: &&Member| member.id != own && !self.is_forsaken(member, members);
+        members.current().contains(own) && !members.members().iter().any(counts)
+    }
+
+    /// Whether it is gone for good, and never had a vote. That takes the word of what is written down, too: the journal may have
+    /// lost the entry that gave it one.
+    fn is_forsaken(&self, member: &Member, members: &Membership) -> bool {
+        let is_written = matches!(self.written, Written::Members(_));
+        is_written && members.newcomers().contains(member) && self.forsaken.contains(&member.name)
+    }
+
     /// The names in the address book that are no member's who has left, if they count.
     fn strangers<'a>(&'a self, members: &'a Membership) -> impl Iterator<Item = &'a String> {
         let has_left = |name: &str| members.former().iter().any(|former| former.member.name == name);
         self.named.iter().filter(move |name| !self.is_written() && !has_left(name))
     }
-}
-
-/// Whether there is nobody but this node, and it votes.
-fn is_only(own: NodeId, members: &Membership) -> bool {
-    members.current().contains(own) && members.members().iter().all(|member| member.id == own)
 }
 
 #[cfg(test)]
@@ -164,6 +187,24 @@ mod tests {
         assert!(company(Written::Members(shrunk()), "n3").is_alone(OWN, &shrunk()), "a name of long ago");
         assert_eq!(company(Written::Never, "n3").others(OWN, &grown()), ["n2", "n3"]);
         assert_eq!(company(Written::Members(grown()), "n3").others(OWN, &one()), ["n2"]);
+    }
+
+    #[test]
+    fn rule_4_a_newcomer_that_is_gone_for_good_is_no_company_if_it_never_had_a_vote() {
+        let forsaking = |written, name: &str| Company::new(written, Vec::new()).forsaking(vec![name.into()]);
+        let wrote = |members| forsaking(Written::Members(members), "n2");
+        assert!(wrote(grown()).is_alone(OWN, &grown()));
+        assert!(wrote(grown()).others(OWN, &grown()).is_empty());
+        assert!(!forsaking(Written::Members(grown()), "n3").is_alone(OWN, &grown()), "nobody spoke of n2");
+        let mut promoted = grown();
+        promoted.promote(Slot(6), NodeId(2));
+        promoted.on_executed(Slot(6));
+        assert!(!wrote(promoted.clone()).is_alone(OWN, &grown()), "the journal has lost that it got its vote");
+        assert!(!wrote(grown()).is_alone(OWN, &promoted), "by the log it will vote");
+        assert_eq!(wrote(promoted).others(OWN, &grown()), ["n2"]);
+        for written in [Written::Never, Written::Unreadable] {
+            assert!(!forsaking(written, "n2").is_alone(OWN, &grown()), "nothing bears the journal out");
+        }
     }
 
     #[test]

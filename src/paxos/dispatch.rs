@@ -29,6 +29,11 @@ pub enum DiskWork {
         /// To journal with the next sync.
         records: Vec<Record>,
     },
+    /// See [`Effect::Flush`].
+    Flush {
+        /// To say afterwards.
+        then: Vec<Then>,
+    },
     /// See [`Effect::SupplySlots`].
     SupplySlots {
         /// Who asked.
@@ -138,6 +143,7 @@ impl Dispatch {
                 Effect::Send { to, message } => sorted.remote.push((to, message)),
                 Effect::Sync { records, then } => sorted.disk.push(DiskWork::Sync { records, then }),
                 Effect::Append { records } => sorted.disk.push(DiskWork::Append { records }),
+                Effect::Flush { then } => sorted.disk.push(DiskWork::Flush { then }),
                 Effect::SupplySlots { to, first, upto } => {
                     sorted.disk.push(DiskWork::SupplySlots { to, first, upto });
                 }

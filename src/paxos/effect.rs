@@ -2,7 +2,7 @@
 //!
 //! A handler returns nothing and touches nothing: it pushes [`Effect`]s. What must not be said before it is durable
 //! cannot be said before it is durable: a `Promise`, an `Accepted`, a `Fetched` and a `Prepare` exist only as a [`Then`] inside a
-//! [`Effect::Sync`], and [`Then::release`] is the only code that turns one into a message. A short run that shows why:
+//! [`Effect::Sync`], a `Recorded` only inside a [`Effect::Flush`], and [`Then::release`] is the only code that turns one into a message. A short run that shows why:
 //!
 //! ```text
 //! n2 votes for X in slot 5 and says so     n1 has a quorum {n1, n2}: X is chosen, the client hears "done"
@@ -12,7 +12,7 @@
 //!
 //! The driver journals records in the order of the effects. `then` is released when its own records and those of every
 //! `Sync` before it are durable. A `Sync` without records is a fence, and costs no disk access when nothing is under
-//! way. `Send` may be lost, except to this node itself.
+//! way; a `Flush` waits for what was only appended, too, and costs none if that is nothing. `Send` may be lost, except to this node itself.
 
 use super::agreement::Digest;
 use super::ballot::{Ballot, NodeId};
@@ -47,6 +47,11 @@ pub enum Effect {
     Append {
         /// In order.
         records: Vec<Record>,
+    },
+    /// Make everything durable that was appended earlier, also what nothing waited for, then say this.
+    Flush {
+        /// Released once all of that is durable.
+        then: Vec<Then>,
     },
     /// Read chosen slots back from the journal and send them as [`LearnerMessage::Chosen`], as many as fit an answer.
     SupplySlots {
@@ -131,6 +136,8 @@ pub enum Then {
     Fence(u64),
     /// To an acceptor whose journal lost votes.
     Fetched(NodeId, Fetched),
+    /// To this node's own acceptor: everything up to here would be known to be chosen after a crash, too.
+    Recorded(Slot),
 }
 
 impl Then {
@@ -152,6 +159,7 @@ impl Then {
             Then::Fetched(to, fetched) => {
                 one = Some((to, AcceptorMessage::Fetched(Durable::after_sync(fetched)).into()));
             }
+            Then::Recorded(upto) => one = Some((own, AcceptorMessage::Recorded(Durable::after_sync(upto)).into())),
         }
         one.into_iter().chain(to_each.into_iter().flatten())
     }

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::agreement::Agreement;
 use super::ballot::{Ballot, NodeId};
 use super::dice::mix;
-use super::effect::{Changed, Effect, Effects, Event};
+use super::effect::{Changed, Effect, Effects, Event, Then};
 use super::image::{Image, State, Taken};
 use super::marks::{Marks, Standing};
 use super::membership::{Change, Membership, Outcome};
@@ -90,6 +90,8 @@ pub(super) struct SnapshotsDue {
     older_upto: Slot,
     /// The journal is too long: it would be shorter if two snapshots covered this.
     short_upto: Slot,
+    /// A peer's snapshot was put in place up to here, and is not saved under its name yet: a crash falls back behind it.
+    unsaved: Option<Slot>,
 }
 
 /// What the other roles know of how far this one is.
@@ -98,6 +100,8 @@ struct Told {
     upto: Slot,
     /// The members have changed since.
     members_changed: bool,
+    /// The journal was flushed when everything up to here was executed.
+    recorded_upto: Slot,
 }
 
 /// Who awaits which replies on this node.
@@ -190,9 +194,11 @@ impl<M: StateMachine> Executor<M> {
             ExecutorMessage::SnapshotWanted { slot } => self.on_snapshot_wanted(slot, fx),
             ExecutorMessage::SnapshotSaved { upto } => {
                 self.snapshots.saving = self.snapshots.saving.filter(|saving| *saving > upto);
+                self.snapshots.unsaved = self.snapshots.unsaved.filter(|unsaved| *unsaved > upto);
                 if upto > self.snapshots.upto {
                     self.snapshots.older_upto = std::mem::replace(&mut self.snapshots.upto, upto);
                 }
+                self.record_beginning(fx);
                 self.shorten(fx);
             }
             ExecutorMessage::SnapshotUnsaved {} => {
@@ -236,10 +242,22 @@ impl<M: StateMachine> Executor<M> {
         {
             self.tell_progress(fx);
         }
+        self.record_beginning(fx);
         self.go_on_replaying(from, fx);
         self.renew_service(fx);
         self.look_due(fx);
         self.answer_reads(fx);
+    }
+
+    /// The log has come to the beginning of a configuration: that everything before it is chosen is made durable, once, and
+    /// the acceptor hears of it. The learner had what is executed here appended before it told of it, so a flush has all
+    /// that a crash would need; but not what only a snapshot tells that is not saved yet.
+    fn record_beginning(&mut self, fx: &mut Effects) {
+        let before = self.membership.spans()[0].first.previous();
+        if self.told.recorded_upto < before && self.snapshots.unsaved.is_none() {
+            self.told.recorded_upto = self.executed_upto;
+            fx.push(Effect::Flush { then: vec![Then::Recorded(self.executed_upto)] });
+        }
     }
 
     /// The own journal cannot supply a slot that a peer lacks, or somebody takes a backup.
@@ -556,6 +574,7 @@ impl<M: StateMachine> Executor<M> {
         if upto > self.executed_upto || self.standing() == Standing::Diverged {
             let (delivered, digest) = (self.delivered_upto(), replaced.digest);
             replaced = self.restore(replaced);
+            self.snapshots.unsaved = self.snapshots.unsaved.max(Some(upto));
             self.on_replaced(digest, delivered, fx);
             self.told.members_changed = true;
             self.tell_progress(fx);

@@ -17,6 +17,8 @@
 //! This is replicated state: it changes by log entries alone, and is part of every snapshot. The roles hold copies, which
 //! the executor renews.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::ballot::NodeId;
@@ -264,6 +266,11 @@ impl Membership {
         all
     }
 
+    /// Whether all members, newcomers included, are among these, but for `own`.
+    pub fn are_all(&self, met: &BTreeSet<NodeId>, own: NodeId) -> bool {
+        self.members().iter().all(|member| member.id == own || met.contains(&member.id))
+    }
+
     /// Whom a leader tells what is chosen: all members, and who left but may not know it yet.
     pub fn audience(&self) -> Vec<NodeId> {
         let mut nodes: Vec<NodeId> = self.members().iter().map(|member| member.id).collect();
@@ -443,6 +450,16 @@ mod tests {
 
     fn voters(membership: &Membership, slot: u64) -> Option<Vec<u32>> {
         membership.at(Slot(slot)).map(|configuration| configuration.nodes().map(|node| node.0).collect())
+    }
+
+    #[test]
+    fn newcomers_and_who_will_vote_are_members_too_but_whoever_is_none_makes_up_for_nobody() {
+        let mut membership = three();
+        membership.on_executed(Slot(9));
+        membership.change(Slot(10), &add("n4", 4));
+        let met = |nodes: &[u32]| nodes.iter().map(|node| NodeId(*node)).collect();
+        let are_all = |nodes: &[u32]| membership.are_all(&met(nodes), NodeId(1));
+        assert!(!are_all(&[2, 3]) && !are_all(&[2, 3, 9]) && are_all(&[2, 3, 4]));
     }
 
     #[test]

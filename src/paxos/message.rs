@@ -95,6 +95,7 @@ impl Message {
                     | AcceptorMessage::Greeted { .. }
                     | AcceptorMessage::Witnessed { .. }
                     | AcceptorMessage::Executed(_)
+                    | AcceptorMessage::Recorded(_)
             ),
             Message::Learner(message) => !matches!(
                 message,
@@ -421,6 +422,8 @@ pub enum AcceptorMessage {
     },
     /// The answer.
     Fetched(Durable<Fetched>),
+    /// Local, from the journal: everything up to here would be known to be chosen after a crash, too.
+    Recorded(Durable<Slot>),
 }
 
 /// What a learner receives.

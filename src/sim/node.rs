@@ -401,13 +401,11 @@ impl Running {
     }
 
     /// A handshake with a peer that has seen so much of this node's journal, as at the host.
-    pub fn greet(&mut self, own: NodeId, peer: NodeId, witnessed: BatchNumber, members: usize) {
+    pub fn greet(&mut self, own: NodeId, peer: NodeId, witnessed: BatchNumber) {
         let Some(met) = &mut self.met else { return self.tell_greeted(own, peer, witnessed) };
         met.push((peer, witnessed));
-        let mut all: Vec<NodeId> = met.iter().map(|(peer, _)| *peer).collect();
-        all.sort_unstable();
-        all.dedup();
-        if all.len() + 1 >= members {
+        let all: BTreeSet<NodeId> = met.iter().map(|(peer, _)| *peer).collect();
+        if self.founded.membership.are_all(&all, own) {
             self.greet_all(own);
         }
     }
@@ -431,6 +429,9 @@ impl Running {
         let lot = std::mem::take(&mut self.disk_queue);
         let idle = lot.is_empty();
         let binding = lot.iter().any(|work| matches!(work, DiskWork::Sync { records, .. } if !records.is_empty()));
+        let flushing = lot.iter().any(|work| matches!(work, DiskWork::Flush { .. }));
+        let appending = lot.iter().any(|work| matches!(work, DiskWork::Append { .. }));
+        let binding = binding || flushing && (appending || self.scribe.journal().pending_bytes() > 0);
         let commits = self.scribe.journal().commits();
         let mut ear = Ear {
             disk,

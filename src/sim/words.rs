@@ -221,6 +221,7 @@ fn to_acceptor(message: &AcceptorMessage) -> String {
             format!("Greeted by n{peer}, which saw batch {}", witnessed.0)
         }
         AcceptorMessage::Executed(executed) => progress(executed),
+        AcceptorMessage::Recorded(upto) => format!("Recorded what is chosen up to {}", **upto),
         AcceptorMessage::FetchVotes { votes } => format!("FetchVotes {}", slots(votes.iter().map(|(slot, _)| *slot))),
         AcceptorMessage::Fetched(fetched) => {
             let had = slots(fetched.votes.iter().map(|vote| vote.slot));

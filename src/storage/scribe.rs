@@ -93,6 +93,10 @@ impl<D: Disk> Scribe<D> {
                     // Nothing waits for these, but they must not pile up while no sync comes.
                     syncing |= self.journal.pending_bytes() > MOST_PENDING_BYTES;
                 }
+                DiskWork::Flush { then } => {
+                    syncing = true;
+                    self.saying.extend(then.into_iter().flat_map(|then| then.release(self.own)));
+                }
                 DiskWork::ExecutedEverywhere { upto } => self.everywhere_upto = self.everywhere_upto.max(upto),
                 DiskWork::Forget { upto } => forget = forget.max(upto),
                 DiskWork::Trim { upto } => self.covered_upto = self.covered_upto.max(upto),
@@ -134,6 +138,11 @@ impl<D: Disk> Scribe<D> {
     /// Gives up what nobody will ask for by slots: what every member has executed, as far as snapshots of our own cover
     /// it. Beyond a bound on the journal's size, members that are away do not count: a snapshot takes the place of what
     /// they lack. Where it is the snapshots that are missing, they are asked for.
+    ///
+    /// That a slot is chosen the others may know in memory alone, and forget in a crash. They lose nothing by the trim:
+    /// whoever asks for the slot again is supplied with a snapshot, and a candidate hears as before that the slot is settled
+    /// here (DESIGN section 4, rule 1). What this node knows of it stays durable, as the snapshots are. So for this, other than
+    /// for letting go of members (rule 6), what is reported as executed need not be.
     fn trim(&mut self, listener: &mut impl Listener<D>) -> Result<(), DiskError> {
         self.give_up(listener)?;
         if self.journal.size_bytes() > self.journal.long_bytes() {
@@ -250,7 +259,9 @@ const SUPPLY_BYTES: usize = 1 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::paxos::{Ballot, BatchNumber, Change, Command, Configuration, Incarnation, Record, Stamp, Token, Value};
+    use crate::paxos::{
+        Ballot, BatchNumber, Change, Command, Configuration, Incarnation, Record, Stamp, Then, Token, Value,
+    };
     use crate::storage::{MemoryDisk, Settings};
 
     #[derive(Default)]
@@ -354,6 +365,27 @@ mod tests {
         assert_eq!(ear.durable[2..], [1]);
         scribe.perform(vec![append(vote(5, MOST_PENDING_BYTES / 2))], &mut ear).expect("written");
         assert_eq!((&ear.durable[3..], scribe.journal().pending_bytes()), (&[2][..], 0));
+    }
+
+    #[test]
+    fn rule_6_a_flush_makes_durable_what_was_only_appended_before_it_says_so() {
+        for operations in 0..4 {
+            let disk = MemoryDisk::new();
+            let (mut scribe, mut ear) = (scribe(&disk), Ear::default());
+            let flush = || DiskWork::Flush { then: vec![Then::Recorded(Slot(1))] };
+            scribe.perform(vec![DiskWork::Append { records: vec![vote(1, 100)] }], &mut ear).expect("nothing to write");
+            disk.fail_after(operations);
+            let done = scribe.perform(vec![flush()], &mut ear).is_ok();
+            assert_eq!(ear.said.len(), usize::from(done), "{operations}");
+            disk.crash_to_synced();
+            let durable = Journal::open(disk, SETTINGS).expect("a journal").records;
+            assert!(durable == [vote(1, 100)] || !done, "{operations}");
+            if done {
+                let commits = scribe.journal().commits();
+                scribe.perform(vec![flush()], &mut ear).expect("nothing to write");
+                assert_eq!((scribe.journal().commits(), ear.said.len()), (commits, 2), "it costs nothing");
+            }
+        }
     }
 
     #[test]

@@ -69,12 +69,9 @@ impl World {
             }
             _ => return self.post(node, node, ProposerMessage::Transfer { to: any }.into()),
         };
-        let operator = &mut self.clients[client];
+        let operator = &self.clients[client];
         if operator.session.is_some() && operator.open.len() < 3 {
-            operator.open.insert(operator.next);
-            operator.changes.insert(operator.next, change);
-            operator.doubtful.insert(operator.next);
-            operator.next += 1;
+            self.client_changes(client, change);
         }
     }
 
@@ -85,6 +82,15 @@ impl World {
             client.open.insert(client.next);
             client.next += 1;
         }
+    }
+
+    /// The client asks for a change of members.
+    pub fn client_changes(&mut self, client: usize, change: Change) {
+        let client = &mut self.clients[client];
+        client.open.insert(client.next);
+        client.changes.insert(client.next, change);
+        client.doubtful.insert(client.next);
+        client.next += 1;
     }
 
     /// The client says everything unanswered again, to some node.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::ledger::Ledger;
 use crate::paxos::dice::{Dice, mix};
 use crate::paxos::image::Frame;
-use crate::paxos::{Ballot, Record, Slot, SnapshotId, State, Then, Value};
+use crate::paxos::{Ballot, Learner, Membership, NodeId, Record, Settings, Slot, SnapshotId, State, Then, Value};
 
 /// One node's disk. It outlives the node's crashes.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +28,7 @@ pub struct Journal {
 pub enum Pending {
     Append(Vec<Record>),
     Sync(Vec<Record>, Vec<Then>),
+    Flush(Vec<Then>),
 }
 
 /// A snapshot on its way to the disk.
@@ -103,7 +104,20 @@ impl Journal {
                 }
                 then
             }
+            Some(Pending::Flush(then)) => {
+                self.batches += u64::from(!self.lazy.is_empty());
+                self.durable.append(&mut self.lazy);
+                then
+            }
         }
+    }
+
+    /// Up to where a node that started from this would know what is chosen.
+    pub fn knows_upto(&self, founders: &Membership) -> Slot {
+        let snapshot_upto = self.snapshot.as_ref().map_or(Slot::ZERO, |snapshot| snapshot.upto);
+        let mut learner = Learner::new(NodeId(0), founders.clone(), &Settings::default(), snapshot_upto);
+        self.durable.iter().for_each(|record| learner.apply_record(record));
+        learner.chosen_upto()
     }
 
     /// The power fails. Some of what was under way may have reached the disk, in order, although nobody was told.
@@ -154,7 +168,8 @@ impl Journal {
     /// with the highest ballot.
     pub fn chosen(&self, wanted: Slot) -> Option<(Slot, Ballot, Value)> {
         let pending = self.pending.iter().flat_map(|pending| match pending {
-            Pending::Append(records) | Pending::Sync(records, _) => records,
+            Pending::Append(records) | Pending::Sync(records, _) => &records[..],
+            Pending::Flush(_) => &[],
         });
         let mut best: Option<(bool, Ballot, &Value)> = None;
         for record in self.durable.iter().chain(&self.lazy).chain(pending) {

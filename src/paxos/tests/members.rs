@@ -1,7 +1,9 @@
 //! A leader's rules about members: which slots it may propose in, and whom it lets come and go.
 
+use super::ledger::Ledger;
 use super::proposer::proposals;
 use super::terse::*;
+use super::world::{Plan, World};
 use crate::paxos::extension::NotHandedOver;
 use crate::paxos::message::{CommandName, Prepare, Progress, Promise};
 use crate::paxos::*;
@@ -275,4 +277,114 @@ fn rule_6_who_has_left_is_dismissed_only_by_what_its_own_log_says() {
     executed(&mut proposer, 1, &[remove("n1")]);
     let told = effects(|fx| proposer.on_message(n(2), dismissed, fx));
     assert_eq!(told, [Effect::Note(Event::Dismissed { from: s(5) })]);
+}
+
+/// An executor of n1, n2, n3 that has executed a slot; α is 4.
+fn executor() -> Executor<Ledger> {
+    let mut executor = Executor::new(n(1), three().with_alpha(ALPHA), Settings::default(), Ledger::default(), 7);
+    assert_eq!(execute(&mut executor, 1, Command::Open { token: Token(9) }), []);
+    executor
+}
+
+/// Executes a slot. Gives what is to be made durable, and said then.
+fn execute(executor: &mut Executor<Ledger>, slot: u64, command: Command) -> Vec<Then> {
+    let value = Value::batch(Stamp::default(), &[command]);
+    flushed(effects(|fx| executor.on_chosen(vec![(s(slot), b(1, 1), value)], fx)))
+}
+
+fn flushed(told: Vec<Effect>) -> Vec<Then> {
+    let then = told.into_iter().filter_map(|effect| match effect {
+        Effect::Flush { then } => Some(then),
+        _ => None,
+    });
+    then.flatten().collect()
+}
+
+/// n3 leaves in slot 2, so that it has no vote from slot 6 on.
+fn remove_n3() -> Command {
+    let (session, sequence) = (SessionId(1), Sequence(1));
+    Command::Change { session, sequence, done_below: sequence, change: remove("n3"), force: false }
+}
+
+#[test]
+fn rule_6_what_is_chosen_is_made_durable_once_where_a_configuration_begins() {
+    let mut executor = executor();
+    assert_eq!(execute(&mut executor, 2, remove_n3()), []);
+    for slot in 3..=8 {
+        let expected = if slot == 5 { vec![Then::Recorded(s(5))] } else { Vec::new() };
+        assert_eq!(execute(&mut executor, slot, command(1, slot, &slot.to_string())), expected, "slot {slot}");
+    }
+}
+
+#[test]
+fn rule_6_what_only_a_snapshot_tells_that_has_no_name_yet_is_not_durable() {
+    let mut ahead = executor();
+    execute(&mut ahead, 2, remove_n3());
+    (3..=5).for_each(|slot| drop(execute(&mut ahead, slot, command(1, slot, &slot.to_string()))));
+    let state = ahead.freeze().thaw(Ledger::default()).expect("a ledger's own state");
+    let mut executor = executor();
+    assert_eq!(flushed(effects(|fx| drop(executor.install(state, fx)))), []);
+    assert_eq!(execute(&mut executor, 6, command(1, 6, "6")), [], "a crash would fall back to slot 1");
+    let saved = ExecutorMessage::SnapshotSaved { upto: s(5) };
+    assert_eq!(flushed(effects(|fx| executor.on_message(n(1), saved, fx))), [Then::Recorded(s(6))]);
+}
+
+#[test]
+fn rule_6_a_member_tells_of_a_configurations_beginning_only_when_no_crash_can_take_that_back() {
+    let mut membership = three().with_alpha(ALPHA);
+    membership.change(s(2), &remove("n3"));
+    let mut acceptor = Acceptor::new(n(1), three().with_alpha(ALPHA), s(0), BatchNumber(0));
+    acceptor.on_greeted(n(2), BatchNumber(0), BatchNumber(0), &mut Effects::new());
+    let executed = |acceptor: &mut Acceptor, upto| {
+        let membership = Some(Box::new(membership.clone()));
+        acceptor.on_message(
+            n(1),
+            AcceptorMessage::Executed(Progress { upto: s(upto), membership }),
+            &mut Effects::new(),
+        );
+        told(acceptor)
+    };
+    assert_eq!(executed(&mut acceptor, 4), 4);
+    assert_eq!(executed(&mut acceptor, 5), 4, "n3 would be let go of");
+    assert_eq!(executed(&mut acceptor, 9), 4);
+    for (_, message) in Then::Recorded(s(5)).release(n(1)) {
+        acceptor.on_message(n(1), acceptor_message(message), &mut Effects::new());
+    }
+    assert_eq!(told(&mut acceptor), 9, "of the slots behind, nobody has to know what it would forget");
+    assert_eq!(executed(&mut acceptor, 12), 12);
+}
+
+fn acceptor_message(message: Message) -> AcceptorMessage {
+    let Message::Acceptor(message) = message else { panic!("it is for the acceptor: {message:?}") };
+    message
+}
+
+/// How far a leader hears that this acceptor's node has executed.
+fn told(acceptor: &mut Acceptor) -> u64 {
+    let answers = effects(|fx| acceptor.on_heartbeat(n(2), b(1, 2), 1, s(0), s(0), fx));
+    let told = answers.into_iter().find_map(|effect| match effect {
+        Effect::Send { message: Message::Proposer(ProposerMessage::HeartbeatAck { executed_upto, .. }), .. } => {
+            Some(executed_upto.0)
+        }
+        _ => None,
+    });
+    told.expect("a heartbeat is answered")
+}
+
+/// n1 and n2 found; n2 leaves, stops, and its disk is thrown away. n1 is killed at that moment: what it had only appended
+/// of slots that n2 would have to be asked about is gone.
+#[test]
+fn rule_6_a_cluster_goes_on_after_a_crash_without_those_that_left() {
+    for seed in 0..10 {
+        let plan =
+            Plan { seed, nodes: 2, window: 4, batch: 4, snapshot_slots: 0, calm: 1, haste: 1, steps: 0, churn: 0 };
+        let mut world = World::new(plan);
+        world.calm_down();
+        world.run_until("a leader", World::is_quiet);
+        world.client_changes(0, remove("n2"));
+        world.run_until("n2 is let go of", |world| world.hosts[&n(2)].gone);
+        world.crash(n(1));
+        world.start(n(1));
+        world.serve("served alone");
+    }
 }

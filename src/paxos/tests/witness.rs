@@ -68,11 +68,11 @@ impl Witness {
     }
 
     /// A node that left may stop: whatever it voted on must be known to a quorum of those that stay (DESIGN section 4,
-    /// rule 6).
-    pub fn on_dismissed(&self, node: NodeId, from: Slot) {
+    /// rule 6), and `knows` says that a crash of them all would not change that.
+    pub fn on_dismissed(&self, node: NodeId, from: Slot, knows: impl Fn(NodeId) -> Slot) {
         assert!(!self.membership().votes(node), "n{node} still has a vote");
         let enough = |(first, next): (&Slot, &Configuration)| {
-            next.nodes().filter(|node| self.reached(*node) >= first.previous()).count() >= next.quorum()
+            next.nodes().filter(|node| knows(*node) >= first.previous()).count() >= next.quorum()
         };
         // A newcomer that leaves had no vote: for it the configuration goes on.
         let mut later =
@@ -113,6 +113,10 @@ impl Witness {
                         self.on_chosen(node, *slot, &value);
                     }
                 }
+            }
+            Then::Recorded(upto) => {
+                let knows = journal.knows_upto(self.membership());
+                assert!(knows >= *upto, "{node} would know {knows} after a crash, and says {upto}");
             }
             Then::Prepare(..) | Then::Fence(_) | Then::Fetched(..) => {}
         }

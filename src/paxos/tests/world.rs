@@ -66,6 +66,11 @@ impl Host {
     fn new(id: NodeId, journal: Journal) -> Host {
         Host { id, replica: None, mailboxes: Default::default(), journal, gone: false }
     }
+
+    /// Up to where it would know what is chosen if the power failed now.
+    fn knows_upto(&self, founders: &Membership) -> Slot {
+        self.journal.knows_upto(founders)
+    }
 }
 
 #[derive(Clone)]
@@ -492,6 +497,7 @@ impl World {
                 replica.executor.install(snapshot, &mut fx);
                 self.witness.on_executed(id, &replica.executor);
                 self.note(|| format!("{id} installs {upto}"));
+                self.tell_saved(id, Some(upto));
             }
         }
         self.perform(id, fx);
@@ -525,6 +531,7 @@ impl World {
                 Effect::Send { to, message } => self.send(id, to, message),
                 Effect::Sync { records, then } => host.journal.pending.push_back(Pending::Sync(records, then)),
                 Effect::Append { records } => host.journal.pending.push_back(Pending::Append(records)),
+                Effect::Flush { then } => host.journal.pending.push_back(Pending::Flush(then)),
                 Effect::SupplySlots { to, first, upto } => {
                     let slots = first.previous().above(upto.min(first.plus(3)));
                     let entries: Vec<_> = slots.map_while(|slot| host.journal.chosen(slot)).collect();
@@ -560,7 +567,8 @@ impl World {
                 Effect::Members(membership) => self.welcome(&membership),
                 Effect::Note(Event::Dismissed { from }) => {
                     self.note(|| format!("{id} is dismissed"));
-                    self.witness.on_dismissed(id, from);
+                    let knows = |node| self.hosts.get(&node).map_or(Slot::ZERO, |host| host.knows_upto(&self.founders));
+                    self.witness.on_dismissed(id, from, knows);
                     self.crash(id);
                     self.hosts.get_mut(&id).expect("a node").gone = true;
                     return;

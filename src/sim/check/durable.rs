@@ -13,7 +13,9 @@ pub fn claims(message: &Message) -> bool {
         message,
         Message::Proposer(ProposerMessage::Promise(_))
             | Message::Learner(LearnerMessage::Accepted(_))
-            | Message::Acceptor(AcceptorMessage::Prepare(_) | AcceptorMessage::Fetched(_))
+            | Message::Acceptor(
+                AcceptorMessage::Prepare(_) | AcceptorMessage::Fetched(_) | AcceptorMessage::Recorded(_)
+            )
     )
 }
 
@@ -23,7 +25,8 @@ pub fn check_role(node: NodeId, dispatch: &Dispatch) -> Held {
     let sent = remote.iter().find(|(_, message)| claims(message)).map(|(_, message)| format!("{message:?}"));
     let votes = mail.learner.iter().find(|(_, message)| matches!(message, LearnerMessage::Accepted(_)));
     let promises = mail.proposer.iter().find(|(_, message)| matches!(message, ProposerMessage::Promise(_)));
-    let prepares = mail.acceptor.iter().find(|(_, message)| matches!(message, AcceptorMessage::Prepare(_)));
+    let own = |message: &AcceptorMessage| matches!(message, AcceptorMessage::Prepare(_) | AcceptorMessage::Recorded(_));
+    let prepares = mail.acceptor.iter().find(|(_, message)| own(message));
     let said = sent
         .or_else(|| votes.map(|(_, message)| format!("{message:?}")))
         .or_else(|| promises.map(|(_, message)| format!("{message:?}")))

@@ -1,7 +1,8 @@
 //! Members come and go by the log alone ("Paxos Made Simple", section 3; DESIGN section 4, rule 6). Nobody proposes in a
 //! slot whose configuration it cannot know yet, and no leader proposes where no quorum of the slot's configuration has
-//! promised its ballot; whoever stops because it has left is needed by nobody; what is said to be executed everywhere is;
-//! and a number is given once.
+//! promised its ballot; whoever stops because it has left is needed by nobody, nor would be after a crash of those that stay,
+//! and who tells that it has come to where a configuration begins knows that after a crash, too; what is said to be executed
+//! everywhere is; and a number is given once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,6 +18,8 @@ pub struct Members {
     reached: BTreeMap<NodeId, Slot>,
     /// From which slot on each node has promised each ballot.
     promised: BTreeMap<Ballot, BTreeMap<NodeId, Slot>>,
+    /// The first slot of the last configuration that each node has told to have come to.
+    begun: BTreeMap<NodeId, Slot>,
     /// Whose folder each number was given to.
     numbers: BTreeMap<NodeId, Incarnation>,
 }
@@ -69,31 +72,42 @@ impl Members {
         Ok(())
     }
 
-    /// A node stops, because it has left and nobody needs it: a later configuration can go on without it.
-    pub fn on_dismissed(&self, node: NodeId, from: Slot, states: &States) -> Held {
+    /// A node tells a leader how far it has executed. The first slot of the configuration that it has come to, if that is news.
+    pub fn on_told(&mut self, node: NodeId, upto: Slot, states: &States) -> Option<Slot> {
+        let (first, _) = states.configurations().range(..=upto.next()).next_back()?;
+        (self.begun.insert(node, *first) != Some(*first)).then_some(*first)
+    }
+
+    /// By that members are let go of. A crash must not take it back: then the node would know the log up to `knows`.
+    pub fn on_begun(node: NodeId, first: Slot, knows: Slot) -> Held {
+        if knows >= first.previous() {
+            return Ok(());
+        }
+        let detail = format!("{node} tells that it has come to slot {first}, where a configuration begins");
+        Err(Broken::new(NAME, format!("{detail}; after a crash it would know no more than {knows}")))
+    }
+
+    /// A node stops, because it has left and nobody needs it: a later configuration can go on without it, by what its members
+    /// would know after a crash, which `knows` tells.
+    pub fn on_dismissed(&self, node: NodeId, from: Slot, states: &States, knows: impl Fn(NodeId) -> Slot) -> Held {
         if states.membership().votes(node) {
             return Err(Broken::new(NAME, format!("{node} stops, and still has a vote")));
         }
         let all = states.configurations();
         // A newcomer that leaves had no vote: for it the configuration goes on.
         let mut later = all.range(..=from).next_back().into_iter().chain(all.range(from..));
-        if later.any(|(first, next)| self.has_taken_over(*first, next, &BTreeSet::new())) {
+        if later.any(|(first, next)| has_taken_over(*first, next, &knows)) {
             return Ok(());
         }
         Err(Broken::new(NAME, format!("{node} stops, having left at slot {from}, and is still needed")))
-    }
-
-    /// Whether a quorum of a configuration, without these nodes, has executed all slots before it.
-    fn has_taken_over(&self, first: Slot, configuration: &Configuration, lost: &BTreeSet<NodeId>) -> bool {
-        let has = |node: &NodeId| !lost.contains(node) && self.reached(*node) >= first.previous();
-        configuration.nodes().filter(has).count() >= configuration.quorum()
     }
 
     /// The configurations without whose disks something might be lost, if these nodes' are.
     pub fn needed<'a>(&self, lost: &BTreeSet<NodeId>, states: &'a States) -> Vec<&'a Configuration> {
         let all: Vec<(Slot, &Configuration)> =
             states.configurations().iter().map(|(first, held)| (*first, held)).collect();
-        let last = (1..all.len()).rev().find(|index| self.has_taken_over(all[*index].0, all[*index].1, lost));
+        let reached = |node| if lost.contains(&node) { Slot::ZERO } else { self.reached(node) };
+        let last = (1..all.len()).rev().find(|index| has_taken_over(all[*index].0, all[*index].1, reached));
         all[last.unwrap_or(0)..].iter().map(|(_, configuration)| *configuration).collect()
     }
 
@@ -110,9 +124,15 @@ impl Members {
         }
     }
 
-    fn reached(&self, node: NodeId) -> Slot {
+    /// The furthest that a node has ever executed.
+    pub fn reached(&self, node: NodeId) -> Slot {
         self.reached.get(&node).copied().unwrap_or(Slot::ZERO)
     }
+}
+
+/// Whether a quorum of a configuration is past all slots before it, by what `upto` tells of each node.
+fn has_taken_over(first: Slot, configuration: &Configuration, upto: impl Fn(NodeId) -> Slot) -> bool {
+    configuration.nodes().filter(|node| upto(*node) >= first.previous()).count() >= configuration.quorum()
 }
 
 #[cfg(test)]
@@ -145,14 +165,23 @@ mod tests {
         membership.change(Slot(1), &Change::Remove { name: "n3".into() });
         let mut states = States::new(membership);
         let mut members = Members::default();
-        assert!(members.on_dismissed(NodeId(3), Slot(5), &states).is_err(), "it has a vote");
+        let dismissed = |members: &Members, states: &_| {
+            members.on_dismissed(NodeId(3), Slot(5), states, |node| members.reached(node))
+        };
+        assert!(dismissed(&members, &states).is_err(), "it has a vote");
         let chosen = (1..=6).map(|slot| (Slot(slot), Value::no_op())).collect();
         states.advance(&chosen).expect("no-ops");
-        assert!(members.on_dismissed(NodeId(3), Slot(5), &states).is_err(), "nobody has executed slot 4");
+        assert!(dismissed(&members, &states).is_err(), "nobody has executed slot 4");
         members.on_executed(NodeId(1), Slot(6));
         assert!(members.on_everywhere(Slot(6), &states).is_err());
         members.on_executed(NodeId(2), Slot(4));
-        assert_eq!(members.on_dismissed(NodeId(3), Slot(5), &states), Ok(()));
+        assert_eq!(dismissed(&members, &states), Ok(()));
+        let mut told = |upto| members.on_told(NodeId(2), Slot(upto), &states);
+        assert_eq!([told(3), told(4), told(6)], [Some(Slot(1)), Some(Slot(5)), None], "slot 5 begins a configuration");
+        let begun = |knows| Members::on_begun(NodeId(2), Slot(5), Slot(knows));
+        assert!(begun(3).is_err() && begun(4).is_ok());
+        let forgetful = members.on_dismissed(NodeId(3), Slot(5), &states, |node| Slot(u64::from(node.0 == 1) * 6));
+        assert!(forgetful.is_err(), "n2 would forget it");
         assert!(members.on_everywhere(Slot(6), &states).is_err());
         assert_eq!(members.on_everywhere(Slot(4), &states), Ok(()), "who has left does not count");
         assert_eq!(members.needed(&BTreeSet::new(), &states).len(), 1);

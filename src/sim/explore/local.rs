@@ -235,6 +235,7 @@ impl Local {
                     }
                     Effect::Sync { records, then } => disk.push_back(DiskWork::Sync(records, then)),
                     Effect::Append { records } => disk.push_back(DiskWork::Append(records)),
+                    Effect::Flush { .. } => unreachable!("the members stay"),
                     Effect::SupplySlots { to, first, upto } => disk.push_back(DiskWork::Supply(to, first, upto)),
                     Effect::Reply { client, reply } => outcome.replies.push((client, reply)),
                     Effect::Note(_) | Effect::ExecutedEverywhere { .. } | Effect::Members(_) => {}
@@ -287,7 +288,7 @@ impl Local {
                     self.promised = self.promised.max(accepted.ballot);
                     self.voted.extend(accepted.slots.iter().map(|slot| (*slot, accepted.ballot)));
                 }
-                Then::Prepare(..) | Then::Fence(_) | Then::Fetched(..) => {}
+                Then::Prepare(..) | Then::Fence(_) | Then::Fetched(..) | Then::Recorded(_) => {}
             }
             for (to, message) in then.release(self.id) {
                 if to == self.id { mail.push_back((to, message)) } else { outcome.sent.push((to, message)) }

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use super::{Happening, World};
 use crate::paxos::dice::Dice;
 use crate::paxos::{Change, Configuration, Incarnation, NodeId, ProposerMessage, Slot};
-use crate::sim::check::Held;
+use crate::sim::check::members::Members;
+use crate::sim::check::{Checks, Held};
 use crate::sim::node::{Letter, Node, Role, State};
 use crate::sim::trace::Lanes;
 use crate::storage::MemoryDisk;
@@ -45,11 +46,33 @@ impl World {
 
     /// A node stops, because it has left and nobody needs it.
     pub(super) fn dismiss(&mut self, node: usize, from: Slot) -> Held {
-        self.checks.members.on_dismissed(self.nodes[node].id, from, &self.checks.states)?;
+        let members = &self.checks.members;
+        members.on_dismissed(self.nodes[node].id, from, &self.checks.states, |id| self.would_know(id))?;
         self.crash(node, false, 1, "has left");
         self.nodes[node].gone = true;
         self.counts.dismissed += 1;
         Ok(())
+    }
+
+    /// What a node says to a leader of how far it has executed, if it does.
+    pub(super) fn tells(&mut self, node: usize, message: &ProposerMessage) -> Held {
+        let ProposerMessage::HeartbeatAck { executed_upto, .. } = message else { return Ok(()) };
+        let id = self.nodes[node].id;
+        let Checks { members, states, .. } = &mut self.checks;
+        match members.on_told(id, *executed_upto, states) {
+            Some(first) => Members::on_begun(id, first, self.would_know(id)),
+            None => Ok(()),
+        }
+    }
+
+    /// Up to where a node would know what is chosen if the power failed now: without its disk, up to where it knew.
+    fn would_know(&self, id: NodeId) -> Slot {
+        let node = &self.nodes[self.position(id)];
+        let twin = if node.spoiled { None } else { self.twin_after(node, |_| 0) };
+        match twin.as_ref().and_then(|(twin, _)| twin.running()) {
+            Some(running) => running.replica.learner.chosen_upto(),
+            None => self.checks.members.reached(id),
+        }
     }
 
     /// The positions of the nodes that are not gone.
@@ -205,6 +228,20 @@ mod tests {
         assert_eq!(world.run_until(until_us, |world| world.nodes[0].gone), Ok(true), "it is dismissed");
         change(&mut world, Change::Replace { name: "n2".into(), incarnation: Incarnation(45) });
         assert_eq!(members(&world), [3, 4, 5]);
+        assert_eq!(world.finish(true), Ok(()));
+    }
+
+    #[test]
+    fn rule_6_those_that_stay_go_on_after_a_power_failure_without_those_that_left() {
+        let mut world = world();
+        change(&mut world, Change::Remove { name: "n1".into() });
+        let asked = Change::Remove { name: "n2".into() };
+        world.ask_change(asked, false);
+        let until_us = world.now_us + 20_000_000;
+        let is_alone = |world: &World| world.nodes[0].gone && world.nodes[1].gone;
+        assert_eq!(world.run_until(until_us, is_alone), Ok(true), "{}", world.standing());
+        world.crash(2, true, 100_000, "the power goes");
+        assert_eq!(world.run_until(until_us, World::has_healed), Ok(true), "{}", world.standing());
         assert_eq!(world.finish(true), Ok(()));
     }
 

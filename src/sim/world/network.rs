@@ -193,8 +193,7 @@ impl World {
             let witnessed = self.nodes[peer].running().expect("runs").hearsay.before(own, boot);
             self.checks.shown.on_greeting(id, (own, boot), witnessed)?;
             let running = self.nodes[node].running_mut().expect("runs");
-            let members = running.founded.membership.current().members().len();
-            running.greet(own, id, witnessed, members);
+            running.greet(own, id, witnessed);
             self.nodes[node].has_met = true;
             self.wake_roles(node);
         }

@@ -334,9 +334,7 @@ impl World {
     /// supply nothing, that is not. A snapshot in place of slots, saved or not yet, is where that is hardest.
     fn foresee(&self, node: usize) -> Held {
         let own = self.nodes[node].id;
-        let mut twin = Node { disk: self.nodes[node].disk.fork(), ..Node::new(own) };
-        twin.disk.crash(|most| most);
-        let Ok(dispatch) = twin.start(&self.founded, &self.plan.settings, self.plan.journal, 1, self.now_us) else {
+        let Some((mut twin, dispatch)) = self.twin_after(&self.nodes[node], |most| most) else {
             return Ok(()); // at a start that happens it is looked at why
         };
         let running = twin.running_mut().expect("just started");
@@ -348,6 +346,14 @@ impl World {
         });
         let mut all = believed.flatten().chain(supplied.unwrap_or_default());
         all.try_for_each(|(slot, _, value)| self.checks.agreement.on_believed(own, slot, &value))
+    }
+
+    /// A node as it would start from what its disk holds, if the power failed now and what was not synced were kept so.
+    pub(super) fn twin_after(&self, node: &Node, kept: impl FnMut(u64) -> u64) -> Option<(Node, Dispatch)> {
+        let mut twin = Node { disk: node.disk.fork(), ..Node::new(node.id) };
+        twin.disk.crash(kept);
+        let started = twin.start(&self.founded, &self.plan.settings, self.plan.journal, 1, self.now_us);
+        started.ok().map(|dispatch| (twin, dispatch))
     }
 
     pub(super) fn tick(&mut self, node: usize, life: u32) -> Held {
@@ -393,6 +399,12 @@ impl World {
             }
         }
         mail.acceptor.iter().try_for_each(|(_, message)| self.proposes(node, message))?;
+        mail.proposer.iter().try_for_each(|(_, message)| self.tells(node, message))?;
+        for (_, message) in &remote {
+            if let Message::Proposer(message) = message {
+                self.tells(node, message)?;
+            }
+        }
         self.script.on_mail(node, &mail);
         let Some(running) = self.nodes[node].running_mut() else { return Ok(()) };
         running.disk_queue.extend(disk);

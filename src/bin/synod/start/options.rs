@@ -49,6 +49,10 @@ pub struct StartArgs {
     #[arg(long, value_name = "HOST:PORT", value_parser = dialled, conflicts_with_all = ["peer", "voters", "alone"])]
     pub join: Option<Option<Address>>,
 
+    /// Newcomers that never had a vote and are gone for good: the only voter goes on without them. What only they know is lost.
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', conflicts_with = "join")]
+    pub forsake: Vec<NodeName>,
+
     /// The node's folder [default: NAME.data].
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
@@ -103,6 +107,8 @@ pub struct StartOptions {
     pub voters: Vec<String>,
     /// It becomes a member of a cluster that runs: through the node at this address, or once it is added.
     pub join: Option<Option<Address>>,
+    /// Newcomers without a vote that are gone for good.
+    pub forsake: Vec<String>,
     /// Its folder.
     pub data: PathBuf,
     /// Slots in flight at once, if told.
@@ -144,6 +150,7 @@ impl StartArgs {
             peers: self.peer.iter().map(|peer| (peer.name.0.clone(), peer.address.clone())).collect(),
             voters: voters.into_iter().map(|name| name.0).collect(),
             join: self.join.clone(),
+            forsake: self.forsake.iter().map(|name| name.0.clone()).collect(),
             data,
             window: self.window,
             batch: self.batch,

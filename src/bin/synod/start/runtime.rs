@@ -70,6 +70,7 @@ fn node_options(options: StartOptions) -> NodeOptions {
         advertise: options.advertise.map(|address| address.to_string()),
         peers: options.peers.into_iter().map(|(name, address)| (name, address.to_string())).collect(),
         voters: options.voters,
+        forsake: options.forsake,
         join: options.join.map(|through| match through {
             Some(address) => Join::Through(address.to_string()),
             None => Join::WhenAdded,
