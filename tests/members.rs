@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Theatre, bounded, contains_all, until};
-use program::{Home, NodeProcess};
+use program::{Conversation, Home, NodeProcess};
 use synod::actors::NodeError;
 use synod::client::ClientError;
 use synod::net::report::MemberStanding;
@@ -217,6 +217,14 @@ fn a_person_adds_replaces_and_removes_members() {
     assert!(table.lines().any(|line| line.starts_with("n1 ") && line.contains("this node")), "{table}");
     assert_eq!(synod("get k").done(), "v\n");
 
+    // A prompt knows them all, as long as they are members.
+    let mut prompt = Conversation::begin(&home, &["repl", "--json", "--connect", &at]);
+    let listed = |prompt: &mut Conversation| {
+        let nodes = prompt.ask("nodes")["nodes"].take();
+        nodes.as_array().into_iter().flatten().map(|node| node["node"].clone()).collect::<Vec<_>>()
+    };
+    program::until(|| listed(&mut prompt), |nodes| *nodes == ["n1", "n2", "n3", "n4"]);
+
     // What makes no sense is refused with the reason.
     synod("member add n5=127.0.0.1:1").failed(1, "127.0.0.1:1: Connection refused");
     synod(&format!("member add n5={}", fourth.address)).failed(1, "is `n4`, not `n5`");
@@ -232,6 +240,7 @@ fn a_person_adds_replaces_and_removes_members() {
     fourth.says("n4 has left the cluster at slot");
     assert_eq!(fourth.child.wait().expect("it ends").code(), Some(0));
     assert_eq!(member("n4"), None);
+    program::until(|| listed(&mut prompt), |nodes| *nodes == ["n1", "n2", "n3"]);
 
     // A wiped folder comes back under its old name only on somebody's word.
     second.kill();

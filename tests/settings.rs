@@ -7,8 +7,8 @@ use program::Home;
 #[test]
 fn a_node_is_started_from_a_file_and_reached_through_the_environment() {
     let home = Home::new();
-    std::fs::write(home.path("n1.toml"), "name = \"n1\"\nlisten = \"127.0.0.1:0\"\nalone = true\nwindow = 4\n")
-        .unwrap();
+    let file = "name = \"n1\"\nlisten = \"127.0.0.1:0\"\nalone = true\nwindow = 4\njournal-limit = \"64M\"\nmark-every = 0.5\n";
+    std::fs::write(home.path("n1.toml"), file).unwrap();
     let node = home.start(&["--config", "n1.toml", "--data", "folder"]);
     assert!(home.path("folder").is_dir(), "what is typed counts, too");
     let with = |words: &[&str], variables: &[(&str, &str)]| {
@@ -23,6 +23,10 @@ fn a_node_is_started_from_a_file_and_reached_through_the_environment() {
     with(&["get", "k"], &[there, ("SYNOD_JSON", "maybe")]).failed(2, "--json");
     let told = with(&["get", "k"], &[there, ("SYNOD_DEADLINE", "soon")]).failed(2, "--deadline");
     assert!(told.contains("(with SYNOD_CONNECT, SYNOD_DEADLINE)"), "{told}");
+
+    // So are a node's own options.
+    let told = with(&["start", "--config", "n1.toml"], &[("SYNOD_SNAPSHOT_EVERY", "1K")]);
+    assert!(told.failed(2, "`1K` is too small: at least 1M").contains("with SYNOD_SNAPSHOT_EVERY"));
 
     // A variable without a value is none.
     let none = [there, ("SYNOD_CONFIG", ""), ("SYNOD_JSON", ""), ("SYNOD_DEADLINE", "")];
@@ -48,6 +52,7 @@ fn a_mistake_in_a_file_is_told_with_its_place() {
     refused("name = \"n1\"\nlissten = \"127.0.0.1:0\"\n", "line 2: 'lissten' is no option of `synod start`");
     refused("name = \"n1\"\nlisten = \"nowhere\"\n", "--listen");
     refused("name = \"n1\"\nwindow = 0\n", "--window");
+    refused("name = \"n1\"\njournal-limit = 65536\n", "`65536` is too small: at least 4M");
     refused("name = \"n1\"\nalone = true\npeer = [\"n2=127.0.0.1:7102\"]\n", "--alone");
     refused("name = \n", "line 1: ");
     refused("\"\\u001b[31m\" = 1\n", "'\\u{1b}[31m' is no option");

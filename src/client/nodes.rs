@@ -2,7 +2,7 @@
 //!
 //! Positions are stable: a [`NodeIndex`] once given stays that entry's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::session::NodeIndex;
@@ -21,6 +21,8 @@ struct Known {
     address: String,
     /// By a node, and not by the user: a newer word takes its place.
     learnt: bool,
+    /// It was a member, and is none any more.
+    left: bool,
 }
 
 impl Nodes {
@@ -29,7 +31,7 @@ impl Nodes {
         let mut known: Vec<Known> = Vec::new();
         for address in addresses {
             if known.iter().all(|known| known.address != *address) {
-                known.push(Known { name: None, address: address.clone(), learnt: false });
+                known.push(Known { name: None, address: address.clone(), learnt: false, left: false });
             }
         }
         Nodes { fixed: false, known: Mutex::new(known) }
@@ -57,9 +59,10 @@ impl Nodes {
                 entry.address.clone_from(&peer.address);
             } else if known.len() < MOST_KNOWN {
                 let (name, address) = (Some(peer.name.clone()), peer.address.clone());
-                known.push(Known { name, address, learnt: true });
+                known.push(Known { name, address, learnt: true, left: false });
             }
         }
+        mark_who_left(&mut known, status);
     }
 
     /// Who answers at this address.
@@ -88,17 +91,19 @@ impl Nodes {
     }
 
     pub(super) fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.lock().iter().filter_map(|known| known.name.clone()).collect();
+        let known = self.lock();
+        let there = known.iter().filter(|known| !known.left);
+        let mut names: Vec<String> = there.filter_map(|known| known.name.clone()).collect();
         names.sort();
         names.dedup();
         names
     }
 
-    /// Every node by its name, or by its address if its name is not known, with its addresses.
+    /// Every node by its name, or by its address if its name is not known, with its addresses; but those that have left.
     pub(super) fn by_name(&self) -> Vec<(String, Vec<String>)> {
         let known = self.lock();
         let mut nodes: BTreeMap<String, Vec<&Known>> = BTreeMap::new();
-        for node in known.iter() {
+        for node in known.iter().filter(|known| !known.left) {
             nodes.entry(node.name.as_ref().unwrap_or(&node.address).clone()).or_default().push(node);
         }
         nodes.into_iter().map(|(name, known)| (name, newest_first(known))).collect()
@@ -106,6 +111,18 @@ impl Nodes {
 
     fn lock(&self) -> MutexGuard<'_, Vec<Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who is none of the members, and known to them as nobody else, has left. A node that serves no cluster yet knows none.
+fn mark_who_left(known: &mut [Known], status: &Status) {
+    if status.members.is_empty() {
+        return;
+    }
+    let members = status.members.iter().map(|member| &member.name);
+    let there: BTreeSet<&String> = members.chain(status.peers.iter().map(|peer| &peer.name)).collect();
+    for node in known {
+        node.left = node.name.as_ref().is_some_and(|name| *name != status.name && !there.contains(name));
     }
 }
 
@@ -121,7 +138,8 @@ const MOST_KNOWN: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::report::PeerStatus;
+    use crate::net::report::{MemberStanding, MemberStatus, PeerStatus};
+    use crate::paxos::{Incarnation, NodeId};
 
     fn status(name: &str, peers: &[(&str, &str)]) -> Status {
         let peers = peers.iter().map(|(name, address)| PeerStatus {
@@ -148,6 +166,32 @@ mod tests {
         nodes.learn(NodeIndex(0), &status("n1", &[("n2", "elsewhere:1"), ("n3", "c:2")]));
         assert_eq!(nodes.addresses_of("n2"), ["elsewhere:1", "b:1"], "what the user gave stays, behind what is newer");
         assert_eq!(nodes.addresses_of("n3"), ["c:2"], "what was learnt moves");
+    }
+
+    #[test]
+    fn who_has_left_is_listed_no_more_until_it_is_a_member_again() {
+        let nodes = given(&["n1:1", "n2:1"]);
+        let of = |names: &[&str]| {
+            let peers: Vec<(&str, String)> = names.iter().map(|name| (*name, format!("{name}:1"))).collect();
+            let peers: Vec<(&str, &str)> = peers.iter().map(|(name, address)| (*name, address.as_str())).collect();
+            let members = names.iter().chain(&["n1"]).map(|name| MemberStatus {
+                name: name.to_string(),
+                node: NodeId(1),
+                incarnation: Incarnation(1),
+                standing: MemberStanding::Voter,
+                executed_upto: None,
+            });
+            Status { members: members.collect(), ..status("n1", &peers) }
+        };
+        nodes.learn(NodeIndex(0), &of(&["n2", "n3"]));
+        assert_eq!(nodes.names(), ["n1", "n2", "n3"]);
+        nodes.learn(NodeIndex(0), &of(&["n3"]));
+        assert_eq!(nodes.names(), ["n1", "n3"], "although the user named the address of n2");
+        assert_eq!(nodes.by_name().len(), 2);
+        nodes.learn(NodeIndex(0), &status("n1", &[("n3", "n3:1")]));
+        assert_eq!(nodes.names(), ["n1", "n3"], "who serves no cluster says nothing of who left");
+        nodes.learn(NodeIndex(0), &of(&["n2", "n3"]));
+        assert_eq!(nodes.names(), ["n1", "n2", "n3"]);
     }
 
     #[test]

@@ -237,6 +237,11 @@ impl Proposer {
                 Refusal::NoLiveQuorum { reachable: reachable as u32, quorum: quorum as u32 }
             });
         }
+        // Who has just crashed still counts as there: so the change waits, if need be, until they are heard again.
+        let lately_ms = self.now_ms.saturating_sub(self.settings.heartbeat_ms * HEARD_WITHIN);
+        if leading.members.live(&after, lately_ms) < quorum && !force {
+            return Some(Refusal::Busy);
+        }
         let is_own = self.membership.named(change.name()).is_some_and(|member| member.id == self.own);
         (is_own && self.hand_over_to_any(fx)).then_some(Refusal::NoLeader)
     }
@@ -358,5 +363,7 @@ impl Leading {
 
 /// Who has executed all but so many slots is there in a moment.
 const CAUGHT_UP_WITHIN: u64 = 256;
+/// Within so many heartbeats those have answered that are to go on after a change.
+const HEARD_WITHIN: u64 = 2;
 /// How long after one promotion the next is proposed, in milliseconds.
 const PROMOTE_AGAIN_MS: u64 = 1000;

@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -143,6 +143,20 @@ impl NodeProcess {
     /// What else it has said on its standard error by now.
     pub fn has_said(&self) -> Vec<String> {
         self.news.try_iter().collect()
+    }
+
+    /// Waits until it ends by itself; gives its exit code, and what else it has said on its standard error.
+    pub fn ends(&mut self) -> (Option<i32>, Vec<String>) {
+        let deadline = Instant::now() + SOON;
+        let mut said = Vec::new();
+        loop {
+            match self.news.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(line) => said.push(line),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("it does not end: {said:#?}"),
+            }
+        }
+        (self.child.wait().expect("it ends").code(), said)
     }
 
     /// As `kill -9` does.

@@ -205,6 +205,29 @@ fn a_change_that_leaves_too_few_that_answer_is_refused_unless_it_is_forced() {
 }
 
 #[test]
+fn a_change_waits_until_those_that_it_counts_on_are_heard_again() {
+    let mut proposer = leader();
+    [1, 2, 3].into_iter().for_each(|node| ack(&mut proposer, node, 0));
+    proposer.on_tick(400, 0, &mut Effects::new());
+    [1, 2].into_iter().for_each(|node| ack(&mut proposer, node, 0));
+    let change = |force| Command::Change {
+        session: SessionId(1),
+        sequence: Sequence(1),
+        done_below: Sequence(1),
+        change: remove("n2"),
+        force,
+    };
+    let commands = vec![CommandName::Apply(SessionId(1), Sequence(1))];
+    let told = deeds(|fx| proposer.on_submit(vec![change(false)], fx));
+    let waits = ExecutorMessage::Refused { commands, reason: Refusal::Busy };
+    assert_eq!(told, [send(1, waits)], "n3 is heard of, but not lately: it may have crashed");
+    assert_eq!(deeds(|fx| proposer.clone().on_submit(vec![change(true)], fx)), [], "somebody insists");
+    ack(&mut proposer, 3, 0);
+    assert_eq!(deeds(|fx| proposer.on_submit(vec![change(false)], fx)), []);
+    assert_eq!(proposer.queued(), 1);
+}
+
+#[test]
 fn one_change_is_on_its_way_at_a_time() {
     let mut proposer = leader();
     [1, 2, 3].into_iter().for_each(|node| ack(&mut proposer, node, 0));

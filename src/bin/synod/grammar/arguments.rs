@@ -294,4 +294,42 @@ pub fn deadline(word: &str) -> Result<Duration, String> {
     }
 }
 
+/// A number of bytes, with a letter for 1024 of them, or that squared and so on, and not below the least that makes sense.
+pub fn size_from(least: u64) -> impl Fn(&str) -> Result<u64, String> + Clone + Send + Sync + 'static {
+    move |word| match size(word) {
+        Some(bytes) if bytes >= least => Ok(bytes),
+        Some(_) => Err(format!("`{word}` is too small: at least {}", shown_size(least))),
+        None => {
+            Err(format!("`{word}` is not a size: write bytes, or K, M, G or T behind a number, as 65536, 64M or 1G"))
+        }
+    }
+}
+
+fn size(word: &str) -> Option<u64> {
+    let unit = UNITS.iter().find(|(letter, _)| word.ends_with([*letter, letter.to_ascii_lowercase()]));
+    let (digits, unit) = unit.map_or((word, 1), |(_, unit)| (&word[..word.len() - 1], *unit));
+    let is_number = digits.bytes().all(|digit| digit.is_ascii_digit());
+    digits.parse::<u64>().ok().filter(|_| is_number)?.checked_mul(unit)
+}
+
+/// The shortest way to write a size.
+fn shown_size(bytes: u64) -> String {
+    let unit = UNITS.iter().rfind(|(_, unit)| bytes >= *unit && bytes.is_multiple_of(*unit));
+    unit.map_or_else(|| bytes.to_string(), |(letter, unit)| format!("{}{letter}", bytes / unit))
+}
+
+/// A time from one to the next, in seconds.
+pub fn interval(word: &str) -> Result<Duration, String> {
+    match word.parse::<f64>() {
+        Ok(seconds) if (SHORTEST_INTERVAL_S..=LONGEST_DEADLINE_S).contains(&seconds) => {
+            Ok(Duration::from_secs_f64(seconds))
+        }
+        _ => Err(format!(
+            "`{word}` is not an interval: write seconds, at least {SHORTEST_INTERVAL_S} and at most {LONGEST_DEADLINE_S}"
+        )),
+    }
+}
+
+const UNITS: [(char, u64); 4] = [('K', 1 << 10), ('M', 1 << 20), ('G', 1 << 30), ('T', 1 << 40)];
+const SHORTEST_INTERVAL_S: f64 = 0.1;
 const LONGEST_DEADLINE_S: f64 = 86_400.0;

@@ -239,3 +239,16 @@ fn a_deadline_is_a_positive_number_of_seconds() {
         assert!(parse_arguments(words).is_err(), "{word}");
     }
 }
+
+#[test]
+fn a_size_is_a_number_of_bytes_or_has_a_letter() {
+    let size = size_from(1024);
+    for (word, bytes) in [("1024", 1 << 10), ("1k", 1 << 10), ("65536", 1 << 16), ("64M", 64 << 20), ("1G", 1 << 30)] {
+        assert_eq!(size(word), Ok(bytes));
+    }
+    for word in ["", "M", "-1", "+5000", "1.5G", "64MB", "64 M", "99999999T", "64é"] {
+        assert!(size(word).unwrap_err().contains("is not a size: write bytes, or K, M, G or T"), "{word}");
+    }
+    assert_eq!(size("1023").unwrap_err(), "`1023` is too small: at least 1K");
+    assert!(size_from(1500)("0").unwrap_err().ends_with("at least 1500"));
+}

@@ -1,14 +1,16 @@
 //! The flags of `synod start`, and what they come to.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use synod::net::cookie::Cookie;
+use synod::paxos::settings::MAX_BATCH_BYTES;
 
 use crate::answer::Failure;
 use crate::cookie;
-use crate::grammar::{Address, DEFAULT_CLUSTER, LEADER, NodeName, PeerAddress, dialled};
+use crate::grammar::{Address, DEFAULT_CLUSTER, LEADER, NodeName, PeerAddress, dialled, interval, size_from};
 
 /// The flags, as typed.
 #[derive(Args, Clone, Debug, PartialEq)]
@@ -65,6 +67,19 @@ pub struct StartArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub batch: Option<u32>,
 
+    /// How long the journal may become before snapshots take the place of what members that are away lack; 64M, 1G
+    /// or bytes [default: 1G].
+    #[arg(long, value_name = "SIZE", value_parser = size_from(LEAST_JOURNAL))]
+    pub journal_limit: Option<u64>,
+
+    /// After how much that was executed a snapshot is taken [default: 256M].
+    #[arg(long, value_name = "SIZE", value_parser = size_from(LEAST_SNAPSHOT))]
+    pub snapshot_every: Option<u64>,
+
+    /// How often the replicas compare their states, while commands come [default: 10].
+    #[arg(long, value_name = "SECONDS", value_parser = interval)]
+    pub mark_every: Option<Duration>,
+
     /// The name of the cluster.
     #[arg(long, value_name = "NAME", default_value = DEFAULT_CLUSTER, value_parser = NonEmptyStringValueParser::new())]
     pub cluster: String,
@@ -115,6 +130,12 @@ pub struct StartOptions {
     pub window: Option<u32>,
     /// Commands in a slot at most, if told.
     pub batch: Option<u32>,
+    /// How long the journal may become, in bytes, if told.
+    pub journal_limit: Option<u64>,
+    /// After how many bytes that were executed a snapshot is taken, if told.
+    pub snapshot_every: Option<u64>,
+    /// How often states are compared, if told.
+    pub mark_every: Option<Duration>,
     /// The cluster's name.
     pub cluster: String,
     /// The shared secret.
@@ -154,6 +175,9 @@ impl StartArgs {
             data,
             window: self.window,
             batch: self.batch,
+            journal_limit: self.journal_limit,
+            snapshot_every: self.snapshot_every,
+            mark_every: self.mark_every,
             cluster: self.cluster.clone(),
             cookie: cookie::read(self.cookie_file.as_deref())?,
             until_stdin_closes: self.until_stdin_closes,
@@ -222,6 +246,11 @@ impl StartArgs {
     }
 }
 
+/// Two of the largest slots.
+const LEAST_JOURNAL: u64 = 2 * MAX_BATCH_BYTES as u64;
+/// Every one writes the whole state.
+const LEAST_SNAPSHOT: u64 = 1 << 20;
+
 /// Whether nothing can be in the folder. What is there otherwise is for the node to say.
 fn is_new(data: &Path) -> bool {
     match std::fs::read_dir(data) {
@@ -272,9 +301,21 @@ mod tests {
     fn an_option_that_is_not_told_is_left_to_the_node() {
         let plain = options("--alone").unwrap();
         assert_eq!((plain.window, plain.batch, plain.advertise), (None, None, None));
+        assert_eq!((plain.journal_limit, plain.snapshot_every, plain.mark_every), (None, None, None));
         assert_eq!(plain.cookie, Cookie::new("open sesame").unwrap());
         assert_eq!(plain.cluster, "synod");
         assert_eq!(options("--alone --window 1 --batch 7").unwrap().batch, Some(7));
+    }
+
+    #[test]
+    fn bounds_are_sizes_and_seconds() {
+        let told = options("--alone --journal-limit 64M --snapshot-every 1048576 --mark-every 0.5").unwrap();
+        assert_eq!((told.journal_limit, told.snapshot_every), (Some(64 << 20), Some(1 << 20)));
+        assert_eq!(told.mark_every, Some(Duration::from_millis(500)));
+        refused("--alone --journal-limit 1X", "`1X` is not a size: write bytes, or K, M, G or T behind a number");
+        refused("--alone --journal-limit 4095K", "`4095K` is too small: at least 4M");
+        refused("--alone --snapshot-every 1000", "`1000` is too small: at least 1M");
+        refused("--alone --mark-every 0", "`0` is not an interval: write seconds, at least 0.1 and at most 86400");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::future::Future;
 use synod::actors::{Join, NEWS, Node, NodeError, NodeOptions};
 use synod::machine::Composite;
 use synod::paxos::Settings;
+use synod::storage;
 
 use super::{Ready, StartOptions};
 use crate::answer::Failure;
@@ -58,13 +59,9 @@ pub fn run_node(
 }
 
 fn node_options(options: StartOptions) -> NodeOptions {
-    let defaults = Settings::default();
-    let settings = Settings {
-        window: options.window.unwrap_or(defaults.window),
-        batch: options.batch.unwrap_or(defaults.batch),
-        ..defaults
-    };
     NodeOptions {
+        settings: settings(&options),
+        journal: options.journal_limit.map_or_else(storage::Settings::default, journal),
         cluster: options.cluster,
         or_free_port: options.or_free_port,
         advertise: options.advertise.map(|address| address.to_string()),
@@ -75,7 +72,48 @@ fn node_options(options: StartOptions) -> NodeOptions {
             Some(address) => Join::Through(address.to_string()),
             None => Join::WhenAdded,
         }),
-        settings,
         ..NodeOptions::new(options.name, options.data, options.cookie).listen(options.listen.to_string())
+    }
+}
+
+fn settings(options: &StartOptions) -> Settings {
+    let defaults = Settings::default();
+    Settings {
+        window: options.window.unwrap_or(defaults.window),
+        batch: options.batch.unwrap_or(defaults.batch),
+        snapshot_bytes: options.snapshot_every.unwrap_or(defaults.snapshot_bytes),
+        mark_ms: options.mark_every.map_or(defaults.mark_ms, |every| every.as_millis() as u64),
+        ..defaults
+    }
+}
+
+/// A journal is trimmed by whole segments: a short one has smaller ones, and no more of them.
+fn journal(keep_bytes: u64) -> storage::Settings {
+    let defaults = storage::Settings::default();
+    let most_segments = defaults.keep_bytes / u64::from(defaults.segment_bytes);
+    let segment_bytes = u32::try_from(keep_bytes / most_segments)
+        .map_or(defaults.segment_bytes, |part| part.min(defaults.segment_bytes));
+    let first_segment_bytes = defaults.first_segment_bytes.min(segment_bytes);
+    storage::Settings { segment_bytes, first_segment_bytes, keep_bytes, ..defaults }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_journal_has_as_many_segments_as_a_long_one_at_most() {
+        let defaults = storage::Settings::default();
+        assert_eq!(journal(defaults.keep_bytes), defaults);
+        assert_eq!(journal(u64::MAX), storage::Settings { keep_bytes: u64::MAX, ..defaults });
+        let short = journal(4 << 20);
+        assert_eq!((short.keep_bytes, short.segment_bytes, short.first_segment_bytes), (4 << 20, 256 << 10, 256 << 10));
+    }
+
+    /// The help names them.
+    #[test]
+    fn the_defaults_are_those_that_the_help_tells() {
+        let (settings, journal) = (Settings::default(), storage::Settings::default());
+        assert_eq!((journal.keep_bytes, settings.snapshot_bytes, settings.mark_ms), (1 << 30, 256 << 20, 10_000));
     }
 }
