@@ -72,7 +72,7 @@ fn measure(megabytes: u64, disk: FileDisk) -> Result<(), Box<dyn std::error::Err
     let writing = std::thread::spawn(move || {
         let began = Instant::now();
         let taken = Taken { image: frozen, save: true, number: 0 };
-        let saved = keeper.perform(Keep::Own(taken), &mut || Meanwhile::Nothing, &mut |_| {});
+        let saved = keeper.perform(Keep::Own(Box::new(taken)), &mut || Meanwhile::Nothing, &mut |_| {});
         saved.map(|()| began.elapsed())
     });
     let busy = load.run(&mut executor, |_, _| writing.is_finished());

@@ -12,6 +12,7 @@ use std::time::Duration;
 use actix::Addr;
 use futures_util::{FutureExt, Stream, StreamExt};
 use tokio::io::AsyncWriteExt;
+use tokio::time::Instant;
 
 use super::backup::BackupDesk;
 use super::doors::{Doors, Outbox};
@@ -25,6 +26,7 @@ use crate::net::codec::append;
 use crate::net::link::Connection;
 use crate::net::report::Report;
 use crate::net::wire::{ClientFrame, NodeFrame};
+use crate::paxos::extension::NotHandedOver;
 use crate::paxos::{ClientId, Command, ExecutorMessage, NodeId, ProposerMessage, Refusal, Reply, SessionId, Token};
 use crate::storage::FileDisk;
 
@@ -239,7 +241,15 @@ async fn lead(stage: &Stage, name: String) -> Result<Report, String> {
     };
     let member = serving.events.membership().named(&name).map(|member| member.id);
     let member = member.ok_or_else(|| format!("no member goes by the name `{name}`: `member list` shows them"))?;
-    let handed = serving.proposer.send(HandOver(member)).await.map_err(|_| "the node is stopping")?;
+    let end = Instant::now() + CAUGHT_UP_WITHIN;
+    let handed = loop {
+        let handed = serving.proposer.send(HandOver(member)).await.map_err(|_| "the node is stopping")?;
+        // Behind a change of members everybody lags for a moment.
+        if !matches!(handed, Err(NotHandedOver::Behind { .. })) || Instant::now() >= end {
+            break handed;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    };
     handed.map_err(|why| format!("{name} does not take over: {why}"))?;
     Ok(Report::HandedOver(name))
 }
@@ -306,6 +316,9 @@ async fn write(writing: &mut tokio::net::tcp::OwnedWriteHalf, bytes: &mut Vec<u8
     written
 }
 
+/// How long a member that is to lead may take to catch up.
+const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How many frames make one lot at most.
 const MOST_FRAMES: usize = 256;
 /// A lot takes no further frame once it holds so much.

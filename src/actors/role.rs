@@ -225,7 +225,7 @@ impl<M: StateMachine + Unpin> Role for Executor<M> {
 
     fn leave(&mut self, keeper: &KeeperHandle) {
         for image in self.take_images() {
-            keeper.send(Keep::Own(image));
+            keeper.send(Keep::Own(Box::new(image)));
         }
     }
 }

@@ -209,6 +209,7 @@ impl<M: StateMachine> Executor<M> {
                 self.snapshots.short_upto = upto;
                 self.shorten(fx);
             }
+            ExecutorMessage::MarkWanted { save } => self.on_mark_wanted(save, fx),
             ExecutorMessage::Digested { number, upto, digest } => self.on_digested(number, upto, digest, fx),
         }
     }

@@ -73,7 +73,7 @@ pub struct State<M> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Frame {
     /// Comes first, once.
-    Head(Head),
+    Head(Box<Head>),
     /// Rows of the session table.
     Sessions(Rows),
     /// A part of the machine's state.
@@ -117,7 +117,7 @@ impl Image {
             agreement: agreement.clone(),
             digest,
         };
-        let head = std::iter::once(Frame::Head(head));
+        let head = std::iter::once(Frame::Head(Box::new(head)));
         head.chain(sessions.rows().map(Frame::Sessions)).chain(machine.parts().map(Frame::Machine))
     }
 
@@ -144,7 +144,7 @@ impl<M: StateMachine> State<M> {
     /// A sentence that says why the frames are no image, or no image of this machine.
     pub fn restore(frames: &mut dyn Iterator<Item = Frame>, mut machine: M) -> Result<(State<M>, [u8; 32]), String> {
         let Some(Frame::Head(head)) = frames.next() else { return Err("it does not begin with a head".into()) };
-        let Head { format, upto, clock_ms, last_session, membership, agreement, digest } = head;
+        let Head { format, upto, clock_ms, last_session, membership, agreement, digest } = *head;
         if format != IMAGE_FORMAT {
             return Err(format!("its image has format {format}, and this version of synod reads {IMAGE_FORMAT}"));
         }

@@ -295,14 +295,27 @@ impl<M: StateMachine> Executor<M> {
 
     /// The proposer hears that a mark is due, and again after a while if none came.
     pub(super) fn look_due(&mut self, fx: &mut Effects) {
-        let Marks { slots, unsaved_slots, unsaved_bytes, now_ms, marked_ms, due_ms, .. } = &self.marks;
+        let Marks { slots, unsaved_slots, unsaved_bytes, now_ms, marked_ms, .. } = &self.marks;
         let is_much = *unsaved_slots >= self.settings.snapshot_slots || *unsaved_bytes >= self.settings.snapshot_bytes;
         let save = is_much && self.snapshots.saving.is_none();
         let is_due = save || *slots > 0 && *now_ms >= marked_ms.saturating_add(self.pace_ms());
-        let is_told = due_ms.is_some_and(|told_ms| *now_ms < told_ms + self.settings.resend_ms * 4);
-        // Marks that come faster than digests would never be agreed on.
-        if is_due && !is_told && self.is_mark_over() {
-            self.marks.due_ms = Some(self.marks.now_ms);
+        if is_due {
+            self.tell_due(save, fx);
+        }
+    }
+
+    /// Some node wants a mark, and this one leads.
+    pub(super) fn on_mark_wanted(&mut self, save: bool, fx: &mut Effects) {
+        self.tell_due(save, fx);
+    }
+
+    /// The proposer hears it, unless it was told a moment ago, or the newest mark is still to be agreed on: marks that come
+    /// faster than digests and reports never would be.
+    fn tell_due(&mut self, save: bool, fx: &mut Effects) {
+        let Marks { now_ms, due_ms, .. } = self.marks;
+        let is_told = due_ms.is_some_and(|told_ms| now_ms < told_ms + self.settings.resend_ms * 4);
+        if !is_told && self.is_mark_over() {
+            self.marks.due_ms = Some(now_ms);
             fx.send(self.own, ProposerMessage::MarkDue { save });
         }
     }

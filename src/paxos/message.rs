@@ -606,6 +606,11 @@ pub enum ExecutorMessage {
         /// The digest of the state.
         digest: [u8; 32],
     },
+    /// Local, from the proposer of the node that leads: some node wants the replicas to compare their states.
+    MarkWanted {
+        /// And to save them.
+        save: bool,
+    },
     /// Local, from the journal: it is too long, and would be shorter if two snapshots covered this.
     TrimWanted {
         /// The last slot.

@@ -241,6 +241,11 @@ impl Proposer {
 
     fn gather(&mut self, origin: NodeId, commands: Vec<Command>, fx: &mut Effects) {
         for command in commands {
+            // Several nodes may want one at once: whether one is due is for the executor here to say.
+            if let Command::Mark { save } = command {
+                fx.send(self.own, ExecutorMessage::MarkWanted { save });
+                continue;
+            }
             if let Some(refusal) = self.weigh_change(&command, fx) {
                 refuse(origin, &[command], refusal, fx);
                 continue;

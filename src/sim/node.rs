@@ -352,7 +352,7 @@ impl Running {
                     keeping.push_back(Keep::Installed { upto, replaced });
                 }
             }
-            keeping.extend(replica.executor.take_images().into_iter().map(Keep::Own));
+            keeping.extend(replica.executor.take_images().into_iter().map(|taken| Keep::Own(Box::new(taken))));
             look(&effects, replica);
         }
         match role {

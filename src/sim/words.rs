@@ -277,6 +277,7 @@ fn to_executor(message: &ExecutorMessage) -> String {
         ExecutorMessage::SnapshotSaved { upto } => format!("SnapshotSaved up to slot {upto}"),
         ExecutorMessage::SnapshotUnsaved {} => "SnapshotUnsaved".into(),
         ExecutorMessage::Digested { upto, .. } => format!("Digested slot {upto}"),
+        ExecutorMessage::MarkWanted { save } => format!("MarkWanted{}", if *save { ", to be saved" } else { "" }),
         ExecutorMessage::TrimWanted { upto } => format!("TrimWanted up to slot {upto}"),
     }
 }

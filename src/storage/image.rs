@@ -120,7 +120,7 @@ pub fn head<D: Disk>(reader: &mut Reader<D>) -> Result<Head, SnapshotError> {
         return Err(reader.damaged("its image is empty"));
     }
     match next(reader)? {
-        Frame::Head(head) => Ok(head),
+        Frame::Head(head) => Ok(*head),
         Frame::Sessions(_) | Frame::Machine(_) => Err(reader.damaged("its image does not begin with a head")),
     }
 }

@@ -57,7 +57,7 @@ struct Incoming<D> {
 /// Something for the keeper to do.
 pub enum Keep {
     /// Digest the node's own state, and perhaps save it.
-    Own(Taken),
+    Own(Box<Taken>),
     /// What a lot asks for, or the scribe.
     Work(SnapshotWork),
     /// The executor installed a peer's snapshot: give it its name.
@@ -86,7 +86,7 @@ pub enum Meanwhile {
     /// This, which does not wait.
     Work(SnapshotWork),
     /// This image is only to be digested.
-    Digest(Taken),
+    Digest(Box<Taken>),
     /// Give up: the node stops.
     Stop,
 }

@@ -139,9 +139,9 @@ fn rule_8_a_report_comes_again_until_it_stands_in_the_log() {
     let mut executor = executor();
     execute(&mut executor, 2, &mark(false));
     let own = submits(report(1, 2, RIGHT));
-    assert_eq!(digest(&mut executor, RIGHT), [own.clone()]);
+    assert_eq!(digest(&mut executor, RIGHT), std::slice::from_ref(&own));
     assert_eq!(tick(&mut executor, 599), []);
-    assert_eq!(tick(&mut executor, 600), [own.clone()]);
+    assert_eq!(tick(&mut executor, 600), std::slice::from_ref(&own));
     execute(&mut executor, 3, &[report(2, 2, RIGHT)]);
     assert_eq!(tick(&mut executor, 1_200), [own]);
     execute(&mut executor, 4, &[report(1, 2, RIGHT)]);

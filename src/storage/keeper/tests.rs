@@ -41,7 +41,8 @@ pub(super) fn state(upto: u64, bytes: usize) -> State<Kv> {
 fn perform(keeper: &mut TestKeeper, work: Keep) -> Result<Vec<Kept<Kv>>, DiskError> {
     let mut kept = Vec::new();
     let mut tell = |one| kept.push(one);
-    if let Keep::Own(Taken { image, .. }) = &work {
+    if let Keep::Own(taken) = &work {
+        let image = &taken.image;
         keeper.perform(proven(image.upto.0, image::digest(image)), &mut || Meanwhile::Nothing, &mut tell)?;
     }
     keeper.perform(work, &mut || Meanwhile::Nothing, &mut tell)?;
@@ -59,7 +60,7 @@ pub(super) fn done(keeper: &mut TestKeeper, work: Keep) -> Vec<Kept<Kv>> {
 }
 
 pub(super) fn own(state: &State<Kv>) -> Keep {
-    Keep::Own(Taken { image: state.freeze(), save: true, number: 1 })
+    Keep::Own(Box::new(Taken { image: state.freeze(), save: true, number: 1 }))
 }
 
 fn proven(upto: u64, digest: Digest) -> Keep {
@@ -200,7 +201,7 @@ fn two_replicas_of_one_state_write_the_same_file_however_they_came_to_it() {
         let mut keeper = Keeper::new(OWN, disk.clone(), Composite::default());
         let image = executor.freeze();
         let proven = proven(image.upto.0, image::digest(&image));
-        for work in [Keep::Own(Taken { image, save: true, number: 1 }), proven] {
+        for work in [Keep::Own(Box::new(Taken { image, save: true, number: 1 })), proven] {
             keeper.perform(work, &mut || Meanwhile::Nothing, &mut |_| {}).expect("saved");
         }
         disk
