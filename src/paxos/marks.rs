@@ -134,11 +134,9 @@ impl<M: StateMachine> Executor<M> {
         self.marks.standing == Standing::Sound && self.marks.replay.is_none()
     }
 
-    /// The replicas agreed at a mark whose own digest is still being computed.
-    pub fn awaits_digest(&self) -> bool {
-        let Some((mark, _)) = self.agreement.agreed() else { return false };
-        let digested = self.marks.digesting.iter().map(|(_, mark)| *mark);
-        digested.chain(self.marks.waiting.0.iter().map(|taken| taken.image.upto)).any(|slot| slot == mark)
+    /// Whether the own digest at that mark is known. It may never be: of marks that come fast only the newest is digested.
+    pub fn has_digest(&self, mark: Slot) -> bool {
+        self.marks.own.contains_key(&mark)
     }
 
     /// A mark was executed: the state is frozen at its slot.

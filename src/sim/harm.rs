@@ -40,7 +40,8 @@ impl Harmed {
             }
             return Ok(());
         };
-        let is_told = !executor.awaits_digest() && executor.agreement().agreed().is_some_and(|(mark, _)| mark > since);
+        let agreed = executor.agreement().agreed();
+        let is_told = agreed.is_some_and(|(mark, _)| mark > since && executor.has_digest(mark));
         if executor.serves() && is_told {
             let detail = format!("{own} serves a wrong state, and the log has told of it: {}", broken.detail);
             return Err(Broken::new("agreed_state", detail));

@@ -210,7 +210,7 @@ fn rule_8_a_replica_serves_between_the_agreement_and_its_own_digest() {
     execute(&mut executor, 2, &mark(false));
     let told = execute(&mut executor, 3, &[report(2, 2, RIGHT), report(3, 2, RIGHT)]);
     assert!(told.contains(&Effect::Note(Event::Agreed { mark: s(2) })));
-    assert!(executor.awaits_digest() && read_locally(&mut executor));
+    assert!(!executor.has_digest(s(2)) && read_locally(&mut executor));
     let told = digest(&mut executor, WRONG);
     assert!(told.contains(&Effect::Note(Event::Diverged { mark: s(2), own: WRONG, agreed: RIGHT })));
     assert!(!executor.serves());

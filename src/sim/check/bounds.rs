@@ -45,7 +45,7 @@ fn most_journal_bytes(plan: &Plan) -> u64 {
     if plan.settings.snapshot_slots == u64::MAX {
         return everything;
     }
-    everything / 4 + u64::from(plan.journal.segment_bytes) * 6 + plan.clients.value_bytes as u64 * 16
+    everything / 4 + u64::from(plan.journal.segment_bytes) * 6 + plan.clients.value_bytes as u64 * 24
 }
 
 const NAME: &str = "bounds";

@@ -130,9 +130,11 @@ impl World {
         liveness::check("what differs is repaired", sound, || self.standing())
     }
 
-    /// Every state that runs is right.
+    /// Every member's state that runs is right.
     fn is_sound(&self) -> bool {
-        self.nodes.iter().enumerate().all(|(node, held)| held.running().is_none() || !self.harmed.has(node))
+        let latest = self.checks.states.membership().latest();
+        let is_running_member = |node: &Node| node.running().is_some() && latest.contains(node.id);
+        self.nodes.iter().enumerate().all(|(node, held)| !is_running_member(held) || !self.harmed.has(node))
     }
 
     /// Whatever clients still wait for comes to an end, by its own deadline if need be.
