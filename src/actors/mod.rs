@@ -35,7 +35,7 @@
 pub mod backup;
 pub mod cluster;
 pub mod disk;
-mod door;
+pub mod door;
 pub mod doors;
 pub mod events;
 pub mod executor;

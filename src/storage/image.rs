@@ -58,7 +58,7 @@ pub fn write<D: Disk>(
 /// The same for whoever knows the state's digest.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_with<D: Disk>(
     image: &Image,
     digest: [u8; 32],
