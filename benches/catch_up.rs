@@ -52,7 +52,7 @@ async fn measure(wishes: &Wishes, folder: &Path) -> Outcome<()> {
         }
     }
     if wishes.wants("writes") {
-        println!("writes a second              state    without      while one catches up    ratio");
+        println!("writes a second         state   one away   catches up   in step    ratio to one away, to in step");
         for megabytes in &wishes.megabytes {
             writes(folder, *megabytes, wishes.rounds).await?;
         }
@@ -294,36 +294,39 @@ async fn fetch(folder: &Path, megabytes: u64) -> Outcome<()> {
     Ok(())
 }
 
-/// The rate of writes with two of three nodes, and while the third catches up by a snapshot; in turns.
+/// The rate of writes while the third of three nodes is away, while it catches up by a snapshot, and once it is in step; in
+/// turns. The nodes and the load share one machine: what the third does takes from the others, in step as well.
 async fn writes(folder: &Path, megabytes: u64, rounds: usize) -> Outcome<()> {
     let mut nodes = with_one_away(folder, megabytes).await?;
     let load = Load::begin(&nodes, megabytes).await?;
-    let (mut without, mut with, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let mut rates = [const { Vec::new() }; 5];
     let mut known = 8;
     for _ in 0..rounds {
         until(|| is_outrun(&nodes, known)).await?;
-        let alone = rate(&load, async {
-            sleep(WINDOW).await;
-            Ok(())
-        })
-        .await?;
+        let away = rate(&load, window()).await?;
         nodes.start_again(2)?;
         let behind = rate(&load, until(|| is_level(&nodes))).await?;
+        let level = rate(&load, window()).await?;
         known = nodes.status(2).await?.executed_upto.0;
         nodes.halt(2)?;
-        without.push(alone);
-        with.push(behind);
-        ratios.push(behind / alone);
+        for (all, one) in rates.iter_mut().zip([away, behind, level, behind / away, behind / level]) {
+            all.push(one);
+        }
     }
     load.end().await?;
+    let [away, behind, level, to_away, to_level] = rates.each_ref().map(|all| median(all.clone()));
     println!(
-        "                          {megabytes:5} MB {:10.0} {:20.0} {:15.2}",
-        median(without),
-        median(with),
-        median(ratios.clone())
+        "                     {megabytes:5} MB {away:10.0} {behind:12.0} {level:9.0} {to_away:20.2} {to_level:12.2}"
     );
-    let each: Vec<String> = ratios.iter().map(|ratio| format!("{ratio:.2}")).collect();
-    println!("                          in turns: {}", each.join(", "));
+    for (what, all) in ["one away", "in step"].iter().zip(&rates[3..]) {
+        let each: Vec<String> = all.iter().map(|ratio| format!("{ratio:.2}")).collect();
+        println!("                     ratio to {what}, in turns: {}", each.join(", "));
+    }
+    Ok(())
+}
+
+async fn window() -> Outcome<()> {
+    sleep(WINDOW).await;
     Ok(())
 }
 
@@ -365,7 +368,7 @@ const KEYS_A_MEGABYTE: u64 = 1000;
 const CLIENTS: usize = 4;
 /// Of each client.
 const WRITERS: usize = 64;
-/// How long the rate without a node that catches up is measured.
+/// How long a rate without a node that catches up is measured.
 const WINDOW: Duration = Duration::from_secs(3);
 /// So many slots behind is level.
 const NEARLY: u64 = 64;

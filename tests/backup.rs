@@ -2,9 +2,13 @@
 
 mod program;
 
+use std::io::Read;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::channel;
 
-use program::{Home, NodeProcess, Ran};
+use program::{Home, NodeProcess, Ran, SOON};
 use serde_json::Value;
 
 /// Three nodes of one cluster, each its own process.
@@ -104,6 +108,11 @@ fn what_cannot_be_saved_or_restored_is_said_and_leaves_nothing_behind() {
         write(name, &bytes);
         home.run(&["restore", name, "--name", "m1"]).failed(1, &format!("the backup `{name}` "));
     }
+    let mut future = whole.clone();
+    future[8] += 1;
+    write("future", &future);
+    home.run(&["restore", "future", "--name", "m1"]).failed(1, "use the version that wrote it");
+    home.run(&["restore", "n1.data", "--name", "m1"]).failed(1, "cannot ");
     write("cut", &whole[..whole.len() / 2]);
     home.run(&["restore", "cut", "--name", "m1"]).failed(1, "its length is not what its header says");
     std::fs::create_dir_all(home.path("taken")).expect("made");
@@ -111,3 +120,175 @@ fn what_cannot_be_saved_or_restored_is_said_and_leaves_nothing_behind() {
     home.run(&["restore", "whole", "--name", "m1", "--data", "taken"]).failed(1, "`taken` is there already");
     assert!(!Path::new(&home.path("m1.data")).exists() && leftovers(&home).is_empty());
 }
+
+#[test]
+fn a_file_that_may_not_grow_so_far_is_said_and_leaves_nothing_behind() {
+    let home = Home::new();
+    let node = home.start(&["--name", "n1", "--listen", "127.0.0.1:0", "--alone"]);
+    put_large(&home, &node);
+    // A write beyond the limit is an error then, and no signal.
+    let limited = ["sh", "-c", "trap '' XFSZ; ulimit -f 2000; exec \"$0\" \"$@\""];
+    let backup = ended(spawned(&mut home.synod_by(&limited, &["backup", "monday.backup", "--connect", &node.address])));
+    backup.failed(1, "cannot make `monday.backup`: File too large; raise the limit on the size of files");
+    assert!(leftovers(&home).is_empty() && !home.path("monday.backup").exists());
+    on(&home, &node, &["backup", "monday.backup"]).done();
+    let restore = ended(spawned(&mut home.synod_by(&limited, &["restore", "monday.backup", "--name", "m1"])));
+    restore.failed(1, "cannot make `m1.data`: cannot write a file: File too large; ");
+    assert!(leftovers(&home).is_empty() && !home.path("m1.data").exists());
+}
+
+#[test]
+fn too_little_room_is_said_and_leaves_nothing_behind() {
+    let home = Home::new();
+    let node = home.start(&["--name", "n1", "--listen", "127.0.0.1:0", "--alone"]);
+    // Whatever is there in the end is listed.
+    let run = "\"$0\" \"$@\"; code=$?; ls -A small; exit $code";
+    let words = ["backup", "small/monday.backup", "--connect", &node.address];
+    let Some(mut backup) = home.synod_on_small_disk("small", run, &words) else { return };
+    put_large(&home, &node);
+    let backup = ended(spawned(&mut backup));
+    assert_eq!(backup.out, "", "nothing is left");
+    backup.failed(1, "`small/monday.backup`: No space left on device; make room there, or name another place");
+    on(&home, &node, &["backup", "monday.backup"]).done();
+    let words = ["restore", "monday.backup", "--name", "m1", "--data", "small/m1"];
+    let mut restore = home.synod_on_small_disk("small", run, &words).expect("as before");
+    let restore = ended(spawned(&mut restore));
+    assert_eq!(restore.out, "", "nothing is left");
+    restore.failed(1, "cannot make `small/m1`: cannot write a file: No space left on device; make room there, or name");
+    assert!(on(&home, &node, &["get", "large00"]).done().len() > 1000, "the cluster goes on");
+}
+
+#[test]
+fn a_node_that_is_killed_while_it_is_backed_up_ends_the_backup_and_another_one_gives_it() {
+    let home = Home::new();
+    let mut nodes = cluster(&home);
+    put_large(&home, &nodes[0]);
+    let narrow = Narrow::to(&nodes[0].address);
+    let words = ["backup", "monday.backup", "--connect", &narrow.address, "--deadline", "60"];
+    let backup = spawned(&mut home.synod(&words));
+    program::until(|| unfinished_bytes(&home), |bytes| *bytes > 0);
+    nodes[0].kill();
+    ended(backup).failed(1, "the backup broke off: ");
+    assert!(leftovers(&home).is_empty() && !home.path("monday.backup").exists());
+    let told = on(&home, &nodes[1], &["backup", "monday.backup", "--deadline", "20"]).done();
+    assert!(told.starts_with("monday.backup: the state of n1, n2, n3 at slot "), "{told}");
+}
+
+#[test]
+fn an_interrupted_backup_ends_at_once_and_leaves_nothing_behind() {
+    let home = Home::new();
+    let node = home.start(&["--name", "n1", "--listen", "127.0.0.1:0", "--alone"]);
+    put_large(&home, &node);
+    // While it is fetched.
+    let narrow = Narrow::to(&node.address);
+    for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
+        let words = ["backup", "monday.backup", "--connect", &narrow.address, "--deadline", "60"];
+        let backup = spawned(&mut home.synod(&words));
+        program::until(|| unfinished_bytes(&home), |bytes| *bytes > 0);
+        send(signal, backup.id());
+        ended(backup).failed(code, "before `monday.backup` was whole: nothing is left of it");
+        assert!(leftovers(&home).is_empty() && !home.path("monday.backup").exists());
+    }
+    // While a node that stands still is waited for.
+    send("STOP", node.child.id());
+    let words = ["backup", "monday.backup", "--connect", &node.address, "--deadline", "60", "--json"];
+    let backup = spawned(&mut home.synod(&words));
+    program::until(|| leftovers(&home), |names| !names.is_empty());
+    send("TERM", backup.id());
+    let ran = ended(backup);
+    assert_eq!((ran.code, &ran.objects()[0]["exit"]), (Some(143), &143.into()), "{ran:?}");
+    assert!(leftovers(&home).is_empty() && !home.path("monday.backup").exists());
+    send("CONT", node.child.id());
+    on(&home, &node, &["backup", "monday.backup"]).done();
+}
+
+#[test]
+fn an_interrupted_restore_ends_at_once_and_leaves_nothing_behind() {
+    let home = Home::new();
+    let node = home.start(&["--name", "n1", "--listen", "127.0.0.1:0", "--alone"]);
+    put_large(&home, &node);
+    on(&home, &node, &["backup", "whole"]).done();
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        // It may be over before the signal comes.
+        let in_time = |_: &()| {
+            let mut restore = spawned(&mut home.synod(&["restore", "whole", "--name", "m1"]));
+            let is_over = |restore: &mut Child| restore.try_wait().expect("a child").is_some();
+            program::until(|| !leftovers(&home).is_empty() || is_over(&mut restore), |begun| *begun);
+            send(signal, restore.id());
+            let ran = ended(restore);
+            assert!(leftovers(&home).is_empty());
+            if ran.code == Some(0) {
+                std::fs::remove_dir_all(home.path("m1.data")).expect("it is whole");
+                return false;
+            }
+            ran.failed(code, "before `m1.data` was whole: nothing is left of it");
+            assert!(!home.path("m1.data").exists());
+            true
+        };
+        program::until(|| (), in_time);
+    }
+    home.run(&["restore", "whole", "--name", "m1"]).done();
+}
+
+/// A state of many parts.
+fn put_large(home: &Home, node: &NodeProcess) {
+    let value = "x".repeat(1 << 19);
+    let script: String = (0..16).map(|key| format!("put large{key:02} {value}\n")).collect();
+    home.run_with(&["repl", "--connect", &node.address, "--deadline", "20"], &script).done();
+}
+
+/// How much there is of what is unfinished in the user's folder.
+fn unfinished_bytes(home: &Home) -> u64 {
+    let names = leftovers(home);
+    names.iter().filter_map(|name| std::fs::metadata(home.path(name)).ok()).map(|found| found.len()).sum()
+}
+
+fn spawned(command: &mut Command) -> Child {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program runs")
+}
+
+/// What came of it; it ends soon.
+fn ended(child: Child) -> Ran {
+    let (sender, ran) = channel();
+    std::thread::spawn(move || sender.send(Ran::from(child.wait_with_output().expect("the program ends"))));
+    ran.recv_timeout(SOON).expect("it ends soon")
+}
+
+fn send(signal: &str, process_id: u32) {
+    let mut kill = Command::new("kill");
+    // It may be over already.
+    kill.args([&format!("-{signal}"), &process_id.to_string()]).stderr(Stdio::null()).status().expect("kill runs");
+}
+
+/// A way to a node on which nothing comes back any more behind the first mebibytes: who fetches is in the middle.
+struct Narrow {
+    address: String,
+}
+
+impl Narrow {
+    fn to(node: &str) -> Narrow {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("it is bound").to_string();
+        let node = node.to_owned();
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let Ok(node) = TcpStream::connect(&node) else { continue };
+                let (mut from_client, mut to_node) =
+                    (client.try_clone().expect("a handle"), node.try_clone().expect("a handle"));
+                std::thread::spawn(move || std::io::copy(&mut from_client, &mut to_node));
+                std::thread::spawn(move || narrow(node, client));
+            }
+        });
+        Narrow { address }
+    }
+}
+
+/// Carries so much, and then nothing until the node hangs up; then it hangs up, too.
+fn narrow(mut node: TcpStream, mut client: TcpStream) {
+    let carried = std::io::copy(&mut (&mut node).take(CARRIED_BYTES), &mut client);
+    let _ = carried.and_then(|_| std::io::copy(&mut node, &mut std::io::sink()));
+    // It may have hung up itself.
+    let _ = client.shutdown(Shutdown::Both);
+}
+
+const CARRIED_BYTES: u64 = 3 << 20;

@@ -240,6 +240,76 @@ fn a_wiped_folder_says_that_the_others_refuse_it_and_what_can_be_done() {
 }
 
 #[test]
+fn a_wiped_folder_that_knows_no_address_says_that_it_is_refused_and_what_can_be_done() {
+    let mut three = Three::start();
+    three.run(&["put", "k", "v"]).done();
+    let address = three.nodes[2].address.clone();
+    let said = "n1, n2 (a node that dialled this one refused it: `n3` came with another data folder than the cluster";
+    for (flags, said) in [(&["--voters", "n1,n2,n3"][..], said), (&["--join"], &said["n1, n2 (".len()..])] {
+        three.nodes[2].kill();
+        std::fs::remove_dir_all(three.home.path("n3.data")).expect("a folder");
+        three.nodes[2] = three.home.start(&[&["--name", "n3", "--listen", &address], flags].concat());
+        let status = || three.home.run(&["status", "n3", "--connect", &address, "--deadline", "20"]).done();
+        let status = until(status, |status| status.contains(said));
+        assert!(status.contains("`synod member replace n3=HOST:PORT`"), "{status}");
+        three.nodes[2].says("`n3` came with another data folder than the cluster knows");
+    }
+    three.run(&["member", "replace", &format!("n3={address}"), "--wait"]).done();
+    until(|| three.home.run(&["get", "k", "--local", "--connect", &address]), |ran| ran.out == "v\n");
+}
+
+/// Nothing tells it from a new cluster, but the others know it.
+#[test]
+fn a_wiped_founder_that_founds_again_is_refused_and_told_how_to_come_back() {
+    let home = Home::new();
+    let alone = ["--name", "n1", "--alone", "--listen"];
+    let mut first = home.start(&[&alone[..], &["127.0.0.1:0"]].concat());
+    let address = first.address.clone();
+    let others = ["n2", "n3"].map(|name| {
+        let node = home.start(&["--name", name, "--listen", "127.0.0.1:0", "--join", &address]);
+        let list = || home.run(&["member", "list", "--connect", &address]).out;
+        until(list, |list| list.lines().any(|line| line.starts_with(name) && line.contains(" votes ")));
+        node
+    });
+    home.run(&["put", "k", "v", "--connect", &address]).done();
+    first.kill();
+    std::fs::remove_dir_all(home.path("n1.data")).expect("a folder");
+    first = home.start(&[&alone[..], &[&address]].concat());
+    first.says("must not found again: start it with an empty --data folder and --join");
+    others[0].says("must not found again: start it with an empty --data folder and --join");
+    first.kill();
+    std::fs::remove_dir_all(home.path("n1.data")).expect("a folder");
+    let _first = home.start(&["--name", "n1", "--listen", &address, "--join"]);
+    let connect = ["--connect", &others[0].address, "--deadline", "20"];
+    home.run(&[&["member", "replace", &format!("n1={address}"), "--wait"][..], &connect].concat()).done();
+    until(|| home.run(&["get", "k", "--local", "--connect", &address]), |ran| ran.out == "v\n");
+}
+
+#[test]
+fn a_node_whose_disk_is_full_stops_with_the_reason_and_the_others_go_on() {
+    let three = Three::start();
+    three.run(&["put", "k", "v"]).done();
+    let first = three.nodes[0].address.clone();
+    let words = ["start", "--name", "n4", "--listen", "127.0.0.1:0", "--data", "small/n4", "--join", &first];
+    let Some(start) = three.home.synod_on_small_disk("small", "exec \"$0\" \"$@\"", &words) else { return };
+    let mut fourth = three.home.start_by(start);
+    let votes = |list: &String| list.lines().any(|line| line.starts_with("n4 ") && line.contains(" votes "));
+    until(|| three.run(&["member", "list"]).done(), votes);
+    let value = "x".repeat(1 << 19);
+    let script: String = (0..16).map(|key| format!("put large{key:02} {value}\n")).collect();
+    three.home.run_with(&["repl", "--connect", &first, "--deadline", "20"], &script).done();
+    let (code, said) = fourth.ends();
+    let last = said.last().map_or("", String::as_str);
+    let is_told = last.starts_with("error: the node stopped: cannot write `small/n4/")
+        && last.ends_with(
+            "`: No space left on device; make room on that disk, and start the node again: nothing that it has \
+             acknowledged is lost",
+        );
+    assert!(code == Some(1) && is_told, "{code:?} {said:#?}");
+    assert_eq!(three.run(&["get", "k"]).done(), "v\n");
+}
+
+#[test]
 fn a_node_says_where_it_listens_and_what_it_advertises() {
     let home = Home::new();
     let node = home.start(&["--name", "n1", "--alone", "--listen", "127.0.0.1:0", "--advertise", "localhost:1"]);

@@ -52,6 +52,22 @@ fn an_error_names_the_file_the_operation_and_the_reason() {
     assert!(error.to_string().contains("No such file"), "{error}");
 }
 
+/// As a backup often is.
+#[cfg(unix)]
+#[test]
+fn a_file_that_nobody_may_change_is_read_all_the_same() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("monday.backup");
+    std::fs::write(&path, b"all of it").expect("written");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o400)).expect("allowed");
+    let disk = FileDisk::new(folder.path());
+    assert_eq!(disk.read_all("monday.backup").expect("read"), b"all of it");
+    if std::fs::write(&path, b"").is_err() {
+        disk.write_at("monday.backup", 0, b"none").expect_err("and not changed");
+    }
+}
+
 #[test]
 fn handles_follow_a_rename() {
     let temporary = tempfile::tempdir().unwrap();

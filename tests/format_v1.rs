@@ -150,7 +150,7 @@ fn an_image_of_format_2() {
     let disk = MemoryDisk::new();
     let snapshots = Snapshots::new(disk.clone());
     let mut writer = snapshots.begin(Slot(7)).unwrap();
-    assert!(image::write(&state.freeze(), &mut writer, || Ok(true)).unwrap());
+    assert_eq!(image::write(&state.freeze(), &mut writer, || Ok(true)).unwrap(), image::Written::Whole);
     writer.finish().unwrap();
     snapshots.keep(Slot(7)).unwrap();
     let written = hex(&disk.read_all(SNAPSHOT).unwrap());

@@ -30,6 +30,8 @@ const WORDS: usize = 100;
 const MORE: usize = 20;
 /// The deadline of one write.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long it takes at least before anybody notices that a leader is gone.
+const ELECTION: Duration = Duration::from_millis(300);
 /// Nobody waits longer for one, on a loaded machine either.
 const LONGEST: Duration = Duration::from_secs(5);
 
@@ -117,6 +119,34 @@ async fn all_nodes_are_restarted_one_after_the_other_under_load() {
             cluster.start(&name);
             cluster.is_back(&name);
             load.goes_on().await;
+        }
+        cluster.holds_all_of(load).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_told_to_stop_hands_over_first_and_no_election_is_needed() {
+    bounded(async {
+        let mut cluster = Cluster::of(3, &[]);
+        let load = Load::on(&cluster).await;
+        for _ in 0..3 {
+            let leader = cluster.leader();
+            cluster.running.values().for_each(|node| drop(node.has_said()));
+            load.forget();
+            let (code, said) = cluster.terminate(&leader);
+            assert_eq!(code, Some(0), "{said:#?}");
+            load.goes_on().await;
+            let longest = load.longest();
+            eprintln!("the longest wait for a write while {leader}, which led, was stopped: {longest:?}");
+            assert!(longest < ELECTION, "{longest:?}");
+            assert!(said.iter().any(|line| line.contains(" leads in ballot ")), "it follows another: {said:#?}");
+            for (name, node) in &cluster.running {
+                let said = node.has_said();
+                assert!(!said.iter().any(|line| line.contains("hears no leader")), "{name}: {said:#?}");
+            }
+            cluster.start(&leader);
+            cluster.is_back(&leader);
         }
         cluster.holds_all_of(load).await;
     })
@@ -409,6 +439,16 @@ impl Load {
         let before = counts();
         let all_did = || counts().iter().zip(&before).all(|(now, before)| *now >= before + MORE);
         common::until("every client is served", async || all_did().then_some(())).await;
+    }
+
+    /// From now on [`Load::longest`] counts.
+    fn forget(&self) {
+        self.tally.longest_us.store(0, Ordering::SeqCst);
+    }
+
+    /// How long a write has taken at most since then.
+    fn longest(&self) -> Duration {
+        Duration::from_micros(self.tally.longest_us.load(Ordering::SeqCst))
     }
 
     /// Panics if a write failed. Gives how many words each client wrote, and how long a write took at most.

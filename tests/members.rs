@@ -54,7 +54,9 @@ async fn a_node_that_waits_is_added_by_its_name_and_address() {
         let wrong_name = refused(client.add_member("n5", &address).await);
         contains_all(&wrong_name, &["refused", "is `n4`, not `n5`"]);
         let taken = refused(client.add_member("n2", &theatre.address("n2")).await);
-        contains_all(&taken, &["refused", "belongs to this cluster already"]);
+        contains_all(&taken, &["refused", "is a member already", "nothing to do"]);
+        let dead = refused(client.add_member("n2", "127.0.0.1:1").await);
+        contains_all(&dead, &["refused", "a member of that name exists"]);
         let nobody = refused(client.add_member("n6", "127.0.0.1:1").await);
         contains_all(&nobody, &["127.0.0.1:1", "Connection refused"]);
         contains_all(&refused(client.remove_member("n9", false).await), &["refused", "n9", "no member has that name"]);
@@ -228,7 +230,7 @@ fn a_person_adds_replaces_and_removes_members() {
     // What makes no sense is refused with the reason.
     synod("member add n5=127.0.0.1:1").failed(1, "127.0.0.1:1: Connection refused");
     synod(&format!("member add n5={}", fourth.address)).failed(1, "is `n4`, not `n5`");
-    synod(&format!("member add n4={}", fourth.address)).failed(1, "belongs to this cluster already");
+    synod(&format!("member add n4={}", fourth.address)).failed(1, "is a member already");
     synod("member remove n9").failed(1, "no member has that name: `member list` shows them");
     synod("leader transfer n9").failed(1, "no member goes by the name `n9`");
     synod("member add n5").failed(2, "where n5 listens is missing");
@@ -246,9 +248,13 @@ fn a_person_adds_replaces_and_removes_members() {
     second.kill();
     std::fs::remove_dir_all(home.path("n2.data")).expect("it is there");
     let mut wiped = home.start(&["--name", "n2", "--listen", "127.0.0.1:0", "--join", &first.address]);
-    wiped.says("`synod member replace n2=HOST:PORT`");
+    wiped.says(
+        "start this one with `--join` and no address, and let it take that place: `synod member replace n2=127.0.0.1:",
+    );
     assert_eq!(wiped.child.wait().expect("it ends").code(), Some(1));
     let fresh = home.start(&["--name", "n2", "--listen", "127.0.0.1:0", "--join"]);
+    let taken = synod(&format!("member add n2={}", fresh.address)).failed(1, "a member of that name exists");
+    assert!(taken.contains("another --name") && taken.contains("`member replace`"), "{taken}");
     let replaced = synod(&format!("member replace n2={} --wait --deadline 20", fresh.address)).done();
     assert!(
         replaced.starts_with("n2 is replaced by node 5 in slot ") && replaced.ends_with(", and votes\n"),
@@ -267,6 +273,19 @@ fn a_person_adds_replaces_and_removes_members() {
     synod("leader transfer n2").done();
     synod("member remove n3").failed(1, "the cluster would stop");
     synod("member remove n3 --force").done();
+}
+
+#[test]
+fn the_last_member_stays_whoever_insists() {
+    let home = Home::new();
+    let node = home.start(&["--name", "n1", "--listen", "127.0.0.1:0", "--alone"]);
+    let synod = |words: &str| home.run(&words.split(' ').chain(["--connect", &node.address]).collect::<Vec<_>>());
+    synod("put k v --deadline 20").done();
+    for words in ["member remove n1", "member remove n1 --force"] {
+        synod(words)
+            .failed(1, "`n1`: it is the last member that votes, and a cluster needs one: add another one first");
+    }
+    assert_eq!(synod("get k").done(), "v\n");
 }
 
 /// What a node said when it stopped by itself.

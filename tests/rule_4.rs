@@ -12,11 +12,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::lines::Lines;
-use common::{BRIEF, Theatre, bounded, contains_all, does_not_count, is_not_done, link_says, serves, text, until};
+use common::{
+    BRIEF, Theatre, bounded, contains_all, does_not_count, is_not_done, large, link_says, serves, text, until,
+};
 use synod::actors::{Node, NodeOptions};
 use synod::client::{Client, ConnectOptions};
 use synod::machine::Composite;
-use synod::paxos::{BatchNumber, NodeId, Record};
+use synod::paxos::{BatchNumber, Change, NodeId, Outcome, Record, Slot};
 use synod::storage::{FileDisk, Journal, Settings};
 
 /// The journal's files, in order.
@@ -454,6 +456,47 @@ async fn a_founder_with_company_and_a_whole_journal_votes_as_soon_as_it_meets_so
     .await;
 }
 
+/// A newcomer was added, and was gone for good before it had ever been told so.
+#[tokio::test]
+async fn a_founder_whose_newcomer_is_gone_for_good_goes_on_once_that_is_forsaken_and_has_lost_nothing() {
+    bounded(async {
+        let mut theatre = Theatre::of(1);
+        let client = theatre.client_on("n1").await;
+        theatre.enter("n2", None);
+        let met = client.meet(&theatre.address("n2")).await.expect("it listens");
+        theatre.halt("n2");
+        fs::remove_dir_all(theatre.data("n2")).expect("its folder");
+        let change = Change::Add { name: met.name, incarnation: met.incarnation };
+        let added = client.change(change, false).await.expect("n1 decides alone").result;
+        assert!(matches!(added, Outcome::Changed { .. }), "{added:?}");
+        client.put("k", "acknowledged").await.expect("n1 still decides alone");
+        let restart = |theatre: &mut Theatre, forsaken: &[&str]| {
+            theatre.halt("n1");
+            theatre.options.get_mut("n1").expect("n1").forsake = forsaken.iter().map(ToString::to_string).collect();
+            theatre.start("n1");
+        };
+        for forsaken in [&[][..], &["n3"]] {
+            restart(&mut theatre, forsaken);
+            does_not_go_on_alone(&theatre, &["has met none of n2 since its start", "--forsake"]).await;
+        }
+        restart(&mut theatre, &["n2"]);
+        let client = theatre.client_on("n1").await;
+        assert_eq!(text(client.get("k").await.expect("it serves")), Some("acknowledged".into()));
+        // At the next start it waits again, until the newcomer is no member any more.
+        restart(&mut theatre, &[]);
+        does_not_go_on_alone(&theatre, &["has met none of n2 since its start"]).await;
+        restart(&mut theatre, &["n2"]);
+        let client = theatre.client_on("n1").await;
+        client.remove_member("n2", false).await.expect("it goes");
+        serves(&client, "after").await;
+        restart(&mut theatre, &[]);
+        let client = theatre.client_on("n1").await;
+        assert_eq!(text(client.get("k").await.expect("it serves by itself")), Some("acknowledged".into()));
+        serves(&client, "alone").await;
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_cluster_that_shrank_to_one_goes_on_alone_after_a_start() {
     bounded(async {
@@ -579,6 +622,48 @@ async fn a_node_that_installed_a_snapshot_and_crashed_agrees_and_goes_on() {
         theatre.halt("n2");
         serves(&theatre.client_on("n3").await, "n1 and n3 only").await;
         theatre.settled().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn snapshots_that_are_damaged_are_named_and_their_node_has_the_state_from_another() {
+    bounded(async {
+        let lines = Lines::listen();
+        let mut theatre = Theatre::trimming(3);
+        let client = theatre.client_on("n1").await;
+        let is_saved = async || {
+            client.put("k", large()).await.expect("done");
+            (theatre.status("n3").await.trimmed_upto > Slot::ZERO).then_some(())
+        };
+        until("n3 needs its snapshots", is_saved).await;
+        client.put("last", "v").await.expect("done");
+        theatre.settled().await;
+        theatre.halt("n3");
+        let entries = fs::read_dir(theatre.data("n3")).expect("a folder").map(|entry| entry.expect("an entry").path());
+        let is_snapshot =
+            |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("snapshot-"));
+        let snapshots: Vec<PathBuf> = entries.filter(is_snapshot).collect();
+        for path in &snapshots {
+            let mut bytes = fs::read(path).expect("read");
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            fs::write(path, bytes).expect("written");
+        }
+        theatre.start("n3");
+        for path in &snapshots {
+            let name = path.file_name().expect("a file").to_string_lossy().into_owned();
+            let said = lines.containing(&format!("n3: the snapshot `{name}"));
+            assert_eq!(said.len(), 1, "{said:?}");
+            contains_all(&said[0], &["is damaged", "replace this node by a new member with an empty folder"]);
+        }
+        serves(&client, "meanwhile").await;
+        theatre.settled().await;
+        let local = theatre.client_on("n3").await;
+        assert_eq!(text(local.get("last").await.expect("read")), Some("v".into()));
+        // It counts.
+        theatre.halt("n2");
+        serves(&theatre.client_on("n1").await, "n1 and n3").await;
     })
     .await;
 }

@@ -27,6 +27,14 @@ const ONCE_FAILED: &[(u64, Option<u32>, &str)] = &[
     (526, None, "all,-churn"), // a disk that was full for a moment, and its node lagged for ten seconds more
     (558, None, "churn,process,partition"), // two restarted, and would not meet: the vote of one that was replaced was needed
     (599, None, "churn,process,partition"), // the same, with two founders
+    (21_754, None, "all"),                  // what a peer saw since the start was told as if it were from before it
+    (101_523, Some(3), "all"), // a leader whose memory failed proposed by what it had known, and executed anew
+    (105_941, Some(3), "all"), // a slot that one node alone knew to be chosen rotted in its journal
+    (106_088, Some(3), "all"), // one that was wrong could not read its own journal
+    (110_535, Some(3), "all"), // a digest that took long kept the next mark away for very long
+    (126_934, Some(3), "all"), // one was wrong, reported it and started anew; another was made wrong alike
+    (203_855, Some(5), "all"), // one that was wrong never served again where nobody had a snapshot
+    (205_394, Some(5), "all"), // one that was wrong led, and held up everybody
 ];
 
 /// The fixed set: which seeds, with how many nodes.

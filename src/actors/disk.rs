@@ -22,7 +22,7 @@ use crate::paxos::dispatch::{DiskWork, SnapshotWork};
 use crate::paxos::settings::MAX_MESSAGE_BYTES;
 use crate::paxos::{BatchNumber, Choice, Membership, Message, NodeId, Slot};
 use crate::storage::scribe::Listener;
-use crate::storage::{Disk, Journal, Keep, Scribe, Snapshots, Spare};
+use crate::storage::{Disk, DiskError, Journal, Keep, Scribe, Snapshots, Spare};
 
 /// Something for the disk's thread to do.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub enum DiskCommand {
         answer: oneshot::Sender<Result<Vec<Choice>, String>>,
     },
     /// A spare segment is ready; or the disk failed.
-    Spare(Result<Spare, String>),
+    Spare(Result<Spare, DiskError>),
     /// Make everything durable and end.
     Stop,
     /// End as a crash would: nothing more is written.
@@ -149,7 +149,7 @@ impl<D: Disk + Send + Sync + 'static> DiskThread<D> {
             let mut lot = match commands.recv_timeout(IDLE) {
                 Ok(lot) => lot,
                 Err(RecvTimeoutError::Timeout) => {
-                    self.scribe.idle(&mut self.published).map_err(|error| error.to_string())?;
+                    self.scribe.idle(&mut self.published).map_err(|error| told(&error))?;
                     match commands.recv() {
                         Ok(lot) => lot,
                         Err(_) => return Ok(()),
@@ -160,7 +160,7 @@ impl<D: Disk + Send + Sync + 'static> DiskThread<D> {
             while let Ok(more) = commands.try_recv() {
                 lot.extend(more);
             }
-            if self.perform(lot).map_err(|error| error.to_string())? == After::End {
+            if self.perform(lot).map_err(|error| told(&*error))? == After::End {
                 return Ok(());
             }
         }
@@ -196,12 +196,21 @@ impl<D: Disk + Send + Sync + 'static> DiskThread<D> {
         {
             let sender = self.sender.clone();
             let make = move || {
-                let spare = task.run().map_err(|error| error.to_string());
-                drop(sender.send(vec![DiskCommand::Spare(spare)])); // nobody listens only when the node is stopping
+                drop(sender.send(vec![DiskCommand::Spare(task.run())])); // nobody listens only when the node is stopping
             };
             self.spare = Some(std::thread::Builder::new().name("spare segment".into()).spawn(make)?);
         }
         Ok(after)
+    }
+}
+
+/// Why the node stops, with the mend where it is known.
+fn told(error: &(dyn std::error::Error + 'static)) -> String {
+    match error.downcast_ref::<DiskError>() {
+        Some(error) if error.no_space => format!(
+            "{error}; make room on that disk, and start the node again: nothing that it has acknowledged is lost"
+        ),
+        _ => error.to_string(),
     }
 }
 

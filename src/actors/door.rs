@@ -14,7 +14,7 @@ use futures_util::{FutureExt, Stream, StreamExt};
 use tokio::io::AsyncWriteExt;
 use tokio::time::Instant;
 
-use super::backup::BackupDesk;
+use super::backup::{BackupDesk, Backups};
 use super::doors::{Doors, Outbox};
 use super::guard::Guard;
 use super::host::{Dial, Host, Meet};
@@ -28,7 +28,6 @@ use crate::net::report::Report;
 use crate::net::wire::{ClientFrame, NodeFrame};
 use crate::paxos::extension::NotHandedOver;
 use crate::paxos::{ClientId, Command, ExecutorMessage, NodeId, ProposerMessage, Refusal, Reply, SessionId, Token};
-use crate::storage::FileDisk;
 
 /// What a client's connection needs of its node. Cheap to clone.
 #[derive(Clone)]
@@ -41,8 +40,8 @@ pub struct Lobby {
     pub doors: Doors,
     /// Who dials.
     pub host: Addr<Host>,
-    /// Where the snapshots are.
-    pub store: FileDisk,
+    /// What clients copy of its snapshots.
+    pub backups: Backups,
     /// Stops the node if a task panics.
     pub guard: Guard,
 }
@@ -112,7 +111,7 @@ impl Attached {
 impl Door {
     fn new(client: ClientId, lobby: Lobby) -> Door {
         let (executor, commands) = (Vec::new(), Vec::new());
-        let backup = Rc::new(BackupDesk::new(&lobby.store));
+        let backup = Rc::new(BackupDesk::new(client, &lobby.backups));
         Door {
             client,
             lobby,

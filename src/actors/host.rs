@@ -6,7 +6,7 @@
 //! Peers and doors come and go; the roles live and die with the node.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,12 +17,15 @@ use actix::prelude::*;
 use tokio::sync::{mpsc::UnboundedSender, oneshot};
 use tokio::task::JoinHandle;
 
+use super::backup::Backups;
 use super::door::{self, Lobby};
 use super::doors::Doors;
 use super::events::{NEWS, wall_ms};
 use super::guard::Guard;
 use super::joining::{self, Asked};
-use super::peer::{DialNow, InboundAddresses, LinkChange, LinkEvent, Peer, SetAddress, Stop, TellAddresses, receive};
+use super::peer::{
+    DialNoMore, DialNow, InboundAddresses, LinkChange, LinkEvent, Peer, SetAddress, Stop, TellAddresses, receive,
+};
 use super::registry::Registry;
 use super::role::Lot;
 use super::router::{Route, Router};
@@ -32,8 +35,9 @@ use crate::net::address_file;
 use crate::net::handshake::AdmitAll;
 use crate::net::identity::{Enrolment, Founded, NodeHello};
 use crate::net::link::{Arrival, Connection, LinkContext, LinkError, LinkLimits, Listening, dial};
+use crate::net::refusal::{Refused, RefusedBecause, Side};
 use crate::net::report::Report;
-use crate::paxos::hearsay::MEETING_MS;
+use crate::paxos::meeting::{MEETING_MS, Meeting};
 use crate::paxos::{AcceptorMessage, BatchNumber, Incarnation, Membership, NodeId, Settings, Slot, StateMachine};
 use crate::storage::FileDisk;
 
@@ -43,6 +47,8 @@ pub struct Setup {
     pub settings: Settings,
     /// Where the node's files are.
     pub store: FileDisk,
+    /// What clients copy of its snapshots.
+    pub backups: Backups,
     /// Who we are to our peers.
     pub registry: Arc<Registry>,
     /// Who we are to people.
@@ -91,7 +97,7 @@ pub struct Host {
     replaced: Vec<(NodeId, Addr<Peer>)>,
     router: Option<Addr<Router>>,
     /// Handshakes that the acceptor has not been told of; none once it was told of the first.
-    met: Option<Vec<(NodeId, BatchNumber)>>,
+    meeting: Option<Meeting>,
     waiting: Vec<(String, oneshot::Sender<Result<String, String>>)>,
 }
 
@@ -120,7 +126,7 @@ impl Host {
             inbound: BTreeMap::new(),
             replaced: Vec::new(),
             router: None,
-            met: Some(Vec::new()),
+            meeting: Some(Meeting::new()),
             waiting: Vec::new(),
         }
     }
@@ -216,12 +222,14 @@ impl Host {
         });
     }
 
-    /// The name has gone to another folder. As long as the one before has a vote, nothing may be chosen without it.
+    /// The name has gone to another folder. As long as the one before has a vote, nothing may be chosen without it: if it is
+    /// still there, it goes on hearing what is said.
     fn give_name_away(&mut self, name: &str) {
         let votes = |id: &NodeId| self.founded.as_ref().is_some_and(|founded| founded.membership.votes(*id));
         match self.peers.get(name) {
             Some((Some(id), _)) if votes(id) => {
                 if let Some((Some(id), peer)) = self.peers.remove(name) {
+                    peer.do_send(DialNoMore);
                     self.replaced.push((id, peer));
                 }
             }
@@ -279,10 +287,9 @@ impl Host {
     /// The first ones are held back a moment, until all members have been met, newcomers included: whoever has seen the most
     /// of our journal should be heard before the first vote.
     fn greet(&mut self, peer: NodeId, witnessed: BatchNumber) {
-        if let Some(met) = &mut self.met {
-            met.push((peer, witnessed));
-            let all: BTreeSet<NodeId> = met.iter().map(|(peer, _)| *peer).collect();
-            if self.founded.as_ref().is_none_or(|founded| founded.membership.are_all(&all, founded.node)) {
+        if let Some(meeting) = &mut self.meeting {
+            let met = meeting.meet(peer, witnessed);
+            if self.founded.as_ref().is_none_or(|founded| founded.membership.are_all(met, founded.node)) {
                 self.greet_all();
             }
             return;
@@ -293,11 +300,9 @@ impl Host {
         }
     }
 
-    /// Tells the acceptor of everyone met so far, whoever has seen the most of our journal first.
+    /// Tells the acceptor of everyone met so far.
     fn greet_all(&mut self) {
-        let mut met = self.met.take().unwrap_or_default();
-        met.sort_by_key(|(_, witnessed)| std::cmp::Reverse(*witnessed));
-        for (peer, witnessed) in met {
+        for (peer, witnessed) in self.meeting.take().unwrap_or_default().ended() {
             self.greet(peer, witnessed);
         }
     }
@@ -417,10 +422,17 @@ impl Handler<Listen> for Host {
     fn handle(&mut self, Listen(listening): Listen, ctx: &mut Context<Host>) {
         let host = ctx.address();
         let context = self.context();
-        let (name, mut turned_away) = (self.setup.about.name.clone(), TurnedAway::default());
+        let (about, mut turned_away) = (self.setup.about.clone(), TurnedAway::default());
         let serve = listening.serve(context, move |arrival| match arrival {
             Arrival::Connected(connection) => host.do_send(Arrived(connection)),
-            Arrival::Failed { remote, error } => turned_away.log(&name, remote, &error),
+            Arrival::Failed { remote, error } => {
+                turned_away.log(&about.name, remote, &error);
+                if let LinkError::Refused(Refused { by: Side::Peer, because }) = error
+                    && matches!(&because, RefusedBecause::UnknownIncarnation { name } if *name == about.name)
+                {
+                    about.refused.replace(Some(because.to_string()));
+                }
+            }
         });
         self.guard.spawn("the listener", serve);
     }
@@ -440,7 +452,7 @@ impl Handler<Arrived> for Host {
                 about: self.setup.about.clone(),
                 doors: self.setup.doors.clone(),
                 host: ctx.address(),
-                store: self.setup.store.clone(),
+                backups: self.setup.backups.clone(),
                 guard: self.guard.of("a client's door"),
             };
             let guest = self.setup.registry.guest();

@@ -149,8 +149,9 @@ pub fn processor_time() -> Duration {
 fn not_serving(stage: &Stage, about: &About) -> Status {
     let (phase, trouble) = match &*stage.borrow() {
         Staged::Founding { missing } => {
-            let (book, links) = (about.book.borrow(), about.links.borrow());
-            let why = |name: &str| not_met(book.address_of(name), links.get(name).map(String::as_str));
+            let (book, links, refused) = (about.book.borrow(), about.links.borrow(), about.refused.borrow());
+            let why =
+                |name: &str| not_met(book.address_of(name), links.get(name).map(String::as_str), refused.as_deref());
             ("founding", waits_for(missing, why))
         }
         Staged::Joining { through: Some((address, outcome)) } => {
@@ -158,10 +159,13 @@ fn not_serving(stage: &Stage, about: &About) -> Status {
         }
         Staged::Joining { through: None } => (
             "joining",
-            format!(
-                "waits to be made a member: `synod member add {}={}` on a member does it",
-                about.name, about.address
-            ),
+            match &*about.refused.borrow() {
+                Some(refused) => format!("a node that dialled this one refused it: {refused}"),
+                None => format!(
+                    "waits to be made a member: `synod member add {}={}` on a member does it",
+                    about.name, about.address
+                ),
+            },
         ),
         Staged::Broken { trouble } => ("not voting", trouble.clone()),
         Staged::Serving(_) => ("", String::new()),
@@ -183,12 +187,14 @@ fn waits_for(missing: &[String], why: impl Fn(&str) -> String) -> String {
     format!("waits to meet the other founders once: {}", parts.collect::<Vec<_>>().join(", "))
 }
 
-/// Why a founder with this address, if one is known, has not been met.
-fn not_met(address: Option<&str>, link: Option<&str>) -> String {
-    match (address, link) {
-        (None, _) => "no address is known: `connect NAME@HOST:PORT` tells it".into(),
-        (Some(address), None | Some("down")) => format!("no answer from {address}: start it, or correct its address"),
-        (Some(_), Some(link)) => link.into(),
+/// Why a founder with this address, if one is known, has not been met; `refused` says why one of them that dialled this
+/// node refused it, if one did.
+fn not_met(address: Option<&str>, link: Option<&str>, refused: Option<&str>) -> String {
+    match (address, link, refused) {
+        (Some(_), Some(link), _) if link != "down" => link.into(),
+        (_, _, Some(refused)) => format!("a node that dialled this one refused it: {refused}"),
+        (None, _, None) => "no address is known: `connect NAME@HOST:PORT` tells it".into(),
+        (Some(address), _, None) => format!("no answer from {address}: start it, or correct its address"),
     }
 }
 
@@ -311,14 +317,18 @@ mod tests {
     fn a_founder_says_whom_it_waits_for_and_why() {
         let missing = ["n2", "n3", "n4", "n5"].map(String::from);
         let said = waits_for(&missing, |name| match name {
-            "n2" | "n4" => not_met(None, Some("down")),
-            "n3" => not_met(Some("h:3"), Some("down")),
-            _ => not_met(Some("h:5"), Some("the cookies differ")),
+            "n2" | "n4" => not_met(None, Some("down"), None),
+            "n3" => not_met(Some("h:3"), Some("down"), None),
+            _ => not_met(Some("h:5"), Some("the cookies differ"), Some("a wiped disk")),
         });
         assert_eq!(
             said,
             "waits to meet the other founders once: n2, n4 (no address is known: `connect NAME@HOST:PORT` tells it), \
              n3 (no answer from h:3: start it, or correct its address), n5 (the cookies differ)"
         );
+        for address in [None, Some("h:2")] {
+            let said = not_met(address, Some("down"), Some("a wiped disk"));
+            assert_eq!(said, "a node that dialled this one refused it: a wiped disk");
+        }
     }
 }

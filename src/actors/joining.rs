@@ -45,7 +45,7 @@ async fn try_to(options: ConnectOptions, hello: &NodeHello) -> Result<Asked, Cli
                 // Perhaps an earlier attempt of ours, whose answer was lost.
                 let members = client.status().await?.members;
                 if !members.iter().any(|member| is_us(&member)) {
-                    return Ok(Asked::Never(format!("{} cannot join: {}", hello.name, reason(why, &hello.name))));
+                    return Ok(Asked::Never(format!("{} cannot join: {}", hello.name, reason(why, hello))));
                 }
             }
         }
@@ -54,11 +54,13 @@ async fn try_to(options: ConnectOptions, hello: &NodeHello) -> Result<Asked, Cli
     Ok(Asked::Member { through: status.name })
 }
 
-fn reason(why: ChangeRefused, name: &str) -> String {
+fn reason(why: ChangeRefused, hello: &NodeHello) -> String {
+    let NodeHello { name, address, .. } = hello;
     match why {
         ChangeRefused::NameTaken => format!(
             "a member goes by the name `{name}`: start this node with another --name; or, if that member's folder is lost, \
-             let this one take its place: `synod member replace {name}=HOST:PORT`"
+             start this one with `--join` and no address, and let it take that place: `synod member replace \
+             {name}={address}`"
         ),
         why => why.to_string(),
     }

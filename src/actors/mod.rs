@@ -18,7 +18,7 @@
 //! | [`host`], [`start`] | the actor that founds, links and watches over it; the start of the roles |
 //! | [`role`] | the shell of the four role actors: mailbox, lots |
 //! | [`outlet`] | where a role's effects go |
-//! | [`proposer`] | leadership handed over, on a person's word |
+//! | [`proposer`], [`handing_over`] | leadership handed over, on a person's word, and before a leader stops |
 //! | [`joining`] | a node's way into a cluster that exists |
 //! | [`executor`], [`keeper`] | snapshots: beside the executor's role, and on their thread |
 //! | [`disk`] | the journal's only writer |
@@ -40,6 +40,7 @@ pub mod doors;
 pub mod events;
 pub mod executor;
 pub mod guard;
+pub mod handing_over;
 pub mod host;
 pub mod inspect;
 pub mod joining;

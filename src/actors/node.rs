@@ -30,8 +30,10 @@ use std::thread::JoinHandle;
 use actix::prelude::*;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::backup::Backups;
 use super::doors::Doors;
 use super::events::{NEWS, wall_ms};
+use super::handing_over;
 use super::host::{Host, Listen, Setup};
 use super::registry::{Beginning, Registry};
 use super::stage::{About, Staged};
@@ -214,7 +216,8 @@ impl Node {
         &self.listening
     }
 
-    /// Stops it after making everything durable.
+    /// Stops it after making everything durable. If it leads, it has another member take over first, and waits a quarter
+    /// of a second for that at most.
     ///
     /// # Errors
     /// What made the node stop before, if anything did.
@@ -275,7 +278,7 @@ impl fmt::Debug for Node {
 pub struct Stopper(UnboundedSender<Order>);
 
 impl Stopper {
-    /// Has the node make everything durable and stop.
+    /// Has the node hand leadership over, if it leads, make everything durable, and stop.
     pub fn stop(&self) {
         let _ = self.0.send(Order::Stop); // it may have stopped by itself
     }
@@ -336,7 +339,8 @@ async fn run<M: StateMachine + Unpin>(
         Err(trouble) => (None, Some(trouble)),
     };
     let recorded = held.as_ref().and_then(|held| recorded_founding(&held.records));
-    let founded = recorded.map(|(cluster, node, founders)| of_record(&options, cluster, node, founders));
+    let name_of = |node| held.as_ref().and_then(|held| held.company.name_of(node));
+    let founded = recorded.map(|(cluster, node, founders)| of_record(&options, cluster, node, founders, name_of(node)));
     let founded = founded.transpose()?;
     let founders = options.founders();
     let mut is_single = founders.len() == 1;
@@ -411,16 +415,19 @@ async fn run<M: StateMachine + Unpin>(
         address: address.clone(),
         book: RefCell::new(book),
         links: RefCell::new(BTreeMap::new()),
+        refused: RefCell::new(None),
     };
     let (fatal, mut failing) = unbounded_channel();
     let (left, mut leaving) = unbounded_channel();
     let threads = Rc::new(RefCell::new(Threads::default()));
+    let stage = Rc::new(RefCell::new(staged));
     let setup = Setup {
         settings: options.settings.clone(),
+        backups: Backups::new(disk.clone()),
         store: disk,
         registry: Arc::new(registry),
         about: Rc::new(about),
-        stage: Rc::new(RefCell::new(staged)),
+        stage: stage.clone(),
         doors: Doors::default(),
         book: book_file,
         voters: founders,
@@ -445,6 +452,10 @@ async fn run<M: StateMachine + Unpin>(
             Some(Order::Halt) | None => Ok(false),
         },
     };
+    if outcome == Ok(true) {
+        // Otherwise the others would only notice that nobody leads any more.
+        handing_over::before_a_stop(&stage).await;
+    }
     let gracefully = matches!(outcome, Ok(true) | Err(NodeError::Left(_)));
     threads.take().end(gracefully);
     drop(folder); // the lock goes last
@@ -510,10 +521,12 @@ fn of_record(
     cluster: String,
     node: crate::paxos::NodeId,
     founders: Configuration,
+    written: Option<&str>,
 ) -> Result<Founded, NodeError> {
     let folder = options.data.display();
-    // Who came later is no founder: its name is in the log.
-    if let Some(own) = founders.member(node).map(|member| &member.name).filter(|own| **own != options.name) {
+    // Who came later is no founder: its name stands in the log, and is written down with the members.
+    let own = founders.member(node).map(|member| member.name.as_str()).or(written);
+    if let Some(own) = own.filter(|own| *own != options.name) {
         return Err(NodeError::Options(format!(
             "{folder} belongs to the node {own}, not {}: start it as --name {own}, or name another folder with --data",
             options.name

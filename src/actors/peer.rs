@@ -187,6 +187,23 @@ impl Handler<DialNow> for Peer {
     }
 }
 
+/// Do not dial again: what is sent arrives as long as the link that there is lives. For a node whose name, and perhaps
+/// whose address, another one has now; two links to that would cut each other off.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct DialNoMore;
+
+impl Handler<DialNoMore> for Peer {
+    type Result = ();
+
+    fn handle(&mut self, _no_more: DialNoMore, _ctx: &mut Context<Peer>) {
+        self.gauge.last.set(true);
+        if !self.gauge.up.get() {
+            self.hang_up();
+        }
+    }
+}
+
 /// Cut the link and end the actor.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
@@ -257,6 +274,8 @@ struct Gauge {
     overflowed: Cell<bool>,
     /// Ends a wait before dialling again.
     dial_now: Notify,
+    /// It is not dialled again, and what becomes of it is nobody's concern.
+    last: Cell<bool>,
 }
 
 impl Gauge {

@@ -78,4 +78,6 @@ pub struct About {
     pub book: RefCell<AddressBook>,
     /// How the link to each other node stands: `up`, `down`, or why it was refused.
     pub links: RefCell<BTreeMap<String, String>>,
+    /// Why a node that dialled this one refused it, if it knows it with another folder, and the mend.
+    pub refused: RefCell<Option<String>>,
 }

@@ -191,6 +191,11 @@ impl Driver {
                 let key = self.session.read(question, local, self.ms(deadline));
                 self.callers.insert(key, answer);
             }
+            // Only the connection that it was offered on has it, and that is gone.
+            Request::Ask { ask: Ask::BackupPart { .. }, answer } if self.link.is_none() => {
+                let reason = "the connection was lost".into();
+                let _ = answer.send(Err(ClientError::Connection { reason }));
+            }
             Request::Ask { ask, answer } => {
                 let id = self.next_ask;
                 self.next_ask += 1;

@@ -8,6 +8,7 @@ use super::driver::Ask;
 use super::error::ClientError;
 use super::handle::{Client, Done, nonsense};
 use crate::net::report::{MemberStatus, Report};
+use crate::paxos::membership::ChangeRefused;
 use crate::paxos::{Change, Incarnation, NodeId, Outcome};
 
 /// Who lives at an address.
@@ -50,7 +51,14 @@ impl Client {
     /// As [`Client::meet`] and [`Client::change`]; beyond that, [`ClientError::Refused`] if that node is another one, or
     /// belongs to a cluster already, or the log refuses it.
     pub async fn add_member(&self, name: &str, address: &str) -> Result<Done<NodeId>, ClientError> {
-        let incarnation = self.newcomer(name, address).await?;
+        let members = self.members().await?;
+        let met = self.meet(address).await;
+        let is_other = |member: &MemberStatus| met.as_ref().map_or(true, |met| met.incarnation != member.incarnation);
+        // Whoever lives there, and if nobody does: the name is what is wrong.
+        if members.iter().any(|member| member.name == name && is_other(member)) {
+            return Err(refused(name, ChangeRefused::NameTaken));
+        }
+        let incarnation = newcomer(name, address, met?, &members)?;
         let change = Change::Add { name: name.to_owned(), incarnation };
         self.bring(change, address, false).await
     }
@@ -60,7 +68,7 @@ impl Client {
     /// # Errors
     /// As [`Client::add_member`].
     pub async fn replace_member(&self, name: &str, address: &str, force: bool) -> Result<Done<NodeId>, ClientError> {
-        let incarnation = self.newcomer(name, address).await?;
+        let incarnation = newcomer(name, address, self.meet(address).await?, &self.members().await?)?;
         let change = Change::Replace { name: name.to_owned(), incarnation };
         self.bring(change, address, force).await
     }
@@ -84,7 +92,7 @@ impl Client {
     /// Has the member of this name lead, and returns once it does.
     ///
     /// # Errors
-    /// [`ClientError::Connection`] with the reason, if it does not take over within the deadline.
+    /// [`ClientError::Refused`] with the reason, if it does not take over within the deadline.
     pub async fn transfer_leadership(&self, name: &str) -> Result<(), ClientError> {
         let end = Instant::now() + self.deadline();
         let mut why = "no leader is known".to_owned();
@@ -113,27 +121,10 @@ impl Client {
                 None => {}
             }
             if Instant::now() >= end {
-                return Err(ClientError::Connection { reason: why });
+                return Err(ClientError::Refused { reason: why });
             }
             sleep(LOOK_AGAIN).await;
         }
-    }
-
-    async fn newcomer(&self, name: &str, address: &str) -> Result<Incarnation, ClientError> {
-        let met = self.meet(address).await?;
-        let refused = |reason| Err(ClientError::Refused { reason });
-        if met.name != name {
-            return refused(format!(
-                "the node at {address} is `{}`, not `{name}`: correct the name or the address",
-                met.name
-            ));
-        }
-        if met.node.is_some() {
-            return refused(format!(
-                "`{name}` at {address} belongs to this cluster already, or did: start it with an empty --data folder"
-            ));
-        }
-        Ok(met.incarnation)
     }
 
     async fn bring(&self, change: Change, address: &str, force: bool) -> Result<Done<NodeId>, ClientError> {
@@ -161,9 +152,34 @@ impl Client {
         let done = self.change(change, force).await?;
         match done.result {
             Outcome::Changed { node, .. } => Ok(done.map(|_| node)),
-            Outcome::Refused(why) => Err(ClientError::Refused { reason: format!("`{name}`: {why}") }),
+            Outcome::Refused(why) => Err(refused(&name, why)),
         }
     }
+}
+
+/// The folder of who lives at that address, if it is new, and of that name.
+fn newcomer(name: &str, address: &str, met: Met, members: &[MemberStatus]) -> Result<Incarnation, ClientError> {
+    let refused = |reason| Err(ClientError::Refused { reason });
+    if met.name != name {
+        return refused(format!(
+            "the node at {address} is `{}`, not `{name}`: correct the name or the address",
+            met.name
+        ));
+    }
+    if members.iter().any(|member| member.incarnation == met.incarnation) {
+        return refused(format!("`{name}` at {address} is a member already, with its data: there is nothing to do"));
+    }
+    if met.node.is_some() {
+        return refused(format!(
+            "`{name}` at {address} belongs to another cluster, or has left this one: what comes must be new, started \
+             with an empty --data folder and --join"
+        ));
+    }
+    Ok(met.incarnation)
+}
+
+fn refused(name: &str, why: ChangeRefused) -> ClientError {
+    ClientError::Refused { reason: format!("`{name}`: {why}") }
 }
 
 /// How often to look whether leadership has changed hands.

@@ -172,7 +172,9 @@ impl fmt::Display for RefusedBecause {
             ),
             RefusedBecause::DifferentClusterId { ours, theirs } => write!(
                 f,
-                "our cluster is {}, theirs is {}, under one name: check the address and the data folders",
+                "our cluster is {}, theirs is {}, under one name: check the address and the data folders; a node whose \
+                 folder was lost must not found again: start it with an empty --data folder and --join, and let it take \
+                 its place: `synod member replace NAME=HOST:PORT`",
                 ours.short(),
                 theirs.short()
             ),

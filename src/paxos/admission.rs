@@ -17,8 +17,9 @@
 //! n2 is wiped, draws another incarnation                 n2 and n3 found a cluster that never heard of X
 //! ```
 //!
-//! Afterwards a node waits for handshakes with a quorum (itself counted) before its first vote, and never votes again once one
-//! peer has seen more than it has. What remains undetectable: a loss that no member of that quorum had witnessed.
+//! Afterwards a node waits for handshakes with a quorum (itself counted) before its first vote: of every configuration that
+//! it knows of and that is not over. It never votes again once one peer has seen more than it has. What remains undetectable:
+//! a loss that no member of that quorum had witnessed.
 //!
 //! Whoever is alone is a quorum, and meets nobody. It must be sure that it is alone, though, and not only have lost what
 //! says that it is not ([`super::company`]): what the journal knows to be chosen is executed first, and what the folder says
@@ -160,9 +161,10 @@ impl Admission {
         if !self.is_alone(membership) && self.greeted.nodes().all(|node| node == self.own) {
             return None;
         }
-        let configuration = membership.current();
-        let all = || configuration.nodes().all(|node| self.greeted.contains(node));
-        if self.greeted.are_quorum_of(configuration) && (self.confirmed || all()) {
+        // Those that are to come count, too: behind its own end, this node may have voted in them already.
+        let quorums = || membership.spans().iter().all(|span| self.greeted.are_quorum_of(&span.configuration));
+        let all = || membership.current().nodes().all(|node| self.greeted.contains(node));
+        if quorums() && (self.confirmed || all()) {
             self.standing = Standing::Admitted;
             return Some(Event::Admitted {});
         }
@@ -309,6 +311,17 @@ mod tests {
         let mut alone = members(1);
         alone.on_executed(Slot(6));
         assert_eq!(admission.weigh(&alone), Some(Event::Admitted {}), "it was something else");
+    }
+
+    #[test]
+    fn rule_4_a_node_meets_a_quorum_of_the_configurations_to_come_too() {
+        let none = BatchNumber(0);
+        let mut members = members(3);
+        members.change(Slot(5), &Change::Remove { name: "n2".into() });
+        members.on_executed(Slot(6));
+        let mut admission = Admission::new(NodeId(1), none);
+        assert_eq!(admission.greet(NodeId(2), none, none, &members), None, "from slot 8 on n1 and n3 decide");
+        assert_eq!(admission.greet(NodeId(3), none, none, &members), Some(Event::Admitted {}));
     }
 
     #[test]

@@ -50,21 +50,32 @@ impl Agreement {
             return Brought::Nothing;
         }
         self.reports.retain(|node, _| configuration.contains(*node));
-        if self.reports.insert(node, digest) == Some(digest) || self.is_agreed() {
+        self.reports.insert(node, digest);
+        if self.is_agreed() {
             return Brought::Nothing;
         }
-        let quorum = configuration.quorum();
-        let count = |digest: &Digest| self.reports.values().filter(|other| *other == digest).count();
-        let most = self.reports.values().map(count).max().unwrap_or(0);
+        let most = self.reports.values().map(|digest| self.count(digest, configuration)).max().unwrap_or(0);
         let missing = configuration.members().len() - self.reports.len();
-        if count(&digest) >= quorum {
+        if self.count(&digest, configuration) >= configuration.quorum() {
             self.agreed = Some((mark, digest));
             Brought::Agreed(digest)
-        } else if most + missing < quorum {
+        } else if most + missing < configuration.quorum() {
             Brought::Disagreed
         } else {
             Brought::Nothing
         }
+    }
+
+    /// Whether it would be agreed if one of those who reported this at the newest mark said it once more: because fewer
+    /// have a vote than when they did.
+    pub fn is_ripe(&self, digest: &Digest, configuration: &Configuration) -> bool {
+        !self.is_agreed() && self.count(digest, configuration) >= configuration.quorum()
+    }
+
+    /// How many of those who vote have reported this.
+    fn count(&self, digest: &Digest, configuration: &Configuration) -> usize {
+        let says = |(node, other): &(&NodeId, &Digest)| *other == digest && configuration.contains(**node);
+        self.reports.iter().filter(says).count()
     }
 
     /// The newest mark; zero before the first.
@@ -118,6 +129,17 @@ mod tests {
         agreement.on_mark(Slot(9));
         assert_eq!(report(&mut agreement, 3, 7, 1, 3), Brought::Nothing, "too late");
         assert!(!agreement.is_agreed() && agreement.reports().is_empty());
+    }
+
+    #[test]
+    fn rule_8_what_was_not_enough_is_once_fewer_have_a_vote_and_one_says_it_again() {
+        let mut agreement = Agreement::default();
+        agreement.on_mark(Slot(7));
+        let of = Configuration::numbered;
+        [1, 2].into_iter().for_each(|node| assert_eq!(report(&mut agreement, node, 7, 1, 4), Brought::Nothing));
+        assert!(!agreement.is_ripe(&[1; 32], &of(4)) && agreement.is_ripe(&[1; 32], &of(3)));
+        assert_eq!(report(&mut agreement, 1, 7, 1, 3), Brought::Agreed([1; 32]));
+        assert!(!agreement.is_ripe(&[1; 32], &of(3)), "it is agreed");
     }
 
     #[test]

@@ -95,6 +95,14 @@ impl Company {
         }
     }
 
+    /// The name of the member with this number, or of one that has left, as it was written down.
+    pub fn name_of(&self, node: NodeId) -> Option<&str> {
+        let Written::Members(written) = &self.written else { return None };
+        let former = written.former().iter().map(|former| &former.member);
+        let mut all = written.members().into_iter().chain(former);
+        all.find(|member| member.id == node).map(|member| member.name.as_str())
+    }
+
     /// Up to which slot the journal must have known the log, at least: everything up to there was executed.
     pub fn written_upto(&self) -> Slot {
         match &self.written {

@@ -83,7 +83,7 @@ pub enum Effect {
     /// [`LearnerMessage::SnapshotDropped`].
     KeepPart(SnapshotPart),
     /// The executor's state was frozen: the driver takes the image ([`Executor::take_images`]) in this very step, and has
-    /// it saved.
+    /// it digested, and saved, if it says so.
     ///
     /// [`Executor::take_images`]: super::Executor::take_images
     TakeSnapshot {

@@ -39,6 +39,8 @@ pub struct Executor<M> {
     pub(super) settings: Settings,
     machine: M,
     sessions: Sessions,
+    /// The members before the first slot.
+    founded: Membership,
     pub(super) membership: Membership,
     pub(super) agreement: Agreement,
     /// The log's clock, in milliseconds since 1970; it never goes back.
@@ -46,7 +48,8 @@ pub struct Executor<M> {
     pub(super) executed_upto: Slot,
     told: Told,
     pub(super) snapshots: SnapshotsDue,
-    pub(super) images: Images,
+    /// Frozen in this step, on their way to the driver; empty between steps.
+    pub(super) images: Uncompared<Vec<Taken>>,
     pub(super) marks: Marks,
     audience: Audience,
     reads: Reads,
@@ -54,26 +57,25 @@ pub struct Executor<M> {
     result_bytes: usize,
 }
 
-/// Images frozen in this step, on their way to the driver; empty between steps. So it counts for nothing where two
-/// executors are compared.
+/// What counts for nothing where two executors are compared, and stays behind where one is copied.
 #[derive(Debug, Default)]
-pub(super) struct Images(pub(super) Vec<Taken>);
+pub(super) struct Uncompared<T>(pub(super) T);
 
-impl Clone for Images {
-    fn clone(&self) -> Images {
-        Images::default()
+impl<T: Default> Clone for Uncompared<T> {
+    fn clone(&self) -> Uncompared<T> {
+        Uncompared::default()
     }
 }
 
-impl PartialEq for Images {
-    fn eq(&self, _: &Images) -> bool {
+impl<T> PartialEq for Uncompared<T> {
+    fn eq(&self, _: &Uncompared<T>) -> bool {
         true
     }
 }
 
-impl Eq for Images {}
+impl<T> Eq for Uncompared<T> {}
 
-impl std::hash::Hash for Images {
+impl<T> std::hash::Hash for Uncompared<T> {
     fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
 }
 
@@ -82,8 +84,8 @@ impl std::hash::Hash for Images {
 pub(super) struct SnapshotsDue {
     /// The newest durable one covers every slot up to here.
     upto: Slot,
-    /// One is being saved, of this mark.
-    pub(super) saving: Option<Slot>,
+    /// One is being saved.
+    pub(super) saving: Option<Saving>,
     /// When one was last wanted besides those that are due, in milliseconds.
     wanted_ms: Option<u64>,
     /// The snapshot before the newest durable one covers every slot up to here, as far as is known.
@@ -92,6 +94,15 @@ pub(super) struct SnapshotsDue {
     short_upto: Slot,
     /// A peer's snapshot was put in place up to here, and is not saved under its name yet: a crash falls back behind it.
     unsaved: Option<Slot>,
+}
+
+/// A snapshot that is being saved.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Saving {
+    /// Of this mark.
+    pub(super) upto: Slot,
+    /// The replicas have agreed at it.
+    pub(super) agreed: bool,
 }
 
 /// What the other roles know of how far this one is.
@@ -161,13 +172,14 @@ impl<M: StateMachine> Executor<M> {
             settings,
             machine,
             sessions: Sessions::new(),
+            founded: membership.clone(),
             membership,
             agreement: Agreement::default(),
             clock_ms: 0,
             executed_upto: Slot::ZERO,
             told: Told::default(),
             snapshots: SnapshotsDue::default(),
-            images: Images::default(),
+            images: Uncompared::default(),
             marks: Marks::default(),
             audience: Audience::default(),
             reads: Reads { next_batch: mix(seed), ..Reads::default() },
@@ -193,7 +205,7 @@ impl<M: StateMachine> Executor<M> {
             ExecutorMessage::LeaderChanged {} => self.on_leader_changed(fx),
             ExecutorMessage::SnapshotWanted { slot } => self.on_snapshot_wanted(slot, fx),
             ExecutorMessage::SnapshotSaved { upto } => {
-                self.snapshots.saving = self.snapshots.saving.filter(|saving| *saving > upto);
+                self.snapshots.saving.take_if(|saving| saving.upto <= upto);
                 self.snapshots.unsaved = self.snapshots.unsaved.filter(|unsaved| *unsaved > upto);
                 if upto > self.snapshots.upto {
                     self.snapshots.older_upto = std::mem::replace(&mut self.snapshots.upto, upto);
@@ -209,7 +221,7 @@ impl<M: StateMachine> Executor<M> {
                 self.snapshots.short_upto = upto;
                 self.shorten(fx);
             }
-            ExecutorMessage::MarkWanted { save } => self.on_mark_wanted(save, fx),
+            ExecutorMessage::MarkWanted { save } => self.tell_due(save, fx),
             ExecutorMessage::Digested { number, upto, digest } => self.on_digested(number, upto, digest, fx),
         }
     }
@@ -592,7 +604,10 @@ impl<M: StateMachine> Executor<M> {
     /// Puts a snapshot's state in place of this one, at recovery. Gives back what was there.
     pub fn restore(&mut self, state: State<M>) -> State<M> {
         let State { upto, clock_ms, sessions, membership, agreement, machine, digest } = state;
-        self.snapshots.older_upto = std::mem::replace(&mut self.snapshots.upto, upto);
+        // A state that is repaired may come from behind the node's own newest snapshot.
+        if upto > self.snapshots.upto {
+            self.snapshots.older_upto = std::mem::replace(&mut self.snapshots.upto, upto);
+        }
         let replaced = State {
             upto: std::mem::replace(&mut self.executed_upto, upto),
             clock_ms: std::mem::replace(&mut self.clock_ms, clock_ms),
@@ -634,6 +649,19 @@ impl<M: StateMachine> Executor<M> {
     /// Everything up to here is executed.
     pub fn executed_upto(&self) -> Slot {
         self.executed_upto
+    }
+
+    /// The state before the first slot.
+    pub(super) fn empty_state(&self) -> State<M> {
+        State {
+            upto: Slot::ZERO,
+            clock_ms: 0,
+            sessions: Sessions::new(),
+            membership: self.founded.clone(),
+            agreement: Agreement::default(),
+            machine: self.machine.empty(),
+            digest: [0; 32], // no mark stands before the first slot: it is compared with nothing
+        }
     }
 
     /// A durable snapshot covers everything up to here.
@@ -684,4 +712,4 @@ fn done(session: SessionId, sequence: Sequence, place: Place, ballot: Option<Bal
 /// After how long a read that has no answer is refused. Longer than any client's own patience by default.
 const READ_PATIENCE_MS: u64 = 10_000;
 /// How often a snapshot is asked for that is wanted besides those that are due, in milliseconds.
-const WANTED_AGAIN_MS: u64 = 1_000;
+pub(super) const WANTED_AGAIN_MS: u64 = 1_000;

@@ -18,10 +18,11 @@ use serde::{Deserialize, Serialize};
 use super::ballot::{Ballot, NodeId};
 use super::configuration::Configuration;
 use super::effect::{Effects, Event, Then};
+use super::leading::Leading;
 use super::membership::{Change, Membership, is_name};
 use super::merge::{Counted, Promises};
 use super::message::{LearnerMessage, Prepare, Promise, ProposerMessage, Refusal};
-use super::proposer::{Leading, Phase, Proposer};
+use super::proposer::{Phase, Proposer};
 use super::slot::Slot;
 use super::value::Command;
 
@@ -90,10 +91,12 @@ impl Members {
 }
 
 impl Proposer {
-    /// Whether this node has a vote where the log goes on, or will have one: whoever has none does not campaign.
+    /// Whether this node has a vote where the log goes on, or will have one, and its state is not being repaired: else it
+    /// does not campaign. Of any quorum some member may: it takes a quorum of others to find one's state wrong.
     pub(super) fn may_lead(&self) -> bool {
         let next = self.membership.at(self.chosen_upto.next());
-        next.is_some_and(|next| next.contains(self.own)) || self.membership.latest().contains(self.own)
+        let votes = next.is_some_and(|next| next.contains(self.own)) || self.membership.latest().contains(self.own);
+        votes && (self.fit || self.is_alone())
     }
 
     /// Whether this node's own vote is a quorum.
@@ -207,7 +210,10 @@ impl Proposer {
             if self.chosen_upto.next() >= from {
                 return self.step_down("this node has left the cluster", fx);
             }
-            self.hand_over_to_any(fx);
+            // If nobody can take over now, it is tried again with the next heartbeat.
+            let _ = self.hand_over_to_any(fx);
+        } else if !self.fit {
+            self.hand_over_to_one(fx);
         }
     }
 
@@ -243,7 +249,7 @@ impl Proposer {
             return Some(Refusal::Busy);
         }
         let is_own = self.membership.named(change.name()).is_some_and(|member| member.id == self.own);
-        (is_own && self.hand_over_to_any(fx)).then_some(Refusal::NoLeader)
+        (is_own && self.hand_over_to_any(fx).is_ok()).then_some(Refusal::NoLeader)
     }
 
     /// A person wants another leader.
@@ -283,13 +289,32 @@ impl Proposer {
         Ok(())
     }
 
-    /// To whoever is there and furthest; false if nobody is.
-    fn hand_over_to_any(&mut self, fx: &mut Effects) -> bool {
-        let Phase::Leading(leading) = &self.phase else { return false };
+    /// The same with whoever is there and furthest.
+    ///
+    /// # Errors
+    /// Why nobody takes over: if somebody is there who lags too far, that.
+    pub fn hand_over_to_any(&mut self, fx: &mut Effects) -> Result<(), NotHandedOver> {
+        let Phase::Leading(leading) = &self.phase else { return Err(NotHandedOver::NotLeading) };
         let (own, members) = (self.own, &leading.members);
         let mut others: Vec<NodeId> = self.membership.latest().nodes().filter(|node| *node != own).collect();
         others.sort_by_key(|node| std::cmp::Reverse(members.executed_upto(*node)));
-        others.into_iter().any(|node| self.hand_over(node, fx).is_ok())
+        let mut why = NotHandedOver::Away;
+        for node in others {
+            match self.hand_over(node, fx) {
+                Err(NotHandedOver::Behind { slots }) => why = NotHandedOver::Behind { slots },
+                Err(_) => {}
+                Ok(()) => return Ok(()),
+            }
+        }
+        Err(why)
+    }
+
+    /// To one that is there, by chance: the state of whoever is furthest may be being repaired, too, and nothing says so here.
+    fn hand_over_to_one(&mut self, fx: &mut Effects) {
+        let mut others: Vec<NodeId> = self.membership.latest().nodes().filter(|node| *node != self.own).collect();
+        let begin = self.dice.below(others.len().max(1) as u64) as usize;
+        others.rotate_left(begin);
+        let _ = others.into_iter().find(|node| self.hand_over(*node, fx).is_ok());
     }
 
     /// The leader wants this node to lead: no need to ask around whether anybody hears it.

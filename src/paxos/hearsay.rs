@@ -21,12 +21,6 @@ use super::record::BatchNumber;
 /// How often what was seen of the peers' journals is passed on, in milliseconds.
 pub const HEARSAY_MS: u64 = 200;
 
-/// How long a node waits after its start to meet all members, before it votes with a quorum of them, in milliseconds.
-/// Longer than [`HEARSAY_MS`], so that whoever has seen the most of its journal is likely heard first.
-pub const MEETING_MS: u64 = 700;
-
-const _: () = assert!(MEETING_MS > HEARSAY_MS);
-
 /// A journal, how far it was seen to be durable, and in which start of its node.
 pub type Seen = (NodeId, u64, BatchNumber);
 

@@ -21,7 +21,7 @@
 //! journal, because a `ChosenUpto` record is
 //! only written behind a vote in at least its ballot or a `Chosen` record, for every slot that it covers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -55,7 +55,34 @@ pub struct Learner {
     tallies: BTreeMap<Slot, (Ballot, Tally)>,
     /// Chosen slots on their way to the executor; empty between handlers.
     ready: Vec<Choice>,
+    ballots: Ballots,
     catch_up: CatchUp,
+}
+
+/// Of slots that are known to be chosen, by runs, a ballot such that whoever voted in it or a higher one voted for what is
+/// chosen.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+struct Ballots(BTreeMap<Slot, (Slot, Ballot)>);
+
+impl Ballots {
+    fn note(&mut self, slot: Slot, ballot: Ballot) {
+        match self.0.last_entry() {
+            Some(mut run) if run.get().0.next() == slot && run.get().1 == ballot => run.get_mut().0 = slot,
+            _ => drop(self.0.insert(slot, (slot, ballot))),
+        }
+        if self.0.len() > MOST_RUNS {
+            self.0.pop_first();
+        }
+    }
+
+    fn of(&self, slot: Slot) -> Option<Ballot> {
+        let (_, (last, ballot)) = self.0.range(..=slot).next_back()?;
+        (slot <= *last).then_some(*ballot)
+    }
+
+    fn forget(&mut self, upto: Slot) {
+        self.0.retain(|_, (last, _)| *last > upto);
+    }
 }
 
 /// What this learner knows that it lacks, and whom it has asked.
@@ -73,6 +100,8 @@ struct CatchUp {
     repairing: bool,
     /// Who supplied the last one: another is asked if that was wrong, too.
     supplied: Option<NodeId>,
+    /// A slot that is known here, and that the own journal cannot give back; whom it was asked of last.
+    unreadable: Option<(Slot, NodeId)>,
 }
 
 /// A snapshot that arrives in parts: written ≤ arrived ≤ total, in bytes.
@@ -119,6 +148,7 @@ impl Learner {
             ahead: BTreeMap::new(),
             tallies: BTreeMap::new(),
             ready: Vec::new(),
+            ballots: Ballots::default(),
             catch_up: CatchUp::default(),
         }
     }
@@ -147,6 +177,7 @@ impl Learner {
                     let vote = self.votes.remove(&slot);
                     let (chosen, value) = ahead.or(vote).expect("one of them was there just now");
                     self.ready.push((slot, chosen, value));
+                    self.ballots.note(slot, chosen);
                     self.chosen_upto = slot;
                     self.tallies.remove(&slot);
                 }
@@ -186,7 +217,9 @@ impl Learner {
             LearnerMessage::Behind { chosen_upto, supplier } => self.on_behind(chosen_upto, supplier, fx),
             LearnerMessage::Installed { upto } => self.on_installed(upto, fx),
             LearnerMessage::Executed(progress) => progress.renew(&mut self.membership),
-            LearnerMessage::Trimmed { upto } => self.trimmed_upto = self.trimmed_upto.max(upto),
+            LearnerMessage::Trimmed { upto } => self.on_trimmed(upto),
+            LearnerMessage::Unreadable { slot, to } => self.on_unreadable(slot, to, fx),
+            LearnerMessage::ChosenIn { slot, ballot } => self.on_chosen_in(from, slot, ballot, fx),
         }
     }
 
@@ -274,8 +307,56 @@ impl Learner {
         }
     }
 
+    fn on_trimmed(&mut self, upto: Slot) {
+        self.trimmed_upto = self.trimmed_upto.max(upto);
+        self.ballots.forget(self.trimmed_upto);
+    }
+
+    /// The own journal cannot give back a slot that is known here: the disk has rotted since. The own executor, if it is for
+    /// that, gets it from a peer. And if a peer lacks it, perhaps nobody else knows it to be chosen; but whoever voted for it
+    /// has it, and is told. (At a start the journal's damage is repaired: [`super::repair`].)
+    fn on_unreadable(&mut self, slot: Slot, to: NodeId, fx: &mut Effects) {
+        if to != self.own {
+            if let Some(ballot) = self.ballots.of(slot) {
+                let others = self.membership.audience().into_iter().filter(|node| *node != self.own);
+                fx.broadcast(others, LearnerMessage::ChosenIn { slot, ballot });
+            }
+            return;
+        }
+        let last = self.catch_up.unreadable.map_or(self.own, |(_, asked)| asked);
+        if let Some(next) = self.member_after(last, false) {
+            self.catch_up.unreadable = Some((slot, next));
+            fx.send(next, LearnerMessage::CatchUp { first: slot });
+        }
+    }
+
+    /// The sender's journal has lost what was chosen in a slot. Our own vote there is for that, if its ballot is not below
+    /// ("Paxos Made Simple", P2b).
+    fn on_chosen_in(&mut self, from: NodeId, slot: Slot, ballot: Ballot, fx: &mut Effects) {
+        match self.votes.get(&slot) {
+            Some((voted, value)) if *voted >= ballot => {
+                self.ahead.insert(slot, (*voted, value.clone()));
+                self.advance(fx);
+            }
+            _ => fx.note(Event::Ignored { from, what: "ChosenIn", why: "this node did not vote for it, or knows it" }),
+        }
+    }
+
+    /// What the own journal has lost comes from a peer: it is journaled again, and goes to the executor.
+    fn take_back(&mut self, entries: &[Choice], fx: &mut Effects) {
+        let Some((lost, _)) = self.catch_up.unreadable else { return };
+        if let Some((slot, ballot, value)) = entries.iter().find(|(slot, ..)| *slot == lost)
+            && lost <= self.chosen_upto
+        {
+            self.catch_up.unreadable = None;
+            fx.append(vec![Record::Chosen { slot: *slot, ballot: *ballot, value: value.clone() }]);
+            fx.send(self.own, ExecutorMessage::Chosen { entries: vec![(*slot, *ballot, value.clone())] });
+        }
+    }
+
     /// A peer supplies chosen slots. What our own vote does not tell is journaled as `Chosen` first.
     pub fn on_chosen(&mut self, from: NodeId, entries: Vec<Choice>, chosen_upto: Slot, fx: &mut Effects) {
+        self.take_back(&entries, fx);
         let mut records = Vec::new();
         let mut next = self.chosen_upto.next();
         for (slot, ballot, value) in entries {
@@ -373,7 +454,7 @@ impl Learner {
 
     /// The executor took a snapshot in place of the log up to `upto`.
     pub fn on_installed(&mut self, upto: Slot, fx: &mut Effects) {
-        self.trimmed_upto = self.trimmed_upto.max(upto);
+        self.on_trimmed(upto);
         let supplier = self.catch_up.asked.take();
         self.catch_up.supplied = supplier.map(|(node, _)| node);
         self.catch_up.repairing = false;
@@ -500,27 +581,34 @@ impl Learner {
                     let (upto, id) = (Slot::ZERO, SnapshotId::default());
                     fx.send(supplier, LearnerMessage::FetchSnapshot { upto, id, offset: 0 });
                 }
-                if self.catch_up.target > self.chosen_upto {
+                if self.catch_up.target > self.chosen_upto && supplier != self.own {
                     fx.send(supplier, LearnerMessage::CatchUp { first: self.chosen_upto.next() });
                 }
             }
         }
     }
 
-    /// Asks the member after the one asked last.
+    /// Asks the member after the one asked last. A state that is wrong is repaired from a snapshot of the node's own, too: it
+    /// has its name because the replicas agreed on it.
     fn ask_anybody(&mut self, fx: &mut Effects) {
         let supplied = self.catch_up.supplied.filter(|_| self.catch_up.repairing).unwrap_or(self.own);
         let last = self.catch_up.asked.map_or(supplied, |(node, _)| node);
-        let members = self.membership.members().into_iter().map(|member| member.id);
-        let mut others: Vec<NodeId> = members.chain(self.catch_up.teller).filter(|node| *node != self.own).collect();
-        others.sort_unstable();
-        let next = others.iter().find(|node| **node > last).or(others.first()).copied();
-        if let Some(supplier) = next {
+        if let Some(supplier) = self.member_after(last, self.catch_up.repairing) {
             self.ask(supplier, fx);
         }
     }
+
+    /// Whom to ask next: all members in turn.
+    fn member_after(&self, last: NodeId, own_too: bool) -> Option<NodeId> {
+        let members = self.membership.members().into_iter().map(|member| member.id);
+        let others = members.chain(self.catch_up.teller).filter(|node| *node != self.own || own_too);
+        let others: BTreeSet<NodeId> = others.collect();
+        others.range(last..).find(|node| **node > last).or(others.first()).copied()
+    }
 }
 
+/// How many runs of slots chosen in one ballot are remembered: one for each change of leader since the journal begins.
+const MOST_RUNS: usize = 4096;
 /// How many parts of a snapshot are on their way at most: asked for, or not written yet.
 const PARTS_AHEAD: u64 = 4;
 /// After how long a node whose disk was too full for a snapshot asks for one again, in milliseconds: there may be room long

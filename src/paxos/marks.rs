@@ -14,9 +14,12 @@
 //! * A snapshot is one, with a name on the disk, once the replicas have agreed on its digest: only then does it take the
 //!   place of slots, is restored from at a start, and goes to peers. So no copy of a wrong state is ever made.
 //! * Only a sound executor answers. It goes on until its own digest is known: the keeper may be slower than others'.
-//! * A diverged executor goes on executing: who the members are, and what the replicas agree on, follows from the log and
-//!   not from the machine, and the other roles need it. It has a snapshot marked and saved, so that there is one that its
-//!   journal reaches, and fetches it. Then it executes what its own journal has above, until it meets the learner.
+//! * A diverged executor goes on executing: who the members are, and what the replicas agree on, follows from the log (and
+//!   the session table) and not from the machine, and the other roles need it. It has a snapshot marked and saved, so that
+//!   there is one that its journal reaches, and fetches it, from any member that has one, itself included: what has a name
+//!   here was agreed on. Then it executes what its own journal has above, until it meets the learner.
+//! * Where there is no snapshot, the own journal has everything: it is executed from its beginning.
+//! * Meanwhile another node leads.
 //! * A peer's snapshot is installed unproven, whatever it says of itself, and not reported: the log has the agreement on
 //!   it, a few slots above, or the peer had not supplied it. What was restored from the node's own disk is unproven, too;
 //!   it is reported like any other, for the agreement may be lost with whoever led.
@@ -28,7 +31,7 @@ use std::collections::BTreeMap;
 use super::agreement::{Brought, Digest};
 use super::ballot::NodeId;
 use super::effect::{Effect, Effects, Event};
-use super::executor::Executor;
+use super::executor::{Executor, Saving, Uncompared, WANTED_AGAIN_MS};
 use super::image::Taken;
 use super::message::{LearnerMessage, ProposerMessage};
 use super::slot::Slot;
@@ -64,7 +67,8 @@ pub struct Marks {
     /// When the keeper got it, and how long the last one took.
     handed_ms: u64,
     digest_ms: u64,
-    waiting: Waiting,
+    /// The image of the newest mark, while an earlier one is digested.
+    waiting: Uncompared<Option<Taken>>,
     /// The newest mark at which this state was found to be what was agreed.
     proven: Slot,
     /// The log is executed again, from the own journal, until it meets the learner.
@@ -75,6 +79,10 @@ pub struct Marks {
     disagreed: Slot,
     /// The state was replaced because it differed, and that is not told yet.
     rebuilding: bool,
+    /// The proposer was told that this node is not to lead.
+    unfit: bool,
+    /// The log was executed from its beginning once already since the start.
+    started_over: bool,
 }
 
 /// Whether a node's state is what the replicas agree on.
@@ -90,28 +98,6 @@ pub enum Standing {
     },
     /// It differs.
     Diverged,
-}
-
-/// The image of the newest mark, while an earlier one is digested. It counts for nothing where executors are compared.
-#[derive(Debug, Default)]
-pub(super) struct Waiting(Option<Taken>);
-
-impl Clone for Waiting {
-    fn clone(&self) -> Waiting {
-        Waiting(None)
-    }
-}
-
-impl PartialEq for Waiting {
-    fn eq(&self, _: &Waiting) -> bool {
-        true
-    }
-}
-
-impl Eq for Waiting {}
-
-impl std::hash::Hash for Waiting {
-    fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -148,7 +134,7 @@ impl<M: StateMachine> Executor<M> {
             return;
         }
         // What was not agreed on before this mark never will be, and so will never be a snapshot.
-        self.snapshots.saving = self.snapshots.saving.filter(|upto| marks.agreed.contains_key(upto));
+        self.snapshots.saving.take_if(|saving| !saving.agreed);
         marks.number += 1;
         // What is executed again was saved the first time.
         let save = save && marks.replay.is_none();
@@ -157,7 +143,7 @@ impl<M: StateMachine> Executor<M> {
             return self.hand_over(taken, fx);
         }
         taken.save |= self.marks.waiting.0.as_ref().is_some_and(|waiting| waiting.save);
-        self.marks.waiting = Waiting(Some(taken));
+        self.marks.waiting.0 = Some(taken);
     }
 
     /// Hands an image to the keeper. One is saved at a time: the file of another must not take the place of what is written.
@@ -165,7 +151,7 @@ impl<M: StateMachine> Executor<M> {
         let upto = taken.image.upto;
         taken.save &= self.snapshots.saving.is_none();
         if taken.save {
-            self.snapshots.saving = Some(upto);
+            self.snapshots.saving = Some(Saving { upto, agreed: self.marks.agreed.contains_key(&upto) });
             (self.marks.unsaved_slots, self.marks.unsaved_bytes) = (0, 0);
         }
         self.marks.digesting = Some((taken.number, upto));
@@ -182,11 +168,11 @@ impl<M: StateMachine> Executor<M> {
         self.marks.digesting = None;
         self.marks.digest_ms = self.marks.now_ms.saturating_sub(self.marks.handed_ms);
         self.marks.own.insert(upto, digest);
-        prune(&mut self.marks.own);
         if let Some(taken) = self.marks.waiting.0.take() {
             self.hand_over(taken, fx);
         }
         self.weigh(fx);
+        prune(&mut self.marks.own);
         self.report(fx);
         self.renew_service(fx);
     }
@@ -198,9 +184,13 @@ impl<M: StateMachine> Executor<M> {
             Brought::Nothing => {}
             Brought::Agreed(digest) => {
                 fx.note(Event::Agreed { mark });
+                if let Some(saving) = self.snapshots.saving.as_mut().filter(|saving| saving.upto == mark) {
+                    saving.agreed = true;
+                }
+                // Weighed first: what is executed again tells of marks that are older than all that are remembered.
                 self.marks.agreed.insert(mark, digest);
-                prune(&mut self.marks.agreed);
                 self.weigh(fx);
+                prune(&mut self.marks.agreed);
             }
             Brought::Disagreed => self.tell_disagreement(fx),
         }
@@ -238,12 +228,22 @@ impl<M: StateMachine> Executor<M> {
     fn diverge(&mut self, fx: &mut Effects) {
         let marks = &mut self.marks;
         marks.standing = Standing::Diverged;
-        (marks.digesting, marks.waiting) = (None, Waiting(None));
+        (marks.digesting, marks.waiting.0) = (None, None);
         marks.own.clear();
         (marks.silent, marks.rebuilding) = (true, true);
         marks.wanted_ms = None;
         self.refuse_reads(fx);
+        self.tell_fitness(fx);
         self.want_repair(fx);
+    }
+
+    /// The proposer hears whether this node may lead. While the log is executed again nothing new is, and a leader proposes
+    /// no further than it knows who decides: it would hold up everybody.
+    fn tell_fitness(&mut self, fx: &mut Effects) {
+        let fit = self.marks.standing != Standing::Diverged && self.marks.replay.is_none();
+        if std::mem::replace(&mut self.marks.unfit, !fit) == fit {
+            fx.send(self.own, ProposerMessage::Fit { fit });
+        }
     }
 
     /// Asks for a mark that is saved, and for a snapshot: its slot lies above whatever this journal no longer has.
@@ -268,10 +268,9 @@ impl<M: StateMachine> Executor<M> {
             Standing::Sound | Standing::Unproven { foreign: false } => true,
             Standing::Unproven { foreign: true } | Standing::Diverged => false,
         };
-        if !may
-            || self.agreement.reports().get(&self.own) == Some(&digest)
-            || !self.membership.current().contains(self.own)
-        {
+        let configuration = self.membership.current();
+        let is_said = self.agreement.reports().get(&self.own) == Some(&digest);
+        if !may || is_said && !self.agreement.is_ripe(&digest, configuration) || !configuration.contains(self.own) {
             return;
         }
         if self.marks.reported_ms.is_none_or(|sent_ms| self.marks.now_ms >= sent_ms + self.settings.resend_ms * 4) {
@@ -280,9 +279,11 @@ impl<M: StateMachine> Executor<M> {
         }
     }
 
-    /// How long it is from one mark to the next, unless a snapshot is due: digests take a twentieth of the keeper's time.
+    /// How long it is from one mark to the next, unless a snapshot is due: digests take a twentieth of the keeper's time, if
+    /// that is not too seldom. (One may have taken long because the disk stalled.)
     fn pace_ms(&self) -> u64 {
-        self.settings.mark_ms.max(self.marks.digest_ms.saturating_mul(20))
+        let mark_ms = self.settings.mark_ms;
+        self.marks.digest_ms.saturating_mul(20).clamp(mark_ms, mark_ms.saturating_mul(SELDOM))
     }
 
     /// Whether the newest mark has brought what it can bring: whoever is slow, or away, may still report.
@@ -302,14 +303,10 @@ impl<M: StateMachine> Executor<M> {
         }
     }
 
-    /// Some node wants a mark, and this one leads.
-    pub(super) fn on_mark_wanted(&mut self, save: bool, fx: &mut Effects) {
-        self.tell_due(save, fx);
-    }
-
     /// The proposer hears it, unless it was told a moment ago, or the newest mark is still to be agreed on: marks that come
-    /// faster than digests and reports never would be.
-    fn tell_due(&mut self, save: bool, fx: &mut Effects) {
+    /// faster than digests and reports never would be. For when one is due, and for when some node wants one and this one
+    /// leads.
+    pub(super) fn tell_due(&mut self, save: bool, fx: &mut Effects) {
         let Marks { now_ms, due_ms, .. } = self.marks;
         let is_told = due_ms.is_some_and(|told_ms| now_ms < told_ms + self.settings.resend_ms * 4);
         if !is_told && self.is_mark_over() {
@@ -341,6 +338,7 @@ impl<M: StateMachine> Executor<M> {
         }
         let is_overdue = self.marks.wanted_ms.is_none_or(|wanted_ms| now_ms >= wanted_ms + WANTED_AGAIN_MS);
         match self.marks.standing {
+            Standing::Diverged if is_overdue && self.may_start_over() => self.start_over(fx),
             Standing::Diverged if is_overdue => self.want_repair(fx),
             Standing::Unproven { .. } if is_overdue && self.marks.replay.is_none() && self.is_mark_over() => {
                 self.marks.wanted_ms = Some(now_ms);
@@ -358,6 +356,24 @@ impl<M: StateMachine> Executor<M> {
         } else if now_ms >= replay.asked_ms + self.settings.resend_ms * 4 {
             self.read_back(fx);
         }
+    }
+
+    /// Whether everything since the first slot is in the own journal, as far as can be known here: there may be no snapshot
+    /// anywhere yet, nor will there be one while too few agree on their state. Once: if that leads to the same again, only
+    /// another node's state helps.
+    fn may_start_over(&self) -> bool {
+        self.snapshot_upto() == Slot::ZERO && !self.marks.started_over
+    }
+
+    /// Executes the own journal from its beginning, as a start would.
+    fn start_over(&mut self, fx: &mut Effects) {
+        self.marks.started_over = true;
+        self.marks.wanted_ms = Some(self.marks.now_ms);
+        let delivered = self.delivered_upto();
+        let empty = self.empty_state();
+        drop(self.restore(empty));
+        fx.send(self.own, LearnerMessage::Installed { upto: Slot::ZERO });
+        self.replay(delivered, fx);
     }
 
     /// What lies above the installed state is read from the own journal.
@@ -394,7 +410,7 @@ impl<M: StateMachine> Executor<M> {
         let marks = &mut self.marks;
         marks.standing = Standing::Unproven { foreign };
         marks.own = BTreeMap::from([(self.executed_upto, digest)]);
-        (marks.digesting, marks.waiting) = (None, Waiting(None));
+        (marks.digesting, marks.waiting.0) = (None, None);
         (marks.slots, marks.unsaved_slots, marks.unsaved_bytes) = (0, 0, 0);
         marks.marked_ms = marks.now_ms;
         (marks.silent, marks.replay, marks.reported_ms) = (true, None, None);
@@ -410,18 +426,24 @@ impl<M: StateMachine> Executor<M> {
     pub(super) fn on_replaced(&mut self, digest: Digest, delivered: Slot, fx: &mut Effects) {
         self.on_restored(digest, true);
         self.refuse_reads(fx);
-        if delivered > self.executed_upto {
-            let now_ms = self.marks.now_ms;
-            self.marks.replay = Some(Replay { until: delivered, asked_ms: now_ms, moved_ms: now_ms });
-            self.read_back(fx);
-        }
+        self.replay(delivered, fx);
         // The log may have told of this mark already.
         self.weigh(fx);
         self.renew_service(fx);
     }
 
+    /// Everything from here to what was delivered is executed again.
+    fn replay(&mut self, delivered: Slot, fx: &mut Effects) {
+        if delivered > self.executed_upto {
+            let now_ms = self.marks.now_ms;
+            self.marks.replay = Some(Replay { until: delivered, asked_ms: now_ms, moved_ms: now_ms });
+            self.read_back(fx);
+        }
+    }
+
     /// Answers leave again, or no longer.
     pub(super) fn renew_service(&mut self, fx: &mut Effects) {
+        self.tell_fitness(fx);
         let silent = !self.serves();
         if std::mem::replace(&mut self.marks.silent, silent) && !silent {
             if std::mem::take(&mut self.marks.rebuilding) {
@@ -443,9 +465,9 @@ fn prune(digests: &mut BTreeMap<Slot, Digest>) {
 
 /// Of so many marks the digests are remembered.
 const MOST_DIGESTS: usize = 8;
+/// However slow digests are, marks come at most so many times more seldom than is set.
+pub(crate) const SELDOM: u64 = 10;
 /// After how long reports that differ are told of, if others are missing, in milliseconds.
 const DISAGREEMENT_MS: u64 = 2_000;
-/// How often a node that does not serve asks for a mark, in milliseconds.
-const WANTED_AGAIN_MS: u64 = 1_000;
 /// After how long a journal that does not supply what it should is given up for a newer snapshot, in milliseconds.
 const REPLAY_PATIENCE_MS: u64 = 5_000;

@@ -85,6 +85,8 @@ pub enum ChangeRefused {
     FolderTaken,
     /// No member has that name.
     Unknown,
+    /// A member of that name has left, or is leaving.
+    Left,
     /// It is the last one that votes.
     LastVoter,
     /// There are as many members as a cluster may have.
@@ -96,12 +98,18 @@ pub enum ChangeRefused {
 impl std::fmt::Display for ChangeRefused {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            ChangeRefused::NameTaken => f.write_str("a member of that name exists: `member list` shows it"),
+            ChangeRefused::NameTaken => f.write_str(
+                "a member of that name exists: start the newcomer with another --name, or, if that member's folder is \
+                 lost, let it take its place with `member replace`",
+            ),
             ChangeRefused::FolderTaken => {
                 f.write_str("its data folder belongs to a member already: start the newcomer with an empty folder")
             }
             ChangeRefused::Unknown => f.write_str("no member has that name: `member list` shows them"),
-            ChangeRefused::LastVoter => f.write_str("it is the last member that votes, and a cluster needs one"),
+            ChangeRefused::Left => f.write_str("it has left, or is leaving: `member list` shows until when it votes"),
+            ChangeRefused::LastVoter => {
+                f.write_str("it is the last member that votes, and a cluster needs one: add another one first")
+            }
             ChangeRefused::Full => write!(f, "a cluster has at most {MOST_MEMBERS} members: remove one first"),
             ChangeRefused::BadName => f.write_str("that is not a name: use 1 to 64 letters, digits, `-`, `_`, `.`"),
         }
@@ -132,13 +140,14 @@ impl Outcome {
 }
 
 /// By their codes.
-const REFUSALS: [ChangeRefused; 6] = [
+const REFUSALS: [ChangeRefused; 7] = [
     ChangeRefused::NameTaken,
     ChangeRefused::FolderTaken,
     ChangeRefused::Unknown,
     ChangeRefused::LastVoter,
     ChangeRefused::Full,
     ChangeRefused::BadName,
+    ChangeRefused::Left,
 ];
 
 /// A configuration and the first slot that it decides.
@@ -360,7 +369,7 @@ impl Membership {
         Some(self.begin(slot, voters))
     }
 
-    /// Whether a newcomer could be promoted, or a change done, without anybody else: who would vote afterwards.
+    /// Who would vote after this change. None if it would be refused.
     pub fn voters_after(&self, change: &Change) -> Option<Configuration> {
         let mut changed = self.clone();
         changed.changed(self.executed_upto.next(), change).ok()?;
@@ -382,7 +391,9 @@ impl Membership {
     }
 
     fn leave(&mut self, slot: Slot, name: &str) -> Result<NodeId, ChangeRefused> {
-        let member = self.named(name).cloned().ok_or(ChangeRefused::Unknown)?;
+        let has_left = self.former.iter().any(|former| former.member.name == name);
+        let unknown = if has_left { ChangeRefused::Left } else { ChangeRefused::Unknown };
+        let member = self.named(name).cloned().ok_or(unknown)?;
         let from = match self.newcomers.iter().position(|newcomer| newcomer.id == member.id) {
             Some(at) => {
                 self.newcomers.remove(at);
@@ -425,7 +436,7 @@ pub fn is_name(name: &str) -> bool {
 /// The longest name, in bytes.
 pub const LONGEST_NAME: usize = 64;
 
-/// How many of those who left are remembered. Part of the replicated rules.
+/// How many of those who left are remembered: one of longer ago that comes back is a stranger. Part of the replicated rules.
 const MOST_FORMER: usize = 16;
 
 #[cfg(test)]

@@ -88,6 +88,7 @@ impl Message {
                     | ProposerMessage::Standing { .. }
                     | ProposerMessage::Executed(_)
                     | ProposerMessage::MarkDue { .. }
+                    | ProposerMessage::Fit { .. }
             ),
             Message::Acceptor(message) => !matches!(
                 message,
@@ -104,6 +105,7 @@ impl Message {
                     | LearnerMessage::Behind { .. }
                     | LearnerMessage::Installed { .. }
                     | LearnerMessage::Trimmed { .. }
+                    | LearnerMessage::Unreadable { .. }
                     | LearnerMessage::Executed(_)
                     | LearnerMessage::PartKept { .. }
                     | LearnerMessage::SnapshotDropped { .. }
@@ -328,6 +330,11 @@ pub enum ProposerMessage {
     },
     /// Local, from the executor: how far it is, and who the members are, if that has changed.
     Executed(Progress),
+    /// Local, from the executor: whether this node may lead. One whose state is being repaired holds up everybody.
+    Fit {
+        /// It may.
+        fit: bool,
+    },
     /// Local, from the executor: the replicas have not compared their states for a while.
     MarkDue {
         /// They are to save them, too.
@@ -443,6 +450,13 @@ pub enum LearnerMessage {
         /// How far the sender's log is chosen.
         chosen_upto: Slot,
     },
+    /// This slot is chosen, but the sender's journal has lost what: whoever voted there in this ballot or a higher one has it.
+    ChosenIn {
+        /// The slot.
+        slot: Slot,
+        /// It is chosen in this ballot, or in a lower one.
+        ballot: Ballot,
+    },
     /// Please send the part of this snapshot that starts at this offset; the first of your newest, if you do not have it.
     FetchSnapshot {
         /// The last slot that the snapshot covers.
@@ -495,6 +509,13 @@ pub enum LearnerMessage {
     Trimmed {
         /// Inclusive.
         upto: Slot,
+    },
+    /// Local, from the journal: it cannot give back what is chosen in a slot.
+    Unreadable {
+        /// The slot.
+        slot: Slot,
+        /// For whom it was to be read: a peer, or the own executor.
+        to: NodeId,
     },
     /// Local, from the executor: as for the proposer.
     Executed(Progress),

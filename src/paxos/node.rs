@@ -140,7 +140,8 @@ impl<M: StateMachine> Replica<M> {
         if trimmed > saved {
             return broken("trimmed_upto <= the newest snapshot saved");
         }
-        if snapshot > executed {
+        // What is executed again was executed once.
+        if snapshot > self.executor.delivered_upto() {
             return broken("snapshot_upto <= executed_upto");
         }
         // While a snapshot is installed the executor is ahead of its learner's mailbox.

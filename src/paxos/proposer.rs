@@ -1,8 +1,8 @@
 //! The proposer: drives many slots at once while it leads.
 //!
 //! The data of a phase lives inside its variant of [`Phase`]. What each phase does on its way to leading is in
-//! `election`; this file has the phases themselves, the queue of commands, and the work of a leader: open slots, send
-//! again what was lost, announce what is chosen, answer read indexes, and notice when it should no longer lead.
+//! `election`, what a leader knows in `leading`; this file has the phases themselves, and the work of a leader: open slots,
+//! send again what was lost, announce what is chosen, answer read indexes, and notice when it should no longer lead.
 //!
 //! ```text
 //!                no leader heard          a quorum hears none         a quorum promised, and its
@@ -19,7 +19,7 @@
 //! with as many commands as the batch allows; the rest waits for the next lot. Nothing delays an idle system; behind a few
 //! slots in flight a small lot waits for more to come, for a moment (`PACE_MS`) at most.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -27,12 +27,14 @@ use super::ballot::{Ballot, NodeId};
 use super::dice::Dice;
 use super::effect::{Effects, Event, Then};
 use super::election::{Canvass, Preparing};
-use super::extension::{Extension, Members};
+use super::extension::Members;
+use super::leading::{Beat, Fence, Leading, Round};
 use super::membership::Membership;
 use super::message::{AcceptorMessage, ExecutorMessage, LearnerMessage, Progress, ProposerMessage, Refusal};
+use super::queue::{Queue, forward, refuse};
 use super::quorum::Answers;
 use super::record::Record;
-use super::settings::{MAX_BATCH_BYTES, MAX_MESSAGE_BYTES, MAX_OPERATION_BYTES, MAX_QUEUE_BYTES, MAX_WINDOW, Settings};
+use super::settings::{MAX_OPERATION_BYTES, MAX_QUEUE_BYTES, MAX_WINDOW, Settings};
 use super::slot::{Slot, forget_upto};
 use super::value::{Command, Entry, Stamp, Value};
 
@@ -48,6 +50,8 @@ pub struct Proposer {
     wall_ms: u64,
     /// Whether this node may propose.
     pub(super) admitted: bool,
+    /// Whether its state is not being repaired.
+    pub(super) fit: bool,
     /// The highest ballot heard of; a candidate goes above it.
     pub(super) highest: Ballot,
     /// Everything up to here is chosen, and known to this node's learner.
@@ -76,88 +80,6 @@ pub enum Phase {
     Leading(Box<Leading>),
 }
 
-/// A leader's state.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Leading {
-    /// The ballot.
-    pub ballot: Ballot,
-    /// The next free slot.
-    pub next: Slot,
-    /// The last slot that was merged from the promises. No read index is given before it is chosen.
-    pub merged_upto: Slot,
-    /// What was merged and is not proposed yet, because the configuration of those slots is not known.
-    pub(super) inherited: BTreeMap<Slot, Value>,
-    /// The first slot of the newest configuration of which a quorum has promised our ballot.
-    pub(super) covered: Slot,
-    /// Phase 1 in the configuration behind that one.
-    pub(super) extension: Option<Extension>,
-    /// Free slots up to here are filled with no-ops, so that a change of members takes effect.
-    pub(super) fill_upto: Slot,
-    /// Behind this slot stands no change of members: it is the last that this leader proposed, or what was chosen before
-    /// it led.
-    changed_upto: Slot,
-    /// What the members said of themselves.
-    pub(super) members: Members,
-    /// Slots proposed and not known to be chosen.
-    in_flight: BTreeMap<Slot, InFlight>,
-    /// When the last of them was opened.
-    opened_ms: u64,
-    /// The last announcement that left.
-    announced_upto: Slot,
-    beat: Beat,
-    fence: Fence,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-struct InFlight {
-    value: Value,
-    again_ms: u64,
-    wait_ms: u64,
-}
-
-/// Heartbeats, and the reads that ride on them.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-struct Beat {
-    /// When this node began to lead.
-    began_ms: u64,
-    /// The number of the last round; unique within the ballot.
-    round: u64,
-    next_ms: u64,
-    /// When the newest round began that a quorum has answered.
-    quorum_ms: u64,
-    /// Since when that is too long ago.
-    overdue_ms: Option<u64>,
-    /// Rounds that wait for a quorum.
-    rounds: BTreeMap<u64, Round>,
-    /// Reads that wait for the next round to begin.
-    reads: Vec<(NodeId, u64)>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-struct Round {
-    began_ms: u64,
-    answers: Answers,
-    reads: Vec<(NodeId, u64)>,
-}
-
-/// A question to the own disk, to notice when it stalls.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-struct Fence {
-    number: u64,
-    asked_ms: u64,
-    waiting: bool,
-}
-
-/// Commands that wait for a slot.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-struct Queue {
-    /// The node whose client sent it, and the command.
-    commands: VecDeque<(NodeId, Command)>,
-    bytes: usize,
-    /// How many of them change who the members are.
-    changes: usize,
-}
-
 impl Proposer {
     /// A proposer that follows nobody yet, before its records are folded. `seed` is new at every start.
     pub fn new(own: NodeId, membership: Membership, settings: Settings, seed: u64, chosen_upto: Slot) -> Proposer {
@@ -171,6 +93,7 @@ impl Proposer {
             now_ms: 0,
             wall_ms: 0,
             admitted: false,
+            fit: true,
             highest: Ballot::ZERO,
             chosen_upto,
             phase: Phase::Following { leader: None, deadline_ms },
@@ -216,6 +139,7 @@ impl Proposer {
             ProposerMessage::Standing { admitted } => self.on_standing(admitted, fx),
             ProposerMessage::Executed(progress) => self.on_executed(progress, fx),
             ProposerMessage::MarkDue { save } => self.on_mark_due(save),
+            ProposerMessage::Fit { fit } => self.fit = fit,
         }
     }
 
@@ -661,151 +585,8 @@ impl Proposer {
     }
 }
 
-impl Leading {
-    /// Slots proposed and not known to be chosen.
-    pub fn in_flight(&self) -> usize {
-        self.in_flight.len()
-    }
-
-    fn held_bytes(&self) -> usize {
-        let in_flight = self.in_flight.values().map(|flight| &flight.value);
-        let proposed: usize = in_flight.chain(self.inherited.values()).map(|value| value.as_bytes().len()).sum();
-        proposed + self.extension.as_ref().map_or(0, Extension::held_bytes)
-    }
-
-    fn open(&mut self, value: Value, now_ms: u64, wait_ms: u64) {
-        self.opened_ms = now_ms;
-        self.in_flight.insert(self.next, InFlight { value, again_ms: now_ms + wait_ms, wait_ms });
-        self.next = self.next.next();
-    }
-
-    /// Phase 2a: sends Accept for these slots to every acceptor, our own included, in messages of bounded size.
-    fn propose(
-        &mut self,
-        mut proposals: Vec<(Slot, Value)>,
-        chosen_upto: Slot,
-        membership: &Membership,
-        fx: &mut Effects,
-    ) {
-        self.announced_upto = chosen_upto;
-        let ballot = self.ballot;
-        while let Some((first, _)) = proposals.first() {
-            let Some(span) = membership.span_at(*first) else {
-                // A snapshot has just been installed here: that slot is executed, and the proposer hears of it next.
-                proposals.remove(0);
-                continue;
-            };
-            let end = membership.span_behind(span.first).map_or(Slot(u64::MAX), |behind| behind.first);
-            let mut bytes = 0;
-            let fits = |(slot, value): &&(Slot, Value)| {
-                bytes += value.as_bytes().len();
-                bytes <= MAX_MESSAGE_BYTES && *slot < end
-            };
-            let count = proposals.iter().take_while(fits).count().max(1);
-            let rest = proposals.split_off(count);
-            // A leader without a vote there needs the values all the same: its learner knows them by its own vote.
-            let own = Some(ballot.node).filter(|own| !span.configuration.contains(*own));
-            let nodes = span.configuration.nodes().chain(own);
-            fx.broadcast(nodes, AcceptorMessage::Accept { ballot, proposals, chosen_upto });
-            proposals = rest;
-        }
-    }
-
-    /// The lowest slots that have gone unanswered for too long, a message's worth at most.
-    fn due_again(&mut self, now_ms: u64) -> Vec<(Slot, Value)> {
-        let mut due = Vec::new();
-        let mut bytes = 0;
-        for (slot, flight) in &mut self.in_flight {
-            if flight.again_ms > now_ms || bytes > MAX_MESSAGE_BYTES / 2 {
-                break;
-            }
-            flight.wait_ms = (flight.wait_ms * 2).min(RESEND_MOST_MS);
-            flight.again_ms = now_ms + flight.wait_ms;
-            bytes += flight.value.as_bytes().len();
-            due.push((*slot, flight.value.clone()));
-        }
-        due
-    }
-}
-
-impl Queue {
-    fn push(&mut self, origin: NodeId, command: Command) {
-        self.bytes += command.encoded_len();
-        self.changes += usize::from(is_change(&command));
-        self.commands.push_back((origin, command));
-    }
-
-    /// Whether one of the first so many commands is a change of members. They are few and far between, and are looked for
-    /// only where there is one.
-    fn has_change(&self, most: usize) -> bool {
-        self.changes > 0 && self.commands.iter().take(most).any(|(_, command)| is_change(command))
-    }
-
-    /// Takes the next commands, as many as one slot may hold.
-    fn take_batch(&mut self, most: usize, stamp: Stamp) -> Value {
-        let (mut count, mut bytes) = (0, 0);
-        for (_, command) in self.commands.iter().take(most) {
-            let length = command.encoded_len();
-            if bytes + length > MAX_BATCH_BYTES {
-                break;
-            }
-            bytes += length;
-            count += 1;
-        }
-        let value = Value::batch(stamp, self.commands.iter().take(count).map(|(_, command)| command));
-        if self.changes > 0 {
-            self.changes -= self.commands.iter().take(count).filter(|(_, command)| is_change(command)).count();
-        }
-        self.commands.drain(..count);
-        self.bytes -= bytes;
-        value
-    }
-
-    fn refuse_all(&mut self, fx: &mut Effects) {
-        let mut by_origin: BTreeMap<NodeId, Vec<Command>> = BTreeMap::new();
-        for (origin, command) in self.commands.drain(..) {
-            by_origin.entry(origin).or_default().push(command);
-        }
-        (self.bytes, self.changes) = (0, 0);
-        for (origin, commands) in by_origin {
-            refuse(origin, &commands, Refusal::NoLeader, fx);
-        }
-    }
-}
-
-fn is_change(command: &Command) -> bool {
-    matches!(command, Command::Change { .. } | Command::Promote { .. })
-}
-
-/// Tells the executor of the node whose clients sent them that commands were not taken.
-fn refuse(origin: NodeId, commands: &[Command], reason: Refusal, fx: &mut Effects) {
-    let commands = commands.iter().filter_map(Command::name).collect();
-    fx.send(origin, ExecutorMessage::Refused { commands, reason });
-}
-
-/// Sends a lot on to the leader, in messages of bounded size.
-fn forward(leader: NodeId, commands: Vec<Command>, fx: &mut Effects) {
-    let mut part = Vec::new();
-    let mut bytes = 0;
-    for command in commands {
-        let length = command.encoded_len();
-        if bytes + length > MAX_MESSAGE_BYTES && !part.is_empty() {
-            fx.send(leader, ProposerMessage::Forward { commands: std::mem::take(&mut part) });
-            bytes = 0;
-        }
-        bytes += length;
-        part.push(command);
-    }
-    if !part.is_empty() {
-        fx.send(leader, ProposerMessage::Forward { commands: part });
-    }
-}
-
 /// How many questions for a read index wait for the next round at most. Each stands for a whole lot of reads.
 const MAX_WAITING_READS: usize = 1 << 16;
-/// The longest wait between two sendings of one Accept.
-const RESEND_MOST_MS: u64 = 2000;
-
 /// So many slots are opened for whatever there is; further ones for lots that are worth it, or after a moment.
 const PIPELINE: usize = 2;
 /// So many commands are worth a slot.

@@ -17,6 +17,8 @@ use crate::paxos::{Context, Executor, NodeId, Place, Slot, StateMachine};
 pub struct Harmed {
     /// By position: behind which slot it befell them.
     since: BTreeMap<usize, Slot>,
+    /// The same of those that have started anew: what they had reported of it may still stand in the log.
+    reported: BTreeMap<usize, Slot>,
 }
 
 impl Harmed {
@@ -27,7 +29,16 @@ impl Harmed {
 
     /// A node starts from its disk, which holds nothing of it.
     pub fn forget(&mut self, node: usize) {
-        self.since.remove(&node);
+        if let Some(since) = self.since.remove(&node) {
+            self.reported.insert(node, since);
+        }
+    }
+
+    /// Whether another one may still have a wrong report in the log, of a mark that is not agreed on: two that are wrong alike
+    /// may be a quorum.
+    fn has_reported(&mut self, node: usize, agreed: Slot) -> bool {
+        self.reported.retain(|_, since| agreed <= *since);
+        self.reported.keys().any(|other| *other != node)
     }
 
     /// A node's state was compared with the reference. A harmed one may differ, but must not serve once it has executed
@@ -55,6 +66,11 @@ impl World {
     pub(super) fn harm(&mut self, node: usize) -> bool {
         // Who may not vote any more under its old name may not come up to the others, either.
         if self.nodes[node].spoiled || !self.can_lose(node) {
+            return false;
+        }
+        let executors = self.nodes.iter().filter_map(|held| held.running()).map(|running| &running.replica.executor);
+        let agreed = executors.filter_map(|executor| executor.agreement().agreed()).map(|(mark, _)| mark).max();
+        if self.harmed.has_reported(node, agreed.unwrap_or(Slot::ZERO)) {
             return false;
         }
         let Some(running) = self.nodes[node].running_mut() else { return false };

@@ -10,7 +10,8 @@ use super::check::durable;
 use crate::machine::Composite;
 use crate::net::identity::{Founded, NodeHello};
 use crate::paxos::dispatch::{DiskWork, Dispatch, Mail, SnapshotWork};
-use crate::paxos::hearsay::{Hearsay, MEETING_MS};
+use crate::paxos::hearsay::Hearsay;
+use crate::paxos::meeting::{MEETING_MS, Meeting};
 use crate::paxos::{
     AcceptorMessage, BatchNumber, ClientId, Effect, Effects, ExecutorMessage, Incarnation, Member, Membership, Message,
     NodeId, Replica, Reply, Settings, Slot, State as Replicated,
@@ -151,7 +152,7 @@ pub struct Running {
     /// Its own clock is so far ahead of that, in milliseconds.
     pub ahead_ms: u64,
     /// Handshakes that its acceptor has not been told of; none once it was told of the first.
-    pub met: Option<Vec<(NodeId, BatchNumber)>>,
+    pub meeting: Option<Meeting>,
     /// Whom its acceptor was told of before it was admitted, itself included. What still lies in the mailbox does not
     /// count: the node has not met it yet.
     pub greeted: BTreeSet<NodeId>,
@@ -278,7 +279,7 @@ impl Node {
             durable,
             started_us: now_us,
             ahead_ms: 0,
-            met: Some(Vec::new()),
+            meeting: Some(Meeting::new()),
             most_witnessed: BatchNumber(0),
             greeted: BTreeSet::from([id]),
             recovered: durable,
@@ -402,19 +403,16 @@ impl Running {
 
     /// A handshake with a peer that has seen so much of this node's journal, as at the host.
     pub fn greet(&mut self, own: NodeId, peer: NodeId, witnessed: BatchNumber) {
-        let Some(met) = &mut self.met else { return self.tell_greeted(own, peer, witnessed) };
-        met.push((peer, witnessed));
-        let all: BTreeSet<NodeId> = met.iter().map(|(peer, _)| *peer).collect();
-        if self.founded.membership.are_all(&all, own) {
+        let Some(meeting) = &mut self.meeting else { return self.tell_greeted(own, peer, witnessed) };
+        let met = meeting.meet(peer, witnessed);
+        if self.founded.membership.are_all(met, own) {
             self.greet_all(own);
         }
     }
 
-    /// Tells the acceptor of everyone met so far, whoever has seen the most of our journal first.
+    /// Tells the acceptor of everyone met so far.
     pub fn greet_all(&mut self, own: NodeId) {
-        let mut met = self.met.take().unwrap_or_default();
-        met.sort_by_key(|(_, witnessed)| std::cmp::Reverse(*witnessed));
-        for (peer, witnessed) in met {
+        for (peer, witnessed) in self.meeting.take().unwrap_or_default().ended() {
             self.tell_greeted(own, peer, witnessed);
         }
     }

@@ -197,6 +197,7 @@ fn to_proposer(message: &ProposerMessage) -> String {
         ProposerMessage::TakeOver { ballot } => format!("TakeOver from {ballot}"),
         ProposerMessage::Dismissed { from } => format!("Dismissed at slot {from}"),
         ProposerMessage::Executed(executed) => progress(executed),
+        ProposerMessage::Fit { fit } => format!("Fit {fit}"),
         ProposerMessage::MarkDue { save: true } => "MarkDue, to be saved".into(),
         ProposerMessage::MarkDue { save: false } => "MarkDue".into(),
     }
@@ -251,6 +252,8 @@ fn to_learner(message: &LearnerMessage) -> String {
         LearnerMessage::Behind { chosen_upto, supplier } => format!("Behind n{supplier}, which has {chosen_upto}"),
         LearnerMessage::Installed { upto } => format!("Installed up to slot {upto}"),
         LearnerMessage::Trimmed { upto } => format!("Trimmed up to slot {upto}"),
+        LearnerMessage::Unreadable { slot, to } => format!("Unreadable slot {slot}, for {to}"),
+        LearnerMessage::ChosenIn { slot, ballot } => format!("ChosenIn {ballot} slot {slot}"),
         LearnerMessage::Executed(executed) => progress(executed),
         LearnerMessage::PartKept { id, upto_bytes } => format!("PartKept of {id} up to byte {upto_bytes}"),
         LearnerMessage::Repair {} => "Repair".into(),

@@ -56,7 +56,9 @@ pub struct Founder {
 pub enum RestoreError {
     /// The backup cannot be used.
     Backup(SnapshotError),
-    /// The new folder cannot be made.
+    /// The new folder cannot be made: the disk did not do what it was asked.
+    Disk(DiskError),
+    /// The new folder cannot be made, for another reason.
     Folder(String),
 }
 
@@ -68,13 +70,16 @@ impl From<SnapshotError> for RestoreError {
 
 impl From<DiskError> for RestoreError {
     fn from(error: DiskError) -> RestoreError {
-        RestoreError::Folder(error.to_string())
+        RestoreError::Disk(error)
     }
 }
 
 impl From<OpenError> for RestoreError {
     fn from(error: OpenError) -> RestoreError {
-        RestoreError::Folder(error.to_string())
+        match error {
+            OpenError::Disk(error) => RestoreError::Disk(error),
+            other => RestoreError::Folder(other.to_string()),
+        }
     }
 }
 

@@ -41,7 +41,12 @@ impl FileDisk {
         if let Some(handle) = self.handles().get(file) {
             return Ok(handle.clone());
         }
-        let opened = OpenOptions::new().read(true).write(true).open(self.0.path.join(file));
+        let path = self.0.path.join(file);
+        let opened = OpenOptions::new().read(true).write(true).open(&path).or_else(|error| match error.kind() {
+            // A backup is often kept so that nobody can change it.
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => File::open(&path),
+            _ => Err(error),
+        });
         let handle = Arc::new(opened.map_err(|error| self.error(file, operation, &error))?);
         self.handles().insert(file.into(), handle.clone());
         Ok(handle)

@@ -7,6 +7,7 @@ use super::members;
 use super::snapshots::{SnapshotError, Snapshots};
 use crate::paxos::{
     BatchNumber, Company, Configuration, Damage, Membership, NodeId, Record, Recovered, Slot, State, StateMachine,
+    Written,
 };
 
 /// A node's disk, read.
@@ -37,6 +38,14 @@ impl<D: Disk, M: StateMachine> Held<D, M> {
     /// A sentence that says what is wrong with the journal or the snapshots, and how to mend it. Such a node must not vote.
     pub fn open(disk: &D, settings: Settings, id: u64, machine: &M, named: Vec<String>) -> Result<Held<D, M>, String> {
         let exists = Journal::exists(disk).map_err(|error| error.to_string())?;
+        if !exists && had_cluster(disk).map_err(|error| error.to_string())? {
+            return Err(
+                "its journal is missing, and with it to which cluster this node belongs; so it does not vote: start \
+                        another node in its place, with an empty folder (`synod member replace NAME=HOST:PORT`); the \
+                        other nodes go on meanwhile"
+                    .into(),
+            );
+        }
         let Opened { journal, records, torn, mut damage, places } = if exists {
             Journal::open(disk.clone(), settings).map_err(|error| error.to_string())?
         } else {
@@ -75,7 +84,7 @@ impl<D: Disk, M: StateMachine> Held<D, M> {
             let place = places.into_iter().chain(damaged).next().unwrap_or_else(|| "a snapshot is missing".into());
             return Err(format!(
                 "{place}; this node is alone in its cluster, so nobody else has what stood there, and it does not vote: \
-                 restore this folder from a backup"
+                 put back a copy of this folder, or begin a new cluster with a backup (`synod restore`)"
             ));
         }
         damaged.extend(places);
@@ -103,6 +112,11 @@ impl<D: Disk, M: StateMachine> Held<D, M> {
         let (trimmed_upto, last_batch) = (journal.trimmed_upto(), journal.last_batch());
         (Recovered { snapshot, records, trimmed_upto, last_batch, damage, company }, journal)
     }
+}
+
+/// Whether there is what only a node of a cluster writes.
+fn had_cluster<D: Disk>(disk: &D) -> Result<bool, DiskError> {
+    Ok(!Snapshots::new(disk.clone()).kept()?.is_empty() || members::load(disk)? != Written::Never)
 }
 
 /// Whether a record of a slot above speaks of members that come or go.
@@ -216,6 +230,19 @@ mod tests {
         assert!(open(&disk).expect("opened").snapshot.is_some(), "of the same slot, and whole");
     }
 
+    /// It would found a cluster of its own, or join one, with votes forgotten.
+    #[test]
+    fn a_folder_whose_journal_is_gone_is_not_taken_for_a_new_one() {
+        let refused = |disk: &MemoryDisk| open(disk).expect_err("it had a cluster");
+        let disk = MemoryDisk::new();
+        save(&disk, 6);
+        assert!(refused(&disk).contains("its journal is missing"));
+        let disk = MemoryDisk::new();
+        members::save(&disk, &Membership::founded(Configuration::numbered(1))).expect("written");
+        assert!(refused(&disk).contains("member replace"));
+        assert!(open(&MemoryDisk::new()).is_ok(), "a new folder");
+    }
+
     /// A vote of the only member is the chosen value, and nobody else has it.
     #[test]
     fn what_a_node_alone_lost_is_told_with_its_place_unless_a_snapshot_covers_it() {
@@ -228,7 +255,7 @@ mod tests {
         held.journal.seal().expect("sealed");
         disk.flip("journal-0000000001", at + 60, 0);
         let refused = open(&disk).expect_err("nobody else can tell");
-        for part in [format!("`journal-0000000001` at byte {at}").as_str(), "alone in its cluster", "from a backup"] {
+        for part in [format!("`journal-0000000001` at byte {at}").as_str(), "alone in its cluster", "with a backup"] {
             assert!(refused.contains(part), "{refused}");
         }
         save(&disk, 1);

@@ -23,27 +23,65 @@ use crate::paxos::{Image, State, StateMachine};
 
 /// The digest of the state that an image holds: equal on nodes that executed the same slots.
 pub fn digest(image: &Image) -> [u8; 32] {
-    let Image { clock_ms, sessions, membership, agreement, machine, .. } = image;
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(b"synod state");
-    hasher.update(&IMAGE_FORMAT.to_le_bytes());
-    hasher.update(&clock_ms.to_le_bytes());
-    hasher.update(&sessions.last().0.to_le_bytes());
-    hasher.update(&codec::encode(membership));
-    hasher.update(&codec::encode(agreement));
-    for rows in sessions.rows() {
-        hasher.update(&codec::encode(&rows));
+    let mut digesting = Digesting::new(image);
+    for rows in image.sessions.rows() {
+        digesting.rows(&codec::encode(&rows));
     }
-    hasher.update(&machine.digest());
-    for part in machine.parts() {
-        hasher.update(&(part.len() as u64).to_le_bytes());
-        hasher.update(&part);
+    digesting.machine(image);
+    for part in image.machine.parts() {
+        digesting.part(&part);
     }
-    hasher.finalize().into()
+    digesting.end()
+}
+
+/// A digest on the way, in the order of the frames.
+struct Digesting(blake3::Hasher);
+
+impl Digesting {
+    fn new(image: &Image) -> Digesting {
+        let Image { clock_ms, sessions, membership, agreement, .. } = image;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"synod state");
+        hasher.update(&IMAGE_FORMAT.to_le_bytes());
+        hasher.update(&clock_ms.to_le_bytes());
+        hasher.update(&sessions.last().0.to_le_bytes());
+        hasher.update(&codec::encode(membership));
+        hasher.update(&codec::encode(agreement));
+        Digesting(hasher)
+    }
+
+    fn rows(&mut self, rows: &[u8]) {
+        self.0.update(rows);
+    }
+
+    /// Behind the last rows, before the first part.
+    fn machine(&mut self, image: &Image) {
+        self.0.update(&image.machine.digest());
+    }
+
+    fn part(&mut self, part: &[u8]) {
+        self.0.update(&(part.len() as u64).to_le_bytes());
+        self.0.update(part);
+    }
+
+    fn end(self) -> [u8; 32] {
+        self.0.finalize().into()
+    }
+}
+
+/// How the writing of an image ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// All of it is written.
+    Whole,
+    /// `between` gave up.
+    Stopped,
+    /// What was written is not the state whose digest it states: it has changed in memory since.
+    Changed,
 }
 
 /// Writes an image, frame by frame; `between` is called after each, so that whoever writes can do something else, too,
-/// or give up: then this is false.
+/// or give up.
 ///
 /// # Errors
 /// The disk did not do what it was asked, or `between` says so.
@@ -51,11 +89,12 @@ pub fn write<D: Disk>(
     image: &Image,
     writer: &mut Writer<D>,
     between: impl FnMut() -> Result<bool, DiskError>,
-) -> Result<bool, DiskError> {
+) -> Result<Written, DiskError> {
     write_with(image, digest(image), writer, between)
 }
 
-/// The same for whoever knows the state's digest.
+/// The same for whoever knows the state's digest. What is written is digested once more: an image shares memory with the state
+/// that goes on, and writing takes long.
 ///
 /// # Errors
 /// As [`write()`].
@@ -64,22 +103,37 @@ pub fn write_with<D: Disk>(
     digest: [u8; 32],
     writer: &mut Writer<D>,
     mut between: impl FnMut() -> Result<bool, DiskError>,
-) -> Result<bool, DiskError> {
+) -> Result<Written, DiskError> {
+    let mut digesting = Digesting::new(image);
+    let mut in_rows = true;
     for frame in image.frames(digest) {
         let (kind, body) = match frame {
             Frame::Head(head) => (HEAD, codec::encode(&head)),
             Frame::Sessions(rows) => (SESSIONS, codec::encode(&rows)),
             Frame::Machine(part) => (MACHINE, part),
         };
+        match kind {
+            HEAD => {}
+            SESSIONS => digesting.rows(&body),
+            _ => {
+                if std::mem::take(&mut in_rows) {
+                    digesting.machine(image);
+                }
+                digesting.part(&body);
+            }
+        }
         assert!(body.len() <= MAX_FRAME_BYTES, "a machine's part is longer than `MAX_PART_BYTES`: {}", body.len());
         writer.push(&[kind])?;
         writer.push(&(body.len() as u32).to_le_bytes())?;
         writer.push(&body)?;
         if !between()? {
-            return Ok(false);
+            return Ok(Written::Stopped);
         }
     }
-    Ok(true)
+    if in_rows {
+        digesting.machine(image);
+    }
+    Ok(if digesting.end() == digest { Written::Whole } else { Written::Changed })
 }
 
 /// Restores the state that a snapshot holds into `machine`, which must be in its initial state. Every checksum and every

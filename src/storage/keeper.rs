@@ -19,7 +19,7 @@
 use std::collections::BTreeMap;
 
 use super::disk::{Disk, DiskError};
-use super::image;
+use super::image::{self, Written};
 use super::snapshots::{SnapshotError, Snapshots, Writer};
 use crate::paxos::dispatch::{DiskWork, SnapshotWork};
 use crate::paxos::effect::{SNAPSHOT_PART_BYTES, SnapshotPart};
@@ -39,7 +39,9 @@ pub struct Keeper<D, M> {
     incoming: Option<Incoming<D>>,
     /// A peer's snapshot is whole, and the executor has been asked to install it.
     installing: Option<Slot>,
-    /// An image of the node's own is whole on the disk, and has no name yet.
+    /// The image of the node's own that was begun last.
+    saving: Option<Slot>,
+    /// It is whole on the disk, and has no name yet.
     finished: Option<(Slot, Digest)>,
     /// The newest marks at which the replicas agreed on this node's state.
     proven: BTreeMap<Slot, Digest>,
@@ -113,6 +115,7 @@ impl<D: Disk, M: StateMachine> Keeper<D, M> {
             machine,
             incoming: None,
             installing: None,
+            saving: None,
             finished: None,
             proven: BTreeMap::new(),
         }
@@ -147,8 +150,10 @@ impl<D: Disk, M: StateMachine> Keeper<D, M> {
             SnapshotWork::Part(part) => return self.take_part(&part, tell),
             SnapshotWork::Proven { upto, digest } => {
                 self.proven.insert(upto, digest);
-                if self.proven.len() > MOST_PROVEN {
-                    self.proven.pop_first();
+                // What is being written may take longer than many marks.
+                let (saving, is_many) = (self.saving, self.proven.len() > MOST_PROVEN);
+                if let Some(oldest) = self.proven.keys().copied().find(|mark| is_many && Some(*mark) != saving) {
+                    self.proven.remove(&oldest);
                 }
                 return self.settle(tell);
             }
@@ -190,12 +195,22 @@ impl<D: Disk, M: StateMachine> Keeper<D, M> {
             return self.saved(upto, tell);
         }
         self.finished = None;
+        self.saving = Some(upto);
         match self.write(image, digest, meanwhile, tell) {
-            Ok(true) => {
+            Ok(Written::Whole) => {
                 self.finished = Some((upto, digest));
                 self.settle(tell)
             }
-            Ok(false) => self.snapshots.drop_unfinished(),
+            Ok(Written::Stopped) => self.snapshots.drop_unfinished(),
+            Ok(Written::Changed) => {
+                self.snapshots.drop_unfinished()?;
+                tell(Kept::Trouble(format!(
+                    "the snapshot of slot {upto} was dropped: the state changed in memory while it was written; have the \
+                     memory of this machine checked"
+                )));
+                tell(Kept::Say(self.own, ExecutorMessage::SnapshotUnsaved {}.into()));
+                Ok(())
+            }
             Err(error) if error.no_space => {
                 self.snapshots.drop_unfinished()?;
                 tell(Kept::Trouble(format!(
@@ -209,14 +224,14 @@ impl<D: Disk, M: StateMachine> Keeper<D, M> {
         }
     }
 
-    /// Whether all of it is written; not if the node stops.
+    /// Gives up if the node stops.
     fn write(
         &mut self,
         image: &Image,
         digest: Digest,
         meanwhile: &mut dyn FnMut() -> Meanwhile,
         tell: &mut dyn FnMut(Kept<M>),
-    ) -> Result<bool, DiskError> {
+    ) -> Result<Written, DiskError> {
         let mut writer = self.snapshots.begin(image.upto)?;
         let between = || {
             loop {
@@ -228,11 +243,11 @@ impl<D: Disk, M: StateMachine> Keeper<D, M> {
                 }
             }
         };
-        if !image::write_with(image, digest, &mut writer, between)? {
-            return Ok(false);
+        let written = image::write_with(image, digest, &mut writer, between)?;
+        if written == Written::Whole {
+            writer.finish()?;
         }
-        writer.finish()?;
-        Ok(true)
+        Ok(written)
     }
 
     /// The part asked for, or the first part of the newest snapshot if that one is not here.
@@ -367,7 +382,7 @@ impl<D: Disk, M: StateMachine> Keeper<D, M> {
     }
 }
 
-/// Of so many marks it is remembered that the replicas agreed. A save may begin at most so many before it ends.
+/// Of so many marks it is remembered that the replicas agreed, besides the one that is being saved.
 const MOST_PROVEN: usize = 8;
 
 #[cfg(test)]

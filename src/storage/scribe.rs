@@ -231,11 +231,13 @@ impl<D: Disk> Scribe<D> {
             }
             // A snapshot that was installed here took the place of these slots.
             Ok(_) => listener.keep(supply_newest(to)),
-            // Perhaps nobody else knows this slot to be chosen: the state that it led to is supplied instead.
+            // Perhaps nobody else knows this slot to be chosen: the state that it led to is supplied instead, once there is an
+            // agreed snapshot of it.
             Err(error) => {
                 listener.unreadable(format!("cannot supply slot {first}: {error}"));
+                self.saying.push((self.own, LearnerMessage::Unreadable { slot: first, to }.into()));
                 if to == self.own {
-                    return; // the executor asks again, and then for a newer snapshot
+                    return; // the executor asks again, and in the end for a newer snapshot
                 }
                 if self.snapshots.kept().is_ok_and(|kept| kept.last().is_some_and(|newest| *newest >= first)) {
                     listener.keep(supply_newest(to));
@@ -506,7 +508,10 @@ mod tests {
         let supply = || vec![DiskWork::SupplySlots { to: NodeId(2), first: Slot(1), upto: Slot(1) }];
         scribe.perform(supply(), &mut ear).expect("the journal goes on");
         assert_eq!(ear.unreadable, 1);
-        assert_eq!(ear.said, [(NodeId(1), ExecutorMessage::SnapshotWanted { slot: Slot(1) }.into())]);
+        let (slot, to) = (Slot(1), NodeId(2));
+        let unreadable: Message = LearnerMessage::Unreadable { slot, to }.into();
+        let wanted = ExecutorMessage::SnapshotWanted { slot }.into();
+        assert_eq!(ear.said, [(NodeId(1), unreadable), (NodeId(1), wanted)]);
 
         ear.said.clear();
         assert_eq!(ear.keep, []);

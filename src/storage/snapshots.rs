@@ -118,9 +118,9 @@ impl<D: Disk> Snapshots<D> {
         Ok(id)
     }
 
-    /// Has `load` read the newest whole snapshot. Newer ones that are damaged are reported and set aside under another
-    /// name, so that they do not count among the two that are kept; if there are only damaged ones, that is an error and
-    /// they stay.
+    /// Has `load` read the newest whole snapshot. Newer ones that are damaged, or hold no state of this machine, are reported
+    /// and set aside under another name, so that they do not count among the two that are kept; if there is no other, that is
+    /// an error and they stay.
     pub fn load_newest<T>(
         &self,
         mut load: impl FnMut(Reader<D>) -> Result<T, SnapshotError>,
@@ -132,17 +132,18 @@ impl<D: Disk> Snapshots<D> {
                     self.set_aside(&damaged)?;
                     return Ok(Loaded { newest: Some(read), damaged });
                 }
-                // The older one led to the same machine.
-                Err(error @ SnapshotError::Foreign { .. }) => return Err(error),
                 Err(error) => damaged.push(error),
             }
         }
-        damaged.into_iter().next().map_or(Ok(Loaded { newest: None, damaged: Vec::new() }), Err)
+        // With another version or machine all of them are whole again.
+        let foreign = damaged.iter().position(|error| matches!(error, SnapshotError::Foreign { .. }));
+        let told = damaged.into_iter().nth(foreign.unwrap_or(0));
+        told.map_or(Ok(Loaded { newest: None, damaged: Vec::new() }), Err)
     }
 
     fn set_aside(&self, damaged: &[SnapshotError]) -> Result<(), DiskError> {
         for error in damaged {
-            if let SnapshotError::Damaged { file, .. } = error {
+            if let SnapshotError::Damaged { file, .. } | SnapshotError::Foreign { file, .. } = error {
                 self.disk.rename(file, &format!("{file}{ASIDE}"))?;
             }
         }
@@ -647,6 +648,25 @@ mod tests {
         for _ in 0..2 {
             assert!(newest(&disk).is_err(), "none whole is not the same as none there");
         }
+    }
+
+    #[test]
+    fn one_that_holds_no_state_of_this_machine_is_passed_over_unless_all_are_so() {
+        let disk = MemoryDisk::new();
+        let snapshots = Snapshots::new(disk.clone());
+        snapshots.save(Slot(1), [b"old"]).unwrap();
+        snapshots.save(Slot(2), [b"new"]).unwrap();
+        let load = |fails_from: u64| {
+            Snapshots::new(disk.clone()).load_newest(move |reader| match reader.upto().0 {
+                upto if upto >= fails_from => Err(reader.foreign("another digest".into())),
+                upto => Ok(upto),
+            })
+        };
+        assert!(matches!(load(1), Err(SnapshotError::Foreign { .. })), "another version wrote them");
+        assert_eq!(snapshots.kept().unwrap(), [Slot(1), Slot(2)], "and reads them");
+        let loaded = load(2).unwrap();
+        assert_eq!((loaded.newest, loaded.damaged.len()), (Some(1), 1));
+        assert_eq!(snapshots.kept().unwrap(), [Slot(1)]);
     }
 
     #[test]

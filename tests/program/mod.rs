@@ -37,6 +37,34 @@ impl Home {
         command
     }
 
+    /// The program by way of another one, which is told the program's path and its words behind its own.
+    pub fn synod_by(&self, by: &[&str], words: &[&str]) -> Command {
+        let synod = self.synod(words);
+        let mut command = Command::new(by[0]);
+        command.args(&by[1..]).arg(synod.get_program()).args(words).current_dir(self.path("")).stdin(Stdio::null());
+        for (name, value) in synod.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command
+    }
+
+    /// The same, while this folder, which is made, is a file system of 4 MiB; `run` is a shell's way to run `"$0" "$@"`. None
+    /// if this user may mount nothing: then there is no small disk to test with.
+    pub fn synod_on_small_disk(&self, folder: &str, run: &str, words: &[&str]) -> Option<Command> {
+        std::fs::create_dir_all(self.path(folder)).expect("made");
+        let script = format!("mount -t tmpfs -o size=4m none {folder} && {run}");
+        let by = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", &script];
+        let probe = Command::new(by[0]).args(&by[1..]).arg("true").current_dir(self.path("")).output();
+        if !probe.is_ok_and(|probe| probe.status.success()) {
+            eprintln!("skipped: this user may mount nothing, so that no disk is small");
+            return None;
+        }
+        Some(self.synod_by(&by, words))
+    }
+
     /// Runs it to its end.
     pub fn run(&self, words: &[&str]) -> Ran {
         Ran::from(self.synod(words).output().expect("the program runs"))
@@ -57,7 +85,13 @@ impl Home {
     /// A node of its own process, once it listens.
     pub fn start(&self, words: &[&str]) -> NodeProcess {
         let mut command = self.synod(&["start"]);
-        command.args(words).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(words);
+        self.start_by(command)
+    }
+
+    /// The same, in another way.
+    pub fn start_by(&self, mut command: Command) -> NodeProcess {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program runs");
         let lines = lines_of(child.stdout.take().expect("a pipe"));
         let news = lines_of(child.stderr.take().expect("a pipe"));

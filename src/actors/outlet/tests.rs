@@ -227,8 +227,10 @@ async fn a_slot_that_rots_on_the_disk_is_not_supplied_and_the_others_are() {
         match expected {
             Some(slot) => assert_eq!(way.released().await, supplied(slot)),
             None => {
-                let wanted = ExecutorMessage::SnapshotWanted { slot: Slot(first) };
-                assert_eq!(way.released().await, [(n(1), wanted.into())]);
+                let slot = Slot(first);
+                let unreadable = LearnerMessage::Unreadable { slot, to: n(3) };
+                let wanted = ExecutorMessage::SnapshotWanted { slot };
+                assert_eq!(way.released().await, [(n(1), unreadable.into()), (n(1), wanted.into())]);
             }
         }
     }

@@ -63,6 +63,7 @@ impl LinkTask {
                 Ok(connection) => {
                     back_off = BackOff::new(self.context.limits);
                     match self.link(connection).await {
+                        Ended::Cut(_) if self.gauge.last.get() => return,
                         Ended::Cut(why) => self.tell(LinkChange::Down { why }),
                         Ended::Gone => return,
                     }

@@ -226,6 +226,32 @@ async fn a_node_that_has_come_back_is_dialled_at_once() {
     events.find(is_up).await;
 }
 
+/// Two links that carry one name to one node would cut each other off.
+#[actix::test]
+async fn who_is_not_to_be_dialled_any_more_is_heard_until_its_link_ends() {
+    let (address, mut connections, _task) = n2("127.0.0.1:0", "secret").await;
+    let (first, mut events) = peer(&address, context(1, "secret"));
+    events.find(is_up).await;
+    first.send(DialNoMore).await.expect("it is there");
+    let (lots, mut heard) = ear::<InboundLot>();
+    let reading = actix::spawn(receive(connections.next().await, context(2, "secret"), lots, ear().0));
+    first.do_send(Outbound(vec![envelope(1, catch_up(1))]));
+    while heard.next().await.envelopes.is_empty() {}
+    reading.abort();
+    // Another link breaks again and again, and comes back: nobody else has dialled meanwhile.
+    let (_second, mut others) = peer(&address, context(1, "secret"));
+    for _ in 0..20 {
+        others.find(is_up).await;
+        drop(connections.next().await);
+    }
+    others.find(is_up).await;
+    drop(connections.next().await);
+    assert!(connections.0.try_recv().is_err() && events.0.try_recv().is_err());
+    let (third, mut events) = peer("127.0.0.1:1", context(1, "secret"));
+    events.find(|event| !is_up(event)).await;
+    third.send(DialNoMore).await.expect("it is there");
+}
+
 #[actix::test]
 async fn an_idle_link_stays_up_and_a_mute_one_is_cut() {
     let (address, mut connections, _task) = n2("127.0.0.1:0", "secret").await;

@@ -271,6 +271,8 @@ enum FailureKind {
     Usage,
     /// It may or may not have been done.
     Unknown,
+    /// A signal ended it, and it is certain that it was not done: with this exit code.
+    Interrupted(u8),
 }
 
 impl Failure {
@@ -293,6 +295,11 @@ impl Failure {
         Failure::new(FailureKind::Unknown, message.into())
     }
 
+    /// A signal ended it, which stands for this exit code, and it is certain that it was not done.
+    pub fn interrupted(exit_code: u8, message: impl Into<String>) -> Failure {
+        Failure::new(FailureKind::Interrupted(exit_code), message.into())
+    }
+
     /// The same, in this line of a script, counted from 1.
     pub fn in_line(self, line: u64) -> Failure {
         Failure { line: Some(line), ..self }
@@ -309,6 +316,7 @@ impl Failure {
             FailureKind::NotDone => NOT_DONE,
             FailureKind::Usage => USAGE,
             FailureKind::Unknown => UNKNOWN,
+            FailureKind::Interrupted(code) => code,
         }
     }
 }
@@ -345,6 +353,10 @@ pub const USAGE: u8 = 2;
 pub const UNKNOWN: u8 = 3;
 /// Ended by ctrl-C, as a shell says it.
 pub const INTERRUPTED: u8 = 130;
+/// Ended by SIGTERM.
+pub const TERMINATED: u8 = 143;
+/// Ended by SIGHUP.
+pub const HUNG_UP: u8 = 129;
 /// A mistake of ours (`EX_SOFTWARE` of sysexits.h).
 pub const INTERNAL: u8 = 70;
 /// How the standard library introduces such a number.

@@ -194,8 +194,9 @@ fn leaderless(nodes: &[PerNode<Box<Status>>]) -> Result<Leading, Failure> {
         peers.chain([status.name.clone()]).collect::<Vec<_>>()
     };
     let voters: BTreeSet<String> = answering.iter().copied().flat_map(of).collect();
-    // One that is not founded, or whose journal cannot be read, has no number.
-    let (able, unable): (Vec<&Status>, Vec<&Status>) = answering.iter().partition(|status| status.node.is_some());
+    // One that is not founded, or whose journal cannot be read, has no number; one that does not vote says why.
+    let is_able = |status: &&&Status| status.node.is_some() && status.trouble.is_none();
+    let (able, unable): (Vec<&Status>, Vec<&Status>) = answering.iter().partition(is_able);
     let soon = 2 * able.len() > voters.len();
     let names =
         |statuses: &[&Status]| statuses.iter().map(|status| status.name.as_str()).collect::<Vec<_>>().join(", ");

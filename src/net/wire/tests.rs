@@ -44,6 +44,7 @@ fn messages() -> Vec<Message> {
         P::Advanced { chosen_upto, ballot: Some(ballot) },
         P::Fenced { number },
         P::Standing { admitted: true },
+        P::Fit { fit: true },
     ];
     let acceptor = [
         A::Prepare(Prepare { ballot, from: slot }),
@@ -63,6 +64,8 @@ fn messages() -> Vec<Message> {
         L::Behind { chosen_upto, supplier: node },
         L::Installed { upto },
         L::Trimmed { upto },
+        L::ChosenIn { slot, ballot },
+        L::Unreadable { slot, to: node },
     ];
     let names = commands().iter().filter_map(Command::name).collect();
     let executor = [

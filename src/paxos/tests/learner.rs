@@ -44,6 +44,77 @@ fn a_value_is_chosen_when_a_quorum_voted_for_it_in_one_ballot() {
     assert_eq!(learner.chosen_upto(), s(1));
 }
 
+/// The disk rots behind what is executed: whoever voted there is told in which ballot it was chosen.
+#[test]
+fn a_slot_that_the_own_journal_lost_is_had_from_those_who_voted_for_it() {
+    let mut leader = learner();
+    for (slot, ballot) in [(1, b(1, 1)), (2, b(1, 1)), (3, b(5, 1))] {
+        voting(&mut leader, ballot, slot, "x");
+        accepted(&mut leader, 1, ballot, slot);
+        accepted(&mut leader, 2, ballot, slot);
+    }
+    let unreadable = |learner: &mut Learner, slot, to| {
+        effects(|fx| learner.on_message(n(1), LearnerMessage::Unreadable { slot: s(slot), to: n(to) }, fx))
+    };
+    let told = |to, slot, ballot| send(to, LearnerMessage::ChosenIn { slot: s(slot), ballot });
+    assert_eq!(unreadable(&mut leader, 2, 3), [2, 3].map(|to| told(to, 2, b(1, 1))));
+    assert_eq!(unreadable(&mut leader, 3, 3), [2, 3].map(|to| told(to, 3, b(5, 1))));
+    assert_eq!(unreadable(&mut leader, 4, 3), [], "not known here");
+    leader.on_message(n(1), LearnerMessage::Trimmed { upto: s(2) }, &mut Effects::new());
+    assert_eq!(unreadable(&mut leader, 2, 3), [], "snapshots cover it");
+
+    let mut voter = learner();
+    voting(&mut voter, b(3, 1), 1, "x");
+    let chosen_in = |voter: &mut Learner, ballot| {
+        voter.on_message(n(2), LearnerMessage::ChosenIn { slot: s(1), ballot }, &mut Effects::new());
+        voter.chosen_upto()
+    };
+    assert_eq!(chosen_in(&mut voter, b(4, 1)), s(0), "its vote is older, and may be for something else");
+    assert_eq!(chosen_in(&mut voter, b(2, 1)), s(1));
+}
+
+/// A state that is repaired is executed again from the own journal, and that may have rotted.
+#[test]
+fn rule_8_a_slot_that_the_own_executor_lacks_comes_from_a_peer() {
+    let mut learner = learner();
+    voting(&mut learner, b(1, 1), 1, "x");
+    accepted(&mut learner, 1, b(1, 1), 1);
+    accepted(&mut learner, 2, b(1, 1), 1);
+    let mut unreadable =
+        |fx: &mut Effects| learner.on_message(n(1), LearnerMessage::Unreadable { slot: s(1), to: n(1) }, fx);
+    assert_eq!(effects(&mut unreadable), [ask(2, 1)]);
+    assert_eq!(effects(&mut unreadable), [ask(3, 1)], "the next one in turn");
+    let entries = vec![(s(1), b(1, 1), v("x"))];
+    let supplied = |learner: &mut Learner| {
+        effects(|fx| {
+            learner.on_message(n(3), LearnerMessage::Chosen { entries: entries.clone(), chosen_upto: s(1) }, fx)
+        })
+    };
+    let record = Record::Chosen { slot: s(1), ballot: b(1, 1), value: v("x") };
+    let taken =
+        [Effect::Append { records: vec![record] }, send(1, ExecutorMessage::Chosen { entries: entries.clone() })];
+    assert_eq!(supplied(&mut learner)[..2], taken);
+    assert!(!supplied(&mut learner).contains(&taken[1]), "once");
+}
+
+/// No other may be there, or have one.
+#[test]
+fn rule_8_a_wrong_state_is_repaired_from_whichever_member_has_a_snapshot_itself_included() {
+    let mut learner = learner();
+    let mut asked = Vec::new();
+    for now_ms in (0..10_000).step_by(100) {
+        let told = effects(|fx| {
+            learner.on_message(n(1), LearnerMessage::Repair {}, fx);
+            learner.on_tick(now_ms, fx);
+        });
+        asked.extend(told.into_iter().filter_map(|effect| match effect {
+            Effect::Send { to, message: Message::Learner(LearnerMessage::FetchSnapshot { .. }) } => Some(to),
+            _ => None,
+        }));
+    }
+    assert_eq!(asked[..4], [n(2), n(3), n(1), n(2)]);
+}
+
 #[test]
 fn votes_in_different_ballots_are_never_added_up() {
     let mut learner = learner();

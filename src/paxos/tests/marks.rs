@@ -86,7 +86,12 @@ fn diverged() -> Executor<Ledger> {
     );
     assert!(told.contains(&submits(Command::Mark { save: true })), "a snapshot that its journal reaches");
     assert!(told.contains(&Effect::Send { to: n(1), message: LearnerMessage::Repair {}.into() }));
+    assert!(told.contains(&fit(false)), "another one leads meanwhile");
     executor
+}
+
+fn fit(fit: bool) -> Effect {
+    Effect::Send { to: n(1), message: ProposerMessage::Fit { fit }.into() }
 }
 
 /// What a right replica has after these slots.
@@ -193,6 +198,7 @@ fn rule_8_what_is_agreed_on_is_proven_once_whichever_is_known_first() {
 #[test]
 fn rule_8_a_replica_that_differs_answers_nothing_from_then_on() {
     let mut executor = diverged();
+    executor.on_message(n(1), ExecutorMessage::SnapshotSaved { upto: s(1) }, &mut Effects::new());
     assert!(!executor.serves() && !read_locally(&mut executor));
     let told = execute(&mut executor, 4, &[command(1, 1, "x")]);
     assert!(matches!(replies(&told)[..], [Reply::Refused { reason: Refusal::NotAdmitted, forwarded: true, .. }]));
@@ -242,12 +248,70 @@ fn rule_8_a_repaired_replica_executes_the_log_again_from_its_journal_and_serves(
     );
     let told = execute(&mut executor, 7, &seventh);
     assert!(told.contains(&Effect::Note(Event::Rebuilt { upto: s(7) })), "{told:?}");
-    assert!(executor.serves());
+    assert!(executor.serves() && told.contains(&fit(true)));
     slots.push((7, seventh));
     whole = State { ..right_state(&slots, whole.digest) };
     let state = executor.freeze().thaw(Ledger::default()).expect("a ledger's own state");
     assert_eq!(State { digest: RIGHT, ..state }, whole, "equal to the others");
     execute(&mut executor, 8, &[]);
+}
+
+/// The newest snapshot of a peer may be of a mark before all that are remembered.
+#[test]
+fn rule_8_an_agreement_that_is_older_than_all_remembered_proves_what_is_executed_again() {
+    let mut executor = diverged();
+    for slot in (4..24).step_by(2) {
+        execute(&mut executor, slot, &mark(false));
+        execute(&mut executor, slot + 1, &[report(2, slot, RIGHT), report(3, slot, RIGHT)]);
+    }
+    executor.install(right_state(&[(2, mark(true).to_vec())], RIGHT), &mut Effects::new());
+    assert_eq!(executor.standing(), Standing::Unproven { foreign: true });
+    execute(&mut executor, 3, &[report(2, 2, RIGHT), report(3, 2, RIGHT)]);
+    assert_eq!(executor.standing(), Standing::Sound);
+    assert!(!executor.serves(), "it is not where it was");
+}
+
+/// There is no snapshot anywhere, nor would too few who agree have one.
+#[test]
+fn rule_8_where_there_is_no_snapshot_the_log_is_executed_from_its_beginning_once() {
+    let mut executor = diverged();
+    let told = tick(&mut executor, 1_000);
+    assert!(told.contains(&Effect::SupplySlots { to: n(1), first: s(1), upto: s(3) }), "{told:?}");
+    assert_eq!((executor.executed_upto(), executor.standing()), (s(0), Standing::Unproven { foreign: false }));
+    execute(&mut executor, 1, &[Command::Open { token: Token(9) }]);
+    execute(&mut executor, 2, &mark(true));
+    let told = execute(&mut executor, 3, &[report(2, 2, RIGHT), report(3, 2, RIGHT)]);
+    assert!(told.contains(&fit(true)) && !executor.serves(), "{told:?}");
+    let told = digest(&mut executor, RIGHT);
+    assert!(told.contains(&Effect::Note(Event::Rebuilt { upto: s(3) })) && executor.serves(), "{told:?}");
+
+    let mut again = diverged();
+    tick(&mut again, 1_000);
+    execute(&mut again, 1, &[Command::Open { token: Token(9) }]);
+    execute(&mut again, 2, &mark(true));
+    execute(&mut again, 3, &[report(2, 2, RIGHT), report(3, 2, RIGHT)]);
+    digest(&mut again, WRONG);
+    assert_eq!(again.standing(), Standing::Diverged);
+    tick(&mut again, 9_000);
+    assert_eq!(again.executed_upto(), s(3), "the same would come of it");
+}
+
+#[test]
+fn rule_8_a_snapshot_that_takes_longer_to_write_than_many_marks_is_saved() {
+    let mut executor = executor();
+    execute(&mut executor, 2, &mark(true));
+    digest(&mut executor, RIGHT);
+    execute(&mut executor, 3, &[report(1, 2, RIGHT), report(2, 2, RIGHT)]);
+    for slot in (4..24).step_by(2) {
+        execute(&mut executor, slot, &mark(true));
+        let taken = executor.take_images().pop().expect("an image was frozen");
+        assert!(!taken.save, "another one is being written");
+        let digested = ExecutorMessage::Digested { number: taken.number, upto: taken.image.upto, digest: RIGHT };
+        executor.on_message(n(1), digested, &mut Effects::new());
+        execute(&mut executor, slot + 1, &[report(1, slot, RIGHT), report(2, slot, RIGHT)]);
+    }
+    executor.on_message(n(1), ExecutorMessage::SnapshotSaved { upto: s(2) }, &mut Effects::new());
+    assert_eq!(executor.snapshot_upto(), s(2));
 }
 
 #[test]

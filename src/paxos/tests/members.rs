@@ -261,6 +261,30 @@ fn a_leader_that_is_to_leave_hands_over_first() {
     assert_eq!(told, [send(3, take_over), send(1, refused)], "to whoever is furthest; the client asks again");
 }
 
+/// It executes the log again, and what it does not know to be executed bounds what it may propose.
+#[test]
+fn rule_8_a_leader_whose_state_is_repaired_hands_over_and_does_not_campaign() {
+    let mut proposer = leader();
+    [1, 2, 3].into_iter().for_each(|node| ack(&mut proposer, node, u64::from(node)));
+    proposer.on_message(n(1), ProposerMessage::Fit { fit: false }, &mut Effects::new());
+    let mut asked = std::collections::BTreeSet::new();
+    for now_ms in (100..600).step_by(50) {
+        asked.extend(deeds(|fx| proposer.on_tick(now_ms, 0, fx)).into_iter().filter_map(|deed| match deed {
+            Effect::Send { to, message: Message::Proposer(ProposerMessage::TakeOver { .. }) } => Some(to),
+            _ => None,
+        }));
+    }
+    assert_eq!(asked.into_iter().collect::<Vec<_>>(), [n(2), n(3)], "the state of one may be being repaired, too");
+    let mut follower = Proposer::new(n(2), three(), Settings::default(), 7, s(0));
+    let fx = &mut Effects::new();
+    follower.on_message(n(2), ProposerMessage::Standing { admitted: true }, fx);
+    let mut campaigns = |fit, now_ms| {
+        follower.on_message(n(2), ProposerMessage::Fit { fit }, &mut Effects::new());
+        !deeds(|fx| follower.on_tick(now_ms, 0, fx)).is_empty()
+    };
+    assert!(!campaigns(false, 60_000) && campaigns(true, 120_000));
+}
+
 #[test]
 fn leadership_goes_to_a_voter_that_is_there_and_has_caught_up() {
     let mut proposer = leader();
@@ -276,6 +300,26 @@ fn leadership_goes_to_a_voter_that_is_there_and_has_caught_up() {
         executed(&mut proposer, upto, &[]);
     }
     assert_eq!(hand_over(&mut proposer, 2), Err(NotHandedOver::Behind { slots: 300 }));
+}
+
+#[test]
+fn a_leader_that_is_to_stop_hands_over_to_whoever_is_there_and_furthest() {
+    let mut follower = Proposer::new(n(2), three(), Settings::default(), 7, s(0));
+    assert_eq!(follower.hand_over_to_any(&mut Effects::new()), Err(NotHandedOver::NotLeading));
+    let mut proposer = leader();
+    assert_eq!(proposer.hand_over_to_any(&mut Effects::new()), Err(NotHandedOver::Away), "nobody is there");
+    slots(&mut proposer, 2);
+    ack(&mut proposer, 2, 1);
+    ack(&mut proposer, 3, 2);
+    let mut outcome = Err(NotHandedOver::Away);
+    let told = deeds(|fx| outcome = proposer.hand_over_to_any(fx));
+    assert_eq!((outcome, told), (Ok(()), vec![send(3, ProposerMessage::TakeOver { ballot: b(1, 1) })]));
+    for upto in 3..=302 {
+        slots(&mut proposer, 1);
+        executed(&mut proposer, upto, &[]);
+    }
+    let behind = proposer.hand_over_to_any(&mut Effects::new());
+    assert!(matches!(behind, Err(NotHandedOver::Behind { .. })), "{behind:?}");
 }
 
 #[test]

@@ -16,6 +16,8 @@ use crate::paxos::{Ballot, Configuration, Incarnation, Membership, NodeId, Slot}
 pub struct Members {
     /// The furthest that each node has ever executed.
     reached: BTreeMap<NodeId, Slot>,
+    /// The furthest that each has executed since its start, whatever it had to execute anew since.
+    seen: BTreeMap<NodeId, Slot>,
     /// From which slot on each node has promised each ballot.
     promised: BTreeMap<Ballot, BTreeMap<NodeId, Slot>>,
     /// The first slot of the last configuration that each node has told to have come to.
@@ -33,9 +35,10 @@ impl Members {
         *from = promise.from.min(*from);
     }
 
-    /// A node that has executed so much proposes in a slot; `states` say who decides it.
-    pub fn on_propose(&self, ballot: Ballot, slot: Slot, executed_upto: Slot, states: &States) -> Held {
+    /// A node proposes in a slot; `states` say who decides it.
+    pub fn on_propose(&self, node: NodeId, ballot: Ballot, slot: Slot, states: &States) -> Held {
         let alpha = states.membership().alpha();
+        let executed_upto = self.seen.get(&node).copied().unwrap_or(Slot::ZERO);
         let unknown = || {
             let detail = format!("ballot {ballot} proposes in slot {slot}; its node has executed {executed_upto}");
             Err(Broken::new(NAME, format!("{detail}, and cannot know who votes beyond {alpha} slots further")))
@@ -55,10 +58,18 @@ impl Members {
         Err(Broken::new(NAME, format!("{detail}: {count} have, and {quorum} should")))
     }
 
+    /// A node starts, with so much executed.
+    pub fn on_start(&mut self, node: NodeId, upto: Slot) {
+        self.seen.insert(node, Slot::ZERO);
+        self.on_executed(node, upto);
+    }
+
     /// A node has executed so much.
     pub fn on_executed(&mut self, node: NodeId, upto: Slot) {
-        let reached = self.reached.entry(node).or_default();
-        *reached = upto.max(*reached);
+        for furthest in [&mut self.reached, &mut self.seen] {
+            let furthest = furthest.entry(node).or_default();
+            *furthest = upto.max(*furthest);
+        }
     }
 
     /// What the log says of the members.
@@ -147,16 +158,23 @@ mod tests {
     #[test]
     fn proposals_where_nobody_promised_or_nobody_can_know_are_found() {
         let mut members = Members::default();
-        let states = States::new(Membership::founded(Configuration::numbered(3)).with_alpha(4));
+        let mut membership = Membership::founded(Configuration::numbered(3)).with_alpha(4);
+        membership.on_executed(Slot(1));
+        let states = States::new(membership);
         let ballot = Ballot::new(1, NodeId(1));
+        let propose = |members: &Members, slot| members.on_propose(NodeId(1), ballot, Slot(slot), &states);
         members.on_promise(NodeId(1), &promise(ballot, 1));
-        assert!(members.on_propose(ballot, Slot(1), Slot::ZERO, &states).is_err(), "one of three");
+        assert!(propose(&members, 1).is_err(), "one of three");
         members.on_promise(NodeId(4), &promise(ballot, 1));
-        assert!(members.on_propose(ballot, Slot(1), Slot::ZERO, &states).is_err(), "n4 is no member");
+        assert!(propose(&members, 1).is_err(), "n4 is no member");
         members.on_promise(NodeId(2), &promise(ballot, 3));
-        assert!(members.on_propose(ballot, Slot(2), Slot::ZERO, &states).is_err(), "n2 was asked from slot 3 on");
-        assert_eq!(members.on_propose(ballot, Slot(3), Slot::ZERO, &states), Ok(()));
-        assert!(members.on_propose(ballot, Slot(5), Slot::ZERO, &states).is_err(), "α is 4");
+        assert!(propose(&members, 2).is_err(), "n2 was asked from slot 3 on");
+        assert_eq!(propose(&members, 3), Ok(()));
+        assert!(propose(&members, 5).is_err(), "α is 4");
+        members.on_executed(NodeId(1), Slot(1));
+        assert_eq!(propose(&members, 5), Ok(()));
+        members.on_start(NodeId(1), Slot::ZERO);
+        assert!(propose(&members, 5).is_err(), "it is executed anew from the start on");
     }
 
     #[test]

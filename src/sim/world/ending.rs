@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::World;
+use crate::paxos::marks::SELDOM;
 use crate::paxos::proposer::Phase;
 use crate::paxos::{Bytes, NodeId, Place};
 use crate::sim::check::{Broken, Held, linearizable, liveness};
@@ -125,7 +126,7 @@ impl World {
 
     /// Something was written since a machine was harmed, if one was: a mark follows, and tells of it.
     fn await_soundness(&mut self) -> Held {
-        let until_us = self.now_us + self.plan.settings.mark_ms * 1_000 + self.patience_us();
+        let until_us = self.now_us + self.plan.settings.mark_ms * SELDOM * 1_000 + self.patience_us();
         let sound = self.run_until(until_us, World::is_sound)?;
         liveness::check("what differs is repaired", sound, || self.standing())
     }

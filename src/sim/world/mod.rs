@@ -213,7 +213,7 @@ impl World {
             Happening::MeetingEnds { node, life } => {
                 if let Some(own) = self.alive(node, life) {
                     let running = self.nodes[node].running_mut().expect("alive");
-                    if running.met.is_some() {
+                    if running.meeting.is_some() {
                         running.greet_all(own);
                         self.wake_roles(node);
                     }

@@ -61,11 +61,9 @@ impl World {
         let Checks { agreement, members, states, .. } = &mut self.checks;
         match message {
             AcceptorMessage::Accept { ballot, proposals, chosen_upto } => {
-                if let Some(running) = self.nodes[node].running() {
-                    let executed_upto = running.replica.executor.executed_upto();
-                    let mut slots = proposals.iter().map(|(slot, _)| *slot);
-                    slots.try_for_each(|slot| members.on_propose(*ballot, slot, executed_upto, states))?;
-                }
+                let own = self.nodes[node].id;
+                let mut slots = proposals.iter().map(|(slot, _)| *slot);
+                slots.try_for_each(|slot| members.on_propose(own, *ballot, slot, states))?;
                 proposals.iter().try_for_each(|(slot, value)| agreement.on_propose(*ballot, *slot, value))?;
                 agreement.on_announce(*ballot, *chosen_upto)
             }

@@ -55,7 +55,7 @@ impl World {
             return Err(Broken::new("recovery", format!("{own} lost durable batches, and nobody damaged its disk")));
         }
         let running = self.nodes[node].running_mut().expect("just started");
-        self.checks.members.on_executed(own, running.replica.executor.executed_upto());
+        self.checks.members.on_start(own, running.replica.executor.executed_upto());
         let acceptor = running.replica.acceptor.clone();
         let written = acceptor.admission().witnessed().iter().map(|(peer, batch)| (*peer, *batch));
         self.checks.shown.on_start(own, written);

@@ -6,7 +6,7 @@ use crate::machine::kv::Operation;
 use crate::paxos::dice::Dice;
 use crate::paxos::sessions::{Sessions, Verdict};
 use crate::paxos::{Place, Sequence};
-use crate::storage::{Held, MemoryDisk, Settings};
+use crate::storage::{Held, Journal, MemoryDisk, Settings};
 
 const OWN: NodeId = NodeId(1);
 const PEER: NodeId = NodeId(2);
@@ -129,6 +129,12 @@ fn take(part: &SnapshotPart) -> Keep {
 /// The state that the newest snapshot on the disk holds.
 fn newest(disk: &MemoryDisk) -> Option<State<Kv>> {
     let settings = Settings { segment_bytes: 8192, first_segment_bytes: 8192, spares: 0, keep_bytes: 0 };
+    let beside = disk.fork();
+    let has_journal = Journal::exists(disk).expect("listed");
+    let disk = if has_journal { disk } else { &beside };
+    if !has_journal {
+        Journal::create(disk.clone(), settings, 9).expect("a journal beside it");
+    }
     Held::open(disk, settings, 9, &Kv::default(), Vec::new()).expect("a node starts from it").snapshot
 }
 
@@ -435,6 +441,57 @@ fn what_peers_ask_for_does_not_wait_for_a_snapshot_that_is_being_written() {
         panic!("a part of the older one")
     };
     assert_eq!(done(&mut keeper, proven(9, state(9, LONG).digest)), [saved(9), trim(5)], "it was written meanwhile");
+}
+
+#[test]
+fn rule_8_what_is_agreed_on_long_before_it_is_written_is_a_snapshot_all_the_same() {
+    let disk = MemoryDisk::new();
+    let mut marks = 8..;
+    let mut meanwhile = || match marks.next() {
+        Some(9) => Meanwhile::Work(SnapshotWork::Proven { upto: Slot(9), digest: state(9, LONG).digest }),
+        Some(mark @ ..30) => Meanwhile::Work(SnapshotWork::Proven { upto: Slot(mark), digest: [0; 32] }),
+        _ => Meanwhile::Nothing,
+    };
+    let mut told = Vec::new();
+    keeper(&disk).perform(own(&state(9, LONG)), &mut meanwhile, &mut |one| told.push(one)).expect("the disk works");
+    assert_eq!(told.split_off(1), [saved(9)]);
+}
+
+/// Memory that the frozen state shares with the one that goes on.
+struct Flips {
+    read: std::cell::Cell<u32>,
+    frozen: Box<dyn crate::paxos::state_machine::Frozen>,
+}
+
+impl crate::paxos::state_machine::Frozen for Flips {
+    fn parts(&self) -> Box<dyn Iterator<Item = Vec<u8>> + '_> {
+        self.read.set(self.read.get() + 1);
+        let is_late = self.read.get() > 1;
+        Box::new(self.frozen.parts().map(move |mut part| {
+            part[9] ^= u8::from(is_late);
+            part
+        }))
+    }
+
+    fn digest(&self) -> [u8; 32] {
+        self.frozen.digest()
+    }
+}
+
+#[test]
+fn rule_8_what_changes_in_memory_while_it_is_written_is_no_snapshot() {
+    let disk = MemoryDisk::new();
+    let mut keeper = keeper(&disk);
+    done(&mut keeper, proven(9, state(9, LONG).digest));
+    let image = state(9, LONG).freeze();
+    let image = Image { machine: Box::new(Flips { read: 0.into(), frozen: image.machine }), ..image };
+    let mut told = Vec::new();
+    let taken = Keep::Own(Box::new(Taken { image, save: true, number: 1 }));
+    keeper.perform(taken, &mut || Meanwhile::Nothing, &mut |one| told.push(one)).expect("the disk works");
+    let [digested, Kept::Trouble(trouble), unsaved] = &told[..] else { panic!("{told:?}") };
+    assert!(is_digest(digested) && trouble.contains("changed in memory"), "{trouble}");
+    assert_eq!(*unsaved, Kept::Say(OWN, ExecutorMessage::SnapshotUnsaved {}.into()));
+    assert_eq!(names(&disk), Vec::<String>::new());
 }
 
 #[test]

@@ -5,16 +5,19 @@
 //! | here | a file from a cluster that runs |
 //! | `restore` | the folder of a new cluster's first node from such a file |
 //! | `place` | files beside the one that is meant, until all of it is there |
+//! | `interrupted` | what a signal does in the middle |
 //!
 //! A file has its name only once it is whole, checked and durable; a folder, too. Whatever goes wrong before, nothing is
 //! left behind, and nothing that was there is touched.
 
+mod interrupted;
 mod place;
 pub mod restore;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueHint};
@@ -32,6 +35,7 @@ use crate::backend::unreachable;
 use crate::cookie;
 use crate::grammar::{Address, ConnectArgs, deadline};
 use crate::output::{Printer, Unshown};
+use interrupted::{Interrupted, Interruptible};
 use place::Unfinished;
 
 /// Where to, and from which cluster.
@@ -60,6 +64,7 @@ pub struct BackupArgs {
 pub fn run(args: &BackupArgs) -> Result<u8, Failure> {
     let begun = Instant::now();
     let cookie = cookie::read(args.connect.cookie_file.as_deref())?;
+    let interrupted = Interrupted::watch(&args.file);
     let mut file = Unfinished::file(&args.file)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::not_done(format!("no runtime for the client: {error}")))?;
@@ -67,15 +72,15 @@ pub fn run(args: &BackupArgs) -> Result<u8, Failure> {
     let mut options = ConnectOptions::new(addresses, args.connect.cluster.clone(), cookie);
     options.deadline = args.connect.deadline;
     let bar = bar(args.connect.json);
-    runtime.block_on(async {
+    runtime.block_on(interrupted.or(async {
         bar.set_message("waits for a snapshot");
         let client = Client::connect(options).await.map_err(unreachable)?;
         let backup = client.backup(args.patience).await.map_err(unreachable)?;
         bar.set_length(backup.bytes);
         bar.set_message("fetches");
         fetch(&backup, &mut file, &bar).await
-    })?;
-    let contents = checked(file.path(), &bar)?;
+    }))?;
+    let contents = interrupted.unless(checked(file.path(), &bar, &interrupted))?;
     bar.finish_and_clear();
     file.finish()?;
     let shown = if args.connect.json {
@@ -111,8 +116,8 @@ fn broken_off(error: ClientError) -> Failure {
 }
 
 /// Reads the file once more, as it is on the disk: what it holds, if all of it is right.
-fn checked(path: &Path, bar: &ProgressBar) -> Result<Contents, Failure> {
-    let (disk, name) = opened(path)?;
+fn checked(path: &Path, bar: &ProgressBar, interrupted: &Interrupted) -> Result<Contents, Failure> {
+    let (disk, name) = opened(path, interrupted)?;
     bar.set_position(0);
     bar.set_message("checks");
     let read = Arc::new(AtomicU64::new(0));
@@ -121,27 +126,26 @@ fn checked(path: &Path, bar: &ProgressBar) -> Result<Contents, Failure> {
 }
 
 /// The disk on which a file lies, and its name there.
-fn opened(path: &Path) -> Result<(FileDisk, String), Failure> {
+fn opened(path: &Path, interrupted: &Interrupted) -> Result<(Interruptible<FileDisk>, String), Failure> {
     let unusable = || Failure::usage(format!("`{}` is not a file's name: name one", path.display()));
     let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(unusable)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    Ok((FileDisk::new(folder), name.to_owned()))
+    Ok((Interruptible::new(FileDisk::new(folder), interrupted), name.to_owned()))
 }
 
 /// Does something long on this thread, while another draws how far it is.
 fn followed<T>(bar: &ProgressBar, done: &Arc<AtomicU64>, work: impl FnOnce() -> T) -> T {
-    let over = Arc::new(AtomicU64::new(0));
+    let (working, is_over) = channel::<()>();
     std::thread::scope(|scope| {
-        let (over_there, bar, done) = (over.clone(), bar.clone(), done.clone());
+        let (bar, done) = (bar.clone(), done.clone());
         scope.spawn(move || {
-            while over_there.load(Ordering::Relaxed) == 0 {
+            while is_over.recv_timeout(DRAW_EVERY) == Err(RecvTimeoutError::Timeout) {
                 bar.set_position(done.load(Ordering::Relaxed));
-                std::thread::park_timeout(DRAW_EVERY);
             }
         });
-        let result = work();
-        over.store(1, Ordering::Relaxed);
-        result
+        // Let go of by a panic, too.
+        let _working = working;
+        work()
     })
 }
 

@@ -8,11 +8,14 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueHint};
 use serde_json::json;
 use synod::machine::Composite;
+use synod::net::identity::check_name;
 use synod::paxos::{Incarnation, Member, NodeId};
 use synod::storage::backup::{self, Contents, Founder, RestoreError};
+use synod::storage::folder::Reason;
 use synod::storage::snapshots::Reader;
 use synod::storage::{DataFolder, Settings};
 
+use super::interrupted::{Interrupted, Interruptible};
 use super::place::Unfinished;
 use super::{bar, checked, described, explained, followed, hex, opened};
 use crate::answer::{DONE, Failure};
@@ -27,7 +30,7 @@ use crate::words;
         synod start --name n1 --listen 127.0.0.1:7101 --data n1.data\n  \
         synod start --name n2 --listen 127.0.0.1:7102 --data n2.data --join 127.0.0.1:7101\n\n\
         The node is the only one of a new cluster, which others join. Data and sessions are\nthose of the backup.\n\n\
-        Exit codes: 0 done, 1 not done, 2 usage.")]
+        Exit codes: 0 done, 1 not done, 2 usage, 130 interrupted, 143 terminated.")]
 pub struct RestoreArgs {
     /// The backup.
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -52,17 +55,22 @@ pub struct RestoreArgs {
 
 /// Makes the folder, and says how to start the node.
 pub fn run(args: &RestoreArgs) -> Result<u8, Failure> {
+    check_name(&args.cluster).map_err(|error| Failure::usage(format!("--cluster: {error}")))?;
     let data = args.data.clone().unwrap_or_else(|| PathBuf::from(format!("{}.data", args.name)));
+    let interrupted = Interrupted::watch(&data);
     let unfinished = Unfinished::folder(&data)?;
     let bar = bar(args.json);
     let length = std::fs::metadata(&args.file)
         .map_err(|error| Failure::not_done(format!("cannot read the backup `{}`: {error}", args.file.display())))?;
     bar.set_length(length.len());
     // All of it, before anything is made of any of it.
-    let contents = checked(&args.file, &bar)?;
-    let (disk, name) = opened(&args.file)?;
+    let contents = interrupted.unless(checked(&args.file, &bar, &interrupted))?;
+    let (disk, name) = opened(&args.file, &interrupted)?;
     let folder = DataFolder::open(unfinished.path(), || Incarnation(rand::random()));
-    let folder = folder.map_err(|error| Failure::not_done(error.to_string()))?;
+    let folder = folder.map_err(|error| match &error.reason {
+        Reason::Disk(error) => unfinished.broken_off(error),
+        _ => Failure::not_done(error.to_string()),
+    })?;
     let member = Member { id: NodeId(1), name: args.name.to_string(), incarnation: folder.incarnation() };
     let founder = Founder { cluster: args.cluster.clone(), member };
     bar.set_position(0);
@@ -71,12 +79,14 @@ pub fn run(args: &RestoreArgs) -> Result<u8, Failure> {
     let restored = followed(&bar, &written, || {
         let reader = Reader::of_any_slot(disk, &name)?.followed_by(read);
         let journal = (Settings::default(), rand::random());
-        backup::restore(reader, Composite::default(), folder.disk(), &founder, journal, &written)
+        let disk = Interruptible::new(folder.disk().clone(), &interrupted);
+        backup::restore(reader, Composite::default(), &disk, &founder, journal, &written)
     });
-    restored.map_err(|error| match error {
+    interrupted.unless(restored.map_err(|error| match error {
         RestoreError::Backup(error) => Failure::not_done(explained(&args.file, &error)),
+        RestoreError::Disk(error) => unfinished.broken_off(&error),
         RestoreError::Folder(reason) => Failure::not_done(reason),
-    })?;
+    }))?;
     bar.finish_and_clear();
     unfinished.finish()?;
     drop(folder);

@@ -2,10 +2,11 @@
 //!
 //! Only ctrl-C at the prompt is no reason to leave: whoever grows tired of a command that waits for a dead majority
 //! must not lose the cluster by it. (While a line is edited, the terminal sends no signal at all.) And whoever asked to be
-//! told first ends by itself; the next signal does not wait for that.
+//! told first ends by itself; the next signal does not wait for that. Commands that have no nodes watch by the same thread.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::leash::Leashes;
-use crate::answer::INTERRUPTED;
+use crate::answer::{HUNG_UP, INTERRUPTED, TERMINATED};
 
 /// The watch for signals.
 pub struct Signals(Arc<Heed>);
@@ -31,11 +32,12 @@ struct Heed {
 }
 
 impl Signals {
-    /// Watches from now on, on a thread of its own. `temporary` is removed when a signal ends the demo.
+    /// Watches on a thread of its own, from when this returns. `temporary` is removed when a signal ends the demo.
     pub fn watch(leashes: Leashes, temporary: Option<PathBuf>) -> Signals {
         let heed = Arc::new(Heed::default());
         let heeded = Arc::clone(&heed);
-        let watch = move || match wait(&heeded) {
+        let (watching, watches) = channel();
+        let watch = move || match wait(&heeded, &watching) {
             Ok(code) => {
                 heeded.ending.store(true, Ordering::SeqCst);
                 let last = heeded.last.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -53,6 +55,8 @@ impl Signals {
         if let Err(error) = thread::Builder::new().name("signals".to_owned()).spawn(watch) {
             log::warn!("a signal will end the demo without order: {error}");
         }
+        // Or it cannot watch, and has said so.
+        let _ = watches.recv();
         Signals(heed)
     }
 
@@ -88,7 +92,7 @@ impl Signals {
 
 /// Does it, unless that takes long: a terminal that takes nothing must not hold up the end.
 fn within_a_moment(last: fn()) {
-    let (sender, done) = std::sync::mpsc::channel();
+    let (sender, done) = channel();
     let doing = thread::Builder::new().spawn(move || {
         last();
         let _ = sender.send(()); // nobody waits any more if it took too long
@@ -106,63 +110,62 @@ impl Heed {
     }
 }
 
-/// Waits for a signal that ends the demo. Gives the exit code, as a shell would.
-fn wait(heed: &Heed) -> std::io::Result<u8> {
+/// Waits for a signal that ends the demo. Gives the exit code, as a shell would. Says when it watches.
+fn wait(heed: &Heed, watching: &Sender<()>) -> std::io::Result<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut others = Others::new()?;
+        let mut asked = Asked::watch()?;
+        let _ = watching.send(()); // who waits for that is there
         loop {
-            let code = tokio::select! {
-                interrupted = tokio::signal::ctrl_c() => {
-                    interrupted?;
-                    if heed.at_prompt.load(Ordering::Relaxed) {
-                        eprintln!("a command ends by its deadline; ctrl-D at the prompt ends the demo");
-                        continue;
-                    }
-                    INTERRUPTED
-                }
-                code = others.next() => code,
-            };
-            if !heed.tells(code) {
+            let code = asked.next().await?;
+            if code == INTERRUPTED && heed.at_prompt.load(Ordering::Relaxed) {
+                eprintln!("a command ends by its deadline; ctrl-D at the prompt ends the demo");
+            } else if !heed.tells(code) {
                 return Ok(code);
             }
         }
     })
 }
 
-/// The signals besides ctrl-C that ask a program to end.
+/// The signals that ask a program to end.
 #[cfg(unix)]
-struct Others {
+struct Asked {
+    interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
     hang_up: tokio::signal::unix::Signal,
 }
 
 #[cfg(unix)]
-impl Others {
-    fn new() -> std::io::Result<Others> {
+impl Asked {
+    fn watch() -> std::io::Result<Asked> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Others { terminate: signal(SignalKind::terminate())?, hang_up: signal(SignalKind::hangup())? })
+        Ok(Asked {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
     }
 
-    async fn next(&mut self) -> u8 {
-        tokio::select! {
-            _ = self.terminate.recv() => 143,
-            _ = self.hang_up.recv() => 129,
-        }
+    async fn next(&mut self) -> std::io::Result<u8> {
+        Ok(tokio::select! {
+            _ = self.interrupt.recv() => INTERRUPTED,
+            _ = self.terminate.recv() => TERMINATED,
+            _ = self.hang_up.recv() => HUNG_UP,
+        })
     }
 }
 
 #[cfg(not(unix))]
-struct Others;
+struct Asked;
 
 #[cfg(not(unix))]
-impl Others {
-    fn new() -> std::io::Result<Others> {
-        Ok(Others)
+impl Asked {
+    fn watch() -> std::io::Result<Asked> {
+        Ok(Asked)
     }
 
-    async fn next(&mut self) -> u8 {
-        std::future::pending().await
+    async fn next(&mut self) -> std::io::Result<u8> {
+        tokio::signal::ctrl_c().await.map(|()| INTERRUPTED)
     }
 }
 

@@ -106,11 +106,16 @@ pub enum Stop {
 pub fn parse_arguments(arguments: impl IntoIterator<Item = OsString>) -> Result<Program, Stop> {
     let grammar = command_line();
     let (words, file) = settings::with_file(&grammar, arguments.into_iter().collect()).map_err(Stop::Usage)?;
-    let mut others: Vec<String> = settings::heeded(&grammar, &words);
-    others.extend(file.map(|file| format!("the options in {}", file.display())));
+    let variables = settings::heeded(&grammar, &words);
+    let file = file.map(|file| format!("the options in {}", file.display()));
     let stop = |error| match stop(error) {
-        Stop::Usage(failure) if !others.is_empty() => {
-            Stop::Usage(Failure::usage(format!("{failure} (with {})", others.join(", "))))
+        Stop::Usage(failure) => {
+            let told = failure.to_string();
+            // What was not typed, if it may be what is wrong.
+            let to_blame = variables.iter().filter(|variable| told.contains(&settings::flag_of(variable)));
+            let others: Vec<&str> = to_blame.chain(&file).map(String::as_str).collect();
+            let with = if others.is_empty() { String::new() } else { format!(" (with {})", others.join(", ")) };
+            Stop::Usage(Failure::usage(told + &with))
         }
         stop => stop,
     };

@@ -59,6 +59,11 @@ pub fn heeded(grammar: &Command, words: &[OsString]) -> Vec<String> {
     told.map(|variable| variable.to_string_lossy().into_owned()).collect()
 }
 
+/// The option that a variable stands for.
+pub fn flag_of(variable: &str) -> String {
+    format!("--{}", variable.trim_start_matches("SYNOD_").to_lowercase().replace('_', "-"))
+}
+
 /// Whether one text says all of it.
 fn takes_one_text(arg: &Arg) -> bool {
     match arg.get_action() {

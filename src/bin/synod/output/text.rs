@@ -154,11 +154,16 @@ fn until_it_votes(votes: bool) -> &'static str {
 
 fn members(rows: &[MemberRow], style: Style) -> String {
     let mut table = table(["NAME", "NODE", "STANDING", "ADDRESS", "LINK", "EXECUTED"], style);
+    let mut whys = String::new();
     for row in rows {
         let link = match row.link.as_deref() {
             None => Cell::new("this node"),
             Some("up") => Cell::new("up"),
-            Some(why) => Cell::new(why).fg(Color::Red),
+            Some("down") => Cell::new("down").fg(Color::Red),
+            Some(why) => {
+                whys.push_str(&format!("\n{}: {why}", row.member.name));
+                Cell::new("down").fg(Color::Red)
+            }
         };
         table.add_row([
             Cell::new(&row.member.name),
@@ -170,7 +175,7 @@ fn members(rows: &[MemberRow], style: Style) -> String {
         ]);
     }
     to_the_right(&mut table, [1, 5]);
-    finished(&table)
+    finished(&table) + &whys
 }
 
 fn status(nodes: &[PerNode<Box<Status>>], style: Style) -> String {

@@ -21,7 +21,7 @@ use ratatui::crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, d
 use super::asking::{Asker, Pace};
 use super::drawn::Shown;
 use super::{LONGEST, SHORTEST, TopArgs};
-use crate::answer::{DONE, Failure};
+use crate::answer::{DONE, Failure, HUNG_UP};
 use crate::demo::Signals;
 use crate::news::AtPrompt;
 use crate::output::Style;
@@ -187,8 +187,6 @@ impl rustyline::ExternalPrinter for Kept {
 static TAKEN: AtomicBool = AtomicBool::new(false);
 /// How long keys are waited for between two looks at what else is new.
 const GLANCE: Duration = Duration::from_millis(50);
-/// What the process exits with when its terminal is gone, as after a SIGHUP.
-const HUNG_UP: u8 = 129;
 /// Log lines.
 const MOST_KEPT: usize = 100;
 
