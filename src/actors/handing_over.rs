@@ -20,19 +20,27 @@ pub async fn before_a_stop(stage: &Stage) {
         Staged::Serving(serving) => serving.clone(),
         _ => return,
     };
-    // If that takes too long, the others find out by themselves.
+    // If that takes too long, the others find out by themselves. Until then this node leads on, and nobody waits.
     let _ = timeout(WITHIN, hand_over(&serving)).await;
 }
 
 async fn hand_over(serving: &Serving) {
     loop {
         match serving.proposer.send(HandOverToAny).await {
-            Ok(Ok(())) => break,
+            // Whoever was asked may be stopping, too. Once nobody is there, that is said.
+            Ok(Ok(())) => {
+                if timeout(TAKES_OVER_WITHIN, follows_another(serving)).await.is_ok() {
+                    return;
+                }
+            }
             // Under load everybody lags for a moment.
             Ok(Err(NotHandedOver::Behind { .. })) => sleep(LOOK_AGAIN).await,
             Ok(Err(_)) | Err(_) => return,
         }
     }
+}
+
+async fn follows_another(serving: &Serving) {
     let own = serving.own;
     let follows = || Look::new(move |proposer: &Proposer| proposer.leader().is_some_and(|leader| leader.node != own));
     while let Ok(Some(false)) = serving.proposer.send(follows()).await {
@@ -40,6 +48,6 @@ async fn hand_over(serving: &Serving) {
     }
 }
 
-/// Less than it takes the others to notice that their leader is gone.
-const WITHIN: Duration = Duration::from_millis(250);
+const WITHIN: Duration = Duration::from_secs(1);
+const TAKES_OVER_WITHIN: Duration = Duration::from_millis(250);
 const LOOK_AGAIN: Duration = Duration::from_millis(2);

@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -320,16 +321,26 @@ fn shown_size(bytes: u64) -> String {
 
 /// A time from one to the next, in seconds.
 pub fn interval(word: &str) -> Result<Duration, String> {
-    match word.parse::<f64>() {
-        Ok(seconds) if (SHORTEST_INTERVAL_S..=LONGEST_DEADLINE_S).contains(&seconds) => {
-            Ok(Duration::from_secs_f64(seconds))
+    seconds(word, "an interval", SHORTEST_INTERVAL_S..=LONGEST_DEADLINE_S)
+}
+
+/// How long a node hears no leader before it asks the others, in seconds: a few heartbeats at least.
+pub fn election_timeout(word: &str) -> Result<Duration, String> {
+    seconds(word, "an election time-out", SHORTEST_ELECTION_S..=LONGEST_ELECTION_S)
+}
+
+fn seconds(word: &str, what: &str, within: RangeInclusive<f64>) -> Result<Duration, String> {
+    match word.parse() {
+        Ok(seconds) if within.contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => {
+            let (least, most) = (within.start(), within.end());
+            Err(format!("`{word}` is not {what}: write seconds, at least {least} and at most {most}"))
         }
-        _ => Err(format!(
-            "`{word}` is not an interval: write seconds, at least {SHORTEST_INTERVAL_S} and at most {LONGEST_DEADLINE_S}"
-        )),
     }
 }
 
 const UNITS: [(char, u64); 4] = [('K', 1 << 10), ('M', 1 << 20), ('G', 1 << 30), ('T', 1 << 40)];
 const SHORTEST_INTERVAL_S: f64 = 0.1;
 const LONGEST_DEADLINE_S: f64 = 86_400.0;
+const SHORTEST_ELECTION_S: f64 = 0.2;
+const LONGEST_ELECTION_S: f64 = 60.0;

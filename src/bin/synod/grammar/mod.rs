@@ -17,7 +17,9 @@ use clap::builder::{NonEmptyStringValueParser, Resettable};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, FromArgMatches, Parser, Subcommand};
 
-pub use arguments::{Address, NodeName, PeerAddress, SlotOrPlace, deadline, dialled, interval, size_from};
+pub use arguments::{
+    Address, NodeName, PeerAddress, SlotOrPlace, deadline, dialled, election_timeout, interval, size_from,
+};
 pub use command::{Command, LEADER, MemberOrder, StageCommand};
 pub use settings::PREFIX as VARIABLES;
 

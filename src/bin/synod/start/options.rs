@@ -10,7 +10,9 @@ use synod::paxos::settings::MAX_BATCH_BYTES;
 
 use crate::answer::Failure;
 use crate::cookie;
-use crate::grammar::{Address, DEFAULT_CLUSTER, LEADER, NodeName, PeerAddress, dialled, interval, size_from};
+use crate::grammar::{
+    Address, DEFAULT_CLUSTER, LEADER, NodeName, PeerAddress, dialled, election_timeout, interval, size_from,
+};
 
 /// The flags, as typed.
 #[derive(Args, Clone, Debug, PartialEq)]
@@ -80,6 +82,10 @@ pub struct StartArgs {
     #[arg(long, value_name = "SECONDS", value_parser = interval)]
     pub mark_every: Option<Duration>,
 
+    /// After how long without a word of the leader the others elect one [default: 0.3].
+    #[arg(long, value_name = "SECONDS", value_parser = election_timeout)]
+    pub election_timeout: Option<Duration>,
+
     /// The name of the cluster.
     #[arg(long, value_name = "NAME", default_value = DEFAULT_CLUSTER, value_parser = NonEmptyStringValueParser::new())]
     pub cluster: String,
@@ -136,6 +142,8 @@ pub struct StartOptions {
     pub snapshot_every: Option<u64>,
     /// How often states are compared, if told.
     pub mark_every: Option<Duration>,
+    /// How long no leader is heard before one is elected, if told.
+    pub election_timeout: Option<Duration>,
     /// The cluster's name.
     pub cluster: String,
     /// The shared secret.
@@ -178,6 +186,7 @@ impl StartArgs {
             journal_limit: self.journal_limit,
             snapshot_every: self.snapshot_every,
             mark_every: self.mark_every,
+            election_timeout: self.election_timeout,
             cluster: self.cluster.clone(),
             cookie: cookie::read(self.cookie_file.as_deref())?,
             until_stdin_closes: self.until_stdin_closes,
@@ -301,7 +310,8 @@ mod tests {
     fn an_option_that_is_not_told_is_left_to_the_node() {
         let plain = options("--alone").unwrap();
         assert_eq!((plain.window, plain.batch, plain.advertise), (None, None, None));
-        assert_eq!((plain.journal_limit, plain.snapshot_every, plain.mark_every), (None, None, None));
+        assert_eq!((plain.journal_limit, plain.snapshot_every), (None, None));
+        assert_eq!((plain.mark_every, plain.election_timeout), (None, None));
         assert_eq!(plain.cookie, Cookie::new("open sesame").unwrap());
         assert_eq!(plain.cluster, "synod");
         assert_eq!(options("--alone --window 1 --batch 7").unwrap().batch, Some(7));
@@ -316,6 +326,9 @@ mod tests {
         refused("--alone --journal-limit 4095K", "`4095K` is too small: at least 4M");
         refused("--alone --snapshot-every 1000", "`1000` is too small: at least 1M");
         refused("--alone --mark-every 0", "`0` is not an interval: write seconds, at least 0.1 and at most 86400");
+        assert_eq!(options("--alone --election-timeout 2").unwrap().election_timeout, Some(Duration::from_secs(2)));
+        let wrong = "`0.1` is not an election time-out: write seconds, at least 0.2 and at most 60";
+        refused("--alone --election-timeout 0.1", wrong);
     }
 
     #[test]

@@ -83,6 +83,7 @@ fn settings(options: &StartOptions) -> Settings {
         batch: options.batch.unwrap_or(defaults.batch),
         snapshot_bytes: options.snapshot_every.unwrap_or(defaults.snapshot_bytes),
         mark_ms: options.mark_every.map_or(defaults.mark_ms, |every| every.as_millis() as u64),
+        election_ms: options.election_timeout.map_or(defaults.election_ms, |time| time.as_millis() as u64),
         ..defaults
     }
 }
