@@ -174,7 +174,11 @@ impl<D: Disk + Send + Sync + 'static> DiskThread<D> {
         for command in lot {
             match command {
                 DiskCommand::Work(one) => work.push(one),
-                DiskCommand::Look { first, upto, answer } => looks.push((first, upto, answer)),
+                DiskCommand::Look { first, upto, answer } => {
+                    // It sees what was written before.
+                    work.push(DiskWork::Flush { then: Vec::new() });
+                    looks.push((first, upto, answer));
+                }
                 DiskCommand::Spare(spare) => self.scribe.journal_mut().add_spare(spare?),
                 DiskCommand::Stop => after = After::End,
                 DiskCommand::Halt => return Ok(After::End),
@@ -187,7 +191,7 @@ impl<D: Disk + Send + Sync + 'static> DiskThread<D> {
         }
         for (first, upto, answer) in looks {
             let first = first.max(self.scribe.journal().trimmed_upto().next());
-            let entries = self.scribe.journal_mut().read_slots(first, upto, MAX_MESSAGE_BYTES);
+            let entries = self.scribe.journal().read_slots(first, upto, MAX_MESSAGE_BYTES);
             // Whoever asked may have gone.
             let _ = answer.send(entries.map_err(|error| error.to_string()));
         }

@@ -274,15 +274,16 @@ impl<D: Disk> Journal<D> {
     }
 
     /// The value of each slot from `first` on, in an unbroken run to at most `upto`, as far as `max_bytes` go, but at
-    /// least one if the journal has `first`. The caller knows that these slots are chosen. Commits first. The run ends
-    /// before a record that cannot be read back; if that is the first one it is an error, which does not stop the journal.
+    /// least one if the journal has `first`. The caller knows that these slots are chosen, and has committed: what is only
+    /// appended is not there yet. The run ends before a record that cannot be read back; if that is the first one it is an
+    /// error, which does not stop the journal.
     pub fn read_slots(
-        &mut self,
+        &self,
         first: Slot,
         upto: Slot,
         max_bytes: usize,
     ) -> Result<Vec<(Slot, Ballot, Value)>, DiskError> {
-        self.commit()?;
+        self.check()?;
         let mut found = Vec::new();
         let mut bytes = 0;
         for (slot, place) in self.index.run(first, upto) {

@@ -107,7 +107,12 @@ impl<D: Disk> Scribe<D> {
                 }
                 DiskWork::Vouch => self.journal.vouch(),
                 DiskWork::Disown => self.journal.disown(),
-                reads => reading.push(reads),
+                reads => {
+                    // Here, not where it is read: a slot that cannot be read back is supplied by another node, but a
+                    // journal that cannot be written is the end.
+                    syncing = true;
+                    reading.push(reads);
+                }
             }
         }
         if syncing {
@@ -464,6 +469,19 @@ mod tests {
         scribe.perform(vec![DiskWork::Trim { upto: Slot(4) }], &mut ear).expect("trimmed");
         let trimmed = vec![(NodeId(1), LearnerMessage::Trimmed { upto: Slot(4) }.into())];
         assert_eq!(ear.said, trimmed, "few segments are left");
+    }
+
+    #[test]
+    fn rule_4_a_write_that_fails_for_a_reader_is_a_write_that_fails() {
+        for operations in 0..2 {
+            let disk = MemoryDisk::new();
+            let (mut scribe, mut ear) = (scribe(&disk), Ear::default());
+            scribe.perform(vec![DiskWork::Append { records: vec![vote(1, 9)] }], &mut ear).expect("nothing to write");
+            disk.fail_after(operations);
+            let supply = DiskWork::SupplySlots { to: NodeId(2), first: Slot(1), upto: Slot(1) };
+            assert!(scribe.perform(vec![supply], &mut ear).is_err(), "{operations}");
+            assert_eq!((ear.said, ear.unreadable), (vec![], 0), "{operations}");
+        }
     }
 
     #[test]

@@ -334,12 +334,12 @@ impl World {
     /// supply nothing, that is not. A snapshot in place of slots, saved or not yet, is where that is hardest.
     fn foresee(&self, node: usize) -> Held {
         let own = self.nodes[node].id;
-        let Some((mut twin, dispatch)) = self.twin_after(&self.nodes[node], |most| most) else {
+        let Some((twin, dispatch)) = self.twin_after(&self.nodes[node], |most| most) else {
             return Ok(()); // at a start that happens it is looked at why
         };
-        let running = twin.running_mut().expect("just started");
+        let running = twin.running().expect("just started");
         let (trimmed_upto, upto) = (running.replica.learner.trimmed_upto(), running.replica.learner.chosen_upto());
-        let supplied = running.scribe.journal_mut().read_slots(trimmed_upto.next(), upto, usize::MAX);
+        let supplied = running.scribe.journal().read_slots(trimmed_upto.next(), upto, usize::MAX);
         let believed = dispatch.mail.executor.into_iter().filter_map(|(_, message)| match message {
             ExecutorMessage::Chosen { entries } => Some(entries),
             _ => None,
