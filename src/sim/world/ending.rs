@@ -6,13 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::World;
 use crate::paxos::marks::SELDOM;
 use crate::paxos::proposer::Phase;
-use crate::paxos::{Bytes, NodeId, Place};
+use crate::paxos::{Bytes, NodeId, Place, Slot};
 use crate::sim::check::{Broken, Held, linearizable, liveness};
 use crate::sim::faults::FaultKind;
 use crate::sim::history::{Call, Fate, Operation};
 use crate::sim::node::{Node, Running, State};
 use crate::sim::plan::{Lasting, Network};
 use crate::sim::trace::Lanes;
+use crate::storage::Snapshots;
 
 impl World {
     /// The members that can still vote: whole disks, and neither broken nor wiped.
@@ -102,6 +103,7 @@ impl World {
         self.serve("new operations are served")?;
         self.await_healing("all nodes execute everything")?;
         self.await_soundness()?;
+        self.await_trimming()?;
         self.endure()?;
         self.close()
     }
@@ -129,6 +131,25 @@ impl World {
         let until_us = self.now_us + self.plan.settings.mark_ms * SELDOM * 1_000 + self.patience_us();
         let sound = self.run_until(until_us, World::is_sound)?;
         liveness::check("what differs is repaired", sound, || self.standing())
+    }
+
+    /// What snapshots cover, and every member has executed, leaves the journals.
+    fn await_trimming(&mut self) -> Held {
+        let trimmed = self.run_until(self.now_us + self.patience_us(), World::has_trimmed)?;
+        liveness::check("what every member has executed and snapshots cover is given up", trimmed, || self.standing())
+    }
+
+    /// No voter holds a segment of which nobody needs anything.
+    fn has_trimmed(&self) -> bool {
+        let executed =
+            |node: &Node| node.running().map_or(Slot::ZERO, |running| running.replica.executor.executed_upto());
+        let everywhere_upto = self.members().map(executed).min().unwrap_or_default();
+        self.voters().all(|node| {
+            let covered_upto = Snapshots::new(node.disk.clone()).safe_upto().unwrap_or_default();
+            let upto = covered_upto.min(everywhere_upto);
+            let is_left = |running: &Running| upto > Slot::ZERO && running.scribe.journal().can_trim(upto);
+            !node.running().is_some_and(is_left)
+        })
     }
 
     /// Every member's state that runs is right.
