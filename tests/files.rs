@@ -33,7 +33,7 @@ fn a_folder_keeps_a_journal_and_snapshots_side_by_side() {
         journal.seal().unwrap();
     }
     let folder = DataFolder::open(temporary.path(), || Incarnation(4)).unwrap();
-    let mut opened = Journal::open(folder.disk().clone(), settings).unwrap();
+    let opened = Journal::open(folder.disk().clone(), settings).unwrap();
     assert_eq!(opened.journal.last_batch(), BatchNumber(201));
     assert_eq!(opened.records.iter().filter(|record| **record == vote(2000)).count(), 1);
     let supplied = opened.journal.read_slots(Slot(1500), Slot(1600), usize::MAX).unwrap();
