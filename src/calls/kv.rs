@@ -1,8 +1,8 @@
 //! The key-value store's calls, typed.
 
+use super::{no_answer, opened, unreadable};
 use crate::client::{Client, ClientError, Done};
 use crate::machine::MachineId;
-use crate::machine::composite::open_answer;
 use crate::machine::kv::{Answer, Operation, Query, Scan};
 use crate::paxos::Bytes;
 
@@ -114,8 +114,7 @@ impl Client {
 
 /// None if the bytes are no answer of this store.
 fn read(answer: &[u8]) -> Result<Option<Answer>, ClientError> {
-    let answer = open_answer(answer).map_err(|error| ClientError::Refused { reason: error.to_string() })?;
-    match Answer::decode(answer) {
+    match Answer::decode(opened(answer)?) {
         Ok(Answer::Error(error)) => Err(ClientError::Refused { reason: error.to_string() }),
         Ok(answer) => Ok(Some(answer)),
         Err(_) => Ok(None),
@@ -140,15 +139,3 @@ fn page(answer: Answer) -> Result<Page, ClientError> {
         _ => Err(no_answer()),
     }
 }
-
-/// The command was executed, but who knows with what result.
-fn unreadable() -> ClientError {
-    ClientError::Unknown { reason: UNREADABLE.into() }
-}
-
-/// As [`unreadable`], of a question, which had no effect in any case.
-fn no_answer() -> ClientError {
-    ClientError::NotDone { reason: UNREADABLE.into() }
-}
-
-const UNREADABLE: &str = "the node's answer cannot be read; it may run another version";

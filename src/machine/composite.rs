@@ -8,13 +8,17 @@
 //!                    for each machine, ascending, its parts, each: machine u8 · the machine's part
 //! ```
 //!
-//! A machine that a snapshot does not mention starts empty, so that snapshots from before a machine was added restore.
+//! A machine that a snapshot does not mention starts empty, and one that is as in the beginning is not mentioned, neither
+//! in a snapshot nor in the digest (but for the first one, which always was): snapshots from before a machine was added
+//! restore, and nodes agree with those that do not know it yet, until somebody uses it.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::bank::Bank;
 use super::kv::Kv;
 use super::{Context, Frozen, StateMachine};
 use crate::codec;
@@ -25,7 +29,7 @@ use crate::codec;
 pub enum MachineId {
     /// The key-value store.
     Kv = 1,
-    /// The bank. Reserved.
+    /// The bank.
     Bank = 2,
     /// SQL tables. Reserved.
     Sql = 3,
@@ -108,6 +112,7 @@ impl std::error::Error for CompositeError {}
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Composite {
     kv: Kv,
+    bank: Bank,
 }
 
 impl Composite {
@@ -116,14 +121,29 @@ impl Composite {
         &self.kv
     }
 
-    /// Every machine, ascending by number: the one list that queries, snapshots and digests go by.
-    fn machines(&self) -> [(MachineId, &dyn StateMachine); 1] {
-        [(MachineId::Kv, &self.kv)]
+    /// The bank.
+    pub fn bank(&self) -> &Bank {
+        &self.bank
     }
 
-    /// The same for those who change them.
-    fn machines_mut(&mut self) -> [(MachineId, &mut dyn StateMachine); 1] {
-        [(MachineId::Kv, &mut self.kv)]
+    /// Every machine, ascending by number: the one list that everything goes by.
+    fn machines(&self) -> [(MachineId, &dyn StateMachine); 2] {
+        [(MachineId::Kv, &self.kv), (MachineId::Bank, &self.bank)]
+    }
+
+    /// Those that snapshots and digests mention, each with its digest.
+    fn mentioned(&self) -> impl Iterator<Item = (MachineId, &dyn StateMachine, [u8; 32])> {
+        static INITIAL: OnceLock<[[u8; 32]; 2]> = OnceLock::new();
+        let initial = INITIAL.get_or_init(|| Composite::default().machines().map(|(_, state)| state.digest()));
+        let with_digests = self.machines().into_iter().map(|(machine, state)| (machine, state, state.digest()));
+        let counts =
+            |((machine, _, digest), initial): &((MachineId, _, _), _)| *machine == MachineId::Kv || digest != *initial;
+        with_digests.zip(initial).filter(counts).map(|(counted, _)| counted)
+    }
+
+    /// The same as [`Composite::machines`] for those who change them.
+    fn machines_mut(&mut self) -> [(MachineId, &mut dyn StateMachine); 2] {
+        [(MachineId::Kv, &mut self.kv), (MachineId::Bank, &mut self.bank)]
     }
 }
 
@@ -145,7 +165,7 @@ impl StateMachine for Composite {
     }
 
     fn freeze(&self) -> Box<dyn Frozen> {
-        let machines = self.machines().map(|(machine, state)| (machine, state.freeze())).into();
+        let machines = self.mentioned().map(|(machine, state, _)| (machine, state.freeze())).collect();
         Box::new(FrozenMachines { machines, digest: self.digest() })
     }
 
@@ -186,9 +206,9 @@ impl StateMachine for Composite {
 
     fn digest(&self) -> [u8; 32] {
         let mut hasher = Sha256::new();
-        for (machine, state) in self.machines() {
+        for (machine, _, digest) in self.mentioned() {
             hasher.update([machine as u8]);
-            hasher.update(state.digest());
+            hasher.update(digest);
         }
         hasher.finalize().into()
     }
@@ -237,6 +257,7 @@ const SNAPSHOT_FORMAT: u32 = 2;
 
 #[cfg(test)]
 mod tests {
+    use super::super::bank;
     use super::super::kv::{Answer, Operation, Query};
     use super::*;
     use crate::paxos::{Place, Slot};
@@ -265,7 +286,7 @@ mod tests {
     fn an_unknown_machine_is_answered_with_an_error_and_changes_nothing() {
         let mut machines = Composite::default();
         let before = machines.clone();
-        for tag in [0, MachineId::Bank as u8, MachineId::Sql as u8, 200] {
+        for tag in [0, MachineId::Sql as u8, 200] {
             let error = Err(CompositeError::UnknownMachine { machine: tag });
             assert_eq!(open_answer(&machines.apply(&CONTEXT, &[tag, 1])), error);
             assert_eq!(open_answer(&machines.query(&[tag, 1])), error);
@@ -275,8 +296,8 @@ mod tests {
         assert_eq!(open_answer(&[]), Err(CompositeError::Malformed));
         assert_eq!(open_answer(&[9, 9]), Err(CompositeError::Malformed));
         assert_eq!(machines, before);
-        let bank = CompositeError::UnknownMachine { machine: 2 };
-        assert_eq!(bank.to_string(), "the nodes have no bank machine");
+        let sql = CompositeError::UnknownMachine { machine: 3 };
+        assert_eq!(sql.to_string(), "the nodes have no sql machine");
     }
 
     fn parts(machine: &dyn StateMachine) -> Vec<Vec<u8>> {
@@ -321,6 +342,24 @@ mod tests {
         refused(vec![head(), head()], "two heads");
         refused(vec![vec![NO_MACHINE, 1, 0, 0, 0]], "another format");
         assert_eq!(machines, before);
+    }
+
+    #[test]
+    fn a_machine_counts_once_it_is_used() {
+        let mut machines = Composite::default();
+        machines.apply(&CONTEXT, &put("a", "1"));
+        let tags = |machines: &Composite| parts(machines).iter().map(|part| part[0]).collect::<Vec<_>>();
+        assert_eq!(tags(&machines), [NO_MACHINE, 1, 1]);
+        let only_kv = Sha256::digest([&[MachineId::Kv as u8][..], &machines.kv.digest()].concat());
+        assert_eq!(machines.digest()[..], only_kv[..]);
+        let before = machines.digest();
+        machines
+            .apply(&CONTEXT, &MachineId::Bank.encode(&bank::Operation::Open { accounts: vec!["x".parse().unwrap()] }));
+        assert_eq!(tags(&machines), [NO_MACHINE, 1, 1, 2, 2]);
+        assert_ne!(machines.digest(), before);
+        let mut other = machines.empty();
+        other.restore(&mut machines.freeze().parts()).unwrap();
+        assert_eq!((&other, other.digest()), (&machines, machines.digest()));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use synod::machine::bank::{Account, AccountName, Outcome, Recorded, TransferId};
 use synod::net::report::{LogReport, MemberStatus, SlotReport, Status, ViewChange};
 use synod::paxos::{Ballot, Bytes, NodeId, Place, Slot};
 
@@ -151,6 +152,8 @@ pub enum Answer {
         /// How many keys were asked for; there may be more.
         limit: usize,
     },
+    /// To a command of the bank.
+    Bank(BankAnswer),
     /// To `fail`.
     Failed {
         /// Who.
@@ -169,6 +172,41 @@ pub enum Answer {
     },
 }
 
+/// What a command of the bank found or did.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BankAnswer {
+    /// To `open`: which accounts, and whether each is new.
+    Opened(Vec<(AccountName, bool)>),
+    /// To `transfer`, `deposit` and `withdraw`.
+    Settled {
+        /// What it was told with.
+        id: TransferId,
+        /// What came of it.
+        outcome: Outcome,
+        /// The place of the command that settled it.
+        place: Place,
+        /// That was an earlier command.
+        again: bool,
+    },
+    /// To `balance`.
+    Balance(Account),
+    /// To `accounts`.
+    Accounts(Vec<Account>),
+    /// To `history`.
+    History {
+        /// The last one first.
+        transfers: Vec<Recorded>,
+        /// Whether there are more.
+        more: bool,
+    },
+    /// To `receipt`.
+    Receipt(Recorded),
+    /// To `reset bank`.
+    Reset,
+    /// To `db bank`: what each node has executed.
+    Ledgers(Vec<PerNode<Vec<Account>>>),
+}
+
 impl Answer {
     /// 1 if the answer is that it was not done, or that no node has anything to say.
     pub fn exit_code(&self) -> u8 {
@@ -179,6 +217,8 @@ impl Answer {
             Answer::Slot { nodes, .. } => is_answered(nodes),
             Answer::View(nodes) => is_answered(nodes),
             Answer::Database { nodes, .. } => is_answered(nodes),
+            Answer::Bank(BankAnswer::Ledgers(nodes)) => is_answered(nodes),
+            Answer::Bank(BankAnswer::Settled { outcome, .. }) => outcome.is_done(),
             _ => true,
         };
         if done { DONE } else { NOT_DONE }

@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 pub use remote::{absence, unreachable};
+use synod::machine::bank::{Account, AccountName, Receipt, Recorded, Transfer, TransferId};
 use synod::net::cookie::Cookie;
 use synod::net::report::{Inspection, Report, Status};
 use synod::paxos::{Ballot, Bytes, NodeId, Place};
@@ -69,6 +70,33 @@ pub trait Backend {
 
     /// Returns once this node leads.
     fn transfer_leadership(&mut self, name: &str) -> Result<(), Failure>;
+
+    /// An id that no transfer has had.
+    fn new_id(&mut self) -> TransferId;
+
+    /// Opens accounts; tells of each whether it is new.
+    fn open_accounts(&mut self, accounts: Vec<AccountName>) -> Result<Vec<bool>, Failure>;
+
+    /// Settles a transfer.
+    fn transfer(&mut self, transfer: Transfer) -> Result<(Place, Receipt), Failure>;
+
+    /// An account, if it is open.
+    fn account(&mut self, name: &AccountName) -> Result<Option<Account>, Failure>;
+
+    /// All accounts in order.
+    fn accounts(&mut self) -> Result<Vec<Account>, Failure>;
+
+    /// The same in what the named node has executed; or every known node.
+    fn accounts_local(&mut self, node: Option<&str>) -> Result<Asked<Vec<Account>>, Failure>;
+
+    /// The transfers of an account, the last one first, at most so many; and whether there are more.
+    fn history(&mut self, account: &AccountName, limit: u32) -> Result<(Vec<Recorded>, bool), Failure>;
+
+    /// Starts the bank afresh.
+    fn reset_bank(&mut self) -> Result<(), Failure>;
+
+    /// What is known of a transfer.
+    fn receipt(&mut self, id: TransferId) -> Result<Option<Recorded>, Failure>;
 
     /// The names of the nodes as far as they are known without asking anybody.
     fn node_names(&self) -> Vec<String>;

@@ -1,5 +1,7 @@
 //! One command, against a [`Backend`], to its [`Answer`].
 
+mod bank;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -9,7 +11,7 @@ use synod::paxos::{Bytes, Slot};
 
 use crate::answer::{Absence, Answer, Failure, Leader, MemberChange, MemberRow, NodeRow, PerNode, plain};
 use crate::backend::{Asked, Backend};
-use crate::grammar::{Command, MemberOrder, NodeName, SlotOrPlace};
+use crate::grammar::{Command, DbOf, MemberOrder, NodeName, SlotOrPlace};
 
 /// Executes a command.
 pub fn execute(command: &Command, backend: &mut dyn Backend) -> Result<Answer, Failure> {
@@ -75,11 +77,15 @@ pub fn execute(command: &Command, backend: &mut dyn Backend) -> Result<Answer, F
                 _ => None,
             })))
         }
-        Command::Db { node, limit } => {
-            let limit = *limit as usize;
-            let asked = backend.scan_local(name(node.as_ref()), Bytes::default(), limit)?;
-            Ok(Answer::Database { nodes: parts(asked, Some), limit })
-        }
+        Command::Db(args) => match args.parts()? {
+            (DbOf::Kv, node) => {
+                let limit = args.limit as usize;
+                let asked = backend.scan_local(name(node), Bytes::default(), limit)?;
+                Ok(Answer::Database { nodes: parts(asked, Some), limit })
+            }
+            (DbOf::Bank, node) => bank::database(node, backend),
+        },
+        Command::Bank(command) => bank::execute(command, backend),
     }
 }
 

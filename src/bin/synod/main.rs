@@ -15,6 +15,7 @@
 mod answer;
 mod backend;
 mod backup;
+mod bank;
 mod bench;
 mod completions;
 mod cookie;
@@ -62,6 +63,7 @@ fn run(program: &Program) -> Result<u8, Failure> {
         Program::Demo(args) => demo::run(args),
         Program::Simulate(args) => simulate::run(args),
         Program::Bench(args) => bench::run(args),
+        Program::Bank(args) => bank::run(args),
         Program::Top(args) => top::run(args),
         Program::Backup(args) => backup::run(args),
         Program::Restore(args) => backup::restore::run(args),
@@ -87,6 +89,7 @@ fn wants_json(program: &Program) -> bool {
         Program::Demo(args) => args.json,
         Program::Simulate(args) => args.json,
         Program::Bench(args) => args.json,
+        Program::Bank(args) => args.json,
         Program::Top(args) => args.connect.json,
         Program::Backup(args) => args.connect.json,
         Program::Restore(args) => args.json,

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use synod::machine::MachineId;
+use synod::machine::bank::{self, Account, AccountName, Receipt, Recorded, Transfer, TransferId};
 use synod::machine::kv::Operation;
+use synod::machine::{Bank, Context, MachineId};
 use synod::net::report::{
     EntryReport, Inspection, LogReport, MemberStanding, MemberStatus, PeerStatus, Report, SlotReport, SlotState,
     Status, ViewChange,
@@ -32,6 +33,10 @@ pub struct Fake {
     pub silent: bool,
     /// n2 answers, but has no log yet.
     pub founding: bool,
+    /// The real one.
+    pub bank: Bank,
+    /// The ids that were given out.
+    pub ids: u128,
 }
 
 impl Fake {
@@ -43,6 +48,18 @@ impl Fake {
 
     fn disturbed(&mut self) -> Result<(), Failure> {
         self.next.take().map_or(Ok(()), Err)
+    }
+
+    /// Every command is in slot 12.
+    fn operate(&mut self, operation: bank::Operation) -> Result<bank::Answer, Failure> {
+        self.disturbed()?;
+        let context = Context { now_ms: 951_782_400_000, seed: 0, place: AT };
+        self.bank.execute(&context, operation).map_err(|error| Failure::not_done(error.to_string()))
+    }
+
+    fn ask(&mut self, query: &bank::Query) -> Result<bank::Answer, Failure> {
+        self.disturbed()?;
+        Ok(self.bank.ask(query))
     }
 
     fn report(&self, name: &str, inspection: &Inspection) -> Result<Report, Absence> {
@@ -208,6 +225,69 @@ impl Backend for Fake {
         Ok(())
     }
 
+    fn new_id(&mut self) -> TransferId {
+        self.ids += 1;
+        TransferId(self.ids)
+    }
+
+    fn open_accounts(&mut self, accounts: Vec<AccountName>) -> Result<Vec<bool>, Failure> {
+        match self.operate(bank::Operation::Open { accounts })? {
+            bank::Answer::Opened { new } => Ok(new),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn transfer(&mut self, transfer: Transfer) -> Result<(Place, Receipt), Failure> {
+        match self.operate(bank::Operation::Transfer { transfers: vec![transfer] })? {
+            bank::Answer::Transferred { receipts } => Ok((AT, receipts[0])),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn account(&mut self, name: &AccountName) -> Result<Option<Account>, Failure> {
+        match self.ask(&bank::Query::Account { name: name.clone() })? {
+            bank::Answer::Account(account) => Ok(account),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn accounts(&mut self) -> Result<Vec<Account>, Failure> {
+        match self.ask(&bank::Query::Accounts { after: None, limit: 0 })? {
+            bank::Answer::Accounts { accounts, next: None } => Ok(accounts),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// n2 has executed nothing.
+    fn accounts_local(&mut self, node: Option<&str>) -> Result<Asked<Vec<Account>>, Failure> {
+        let accounts = self.accounts()?;
+        let names = node.map_or_else(|| self.node_names(), |node| vec![node.to_owned()]);
+        let of = |name: String| match name.as_str() {
+            "n1" => (name, Ok(accounts.clone())),
+            "n2" => (name, Fake::default().accounts().map_err(|_| Absence::Unable(String::new()))),
+            _ => (name, Err(Absence::Down("connection refused".into()))),
+        };
+        Ok(names.into_iter().map(of).collect())
+    }
+
+    fn history(&mut self, account: &AccountName, limit: u32) -> Result<(Vec<Recorded>, bool), Failure> {
+        match self.ask(&bank::Query::History { account: account.clone(), before: None, limit })? {
+            bank::Answer::Transfers { transfers, next } => Ok((transfers, next.is_some())),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn reset_bank(&mut self) -> Result<(), Failure> {
+        self.operate(bank::Operation::Reset).map(drop)
+    }
+
+    fn receipt(&mut self, id: TransferId) -> Result<Option<Recorded>, Failure> {
+        match self.ask(&bank::Query::Transfer { id })? {
+            bank::Answer::Transfer(transfer) => Ok(transfer),
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn node_names(&self) -> Vec<String> {
         ["n1", "n2", "n3"].map(str::to_owned).to_vec()
     }
@@ -216,6 +296,8 @@ impl Backend for Fake {
         Duration::ZERO
     }
 }
+
+const AT: Place = Place { slot: Slot(12), index: 1 };
 
 /// n3 goes, and n4 catches up; only the leader, n1, knows how far they are.
 fn members(leads: bool) -> Vec<MemberStatus> {

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use synod::client::{Client, ClientError, ConnectOptions};
+use synod::machine::bank::{Account, AccountName, Receipt, Recorded, Transfer, TransferId};
 use synod::machine::kv::Scan;
 use synod::net::cookie::Cookie;
 use synod::net::report::{Inspection, PeerStatus, Report, Status};
@@ -75,6 +76,33 @@ impl Remote {
         answer
     }
 
+    /// Asks the named node for what it has executed; or every known node, one after the other.
+    fn on_each<T, F>(&mut self, node: Option<&str>, ask: impl Fn(Client) -> F) -> Result<Asked<T>, Failure>
+    where
+        F: Future<Output = Result<T, ClientError>>,
+    {
+        if let Some(name) = node {
+            let client = self.through(node)?;
+            let found = self.command(client, ask)?;
+            return Ok(vec![(name.to_owned(), Ok(found))]);
+        }
+        // Whoever does not say how it stands is listed, and not asked again.
+        let known = self.wait(async { Ok(self.client.statuses().await) })?;
+        let mut asked = Vec::new();
+        for (name, status) in known {
+            let found = match status {
+                Err(error) => Err(absence(error)),
+                Ok(status) if status.node.is_none() => Err(Absence::Unable(status.trouble.unwrap_or_default())),
+                Ok(_) => match self.reach(&name)? {
+                    Err(error) => Err(absence(error)),
+                    Ok(client) => self.wait(async { Ok(ask(client).await) })?.map_err(absence),
+                },
+            };
+            asked.push((name, found));
+        }
+        Ok(asked)
+    }
+
     /// Waits for an answer, as [`Remote::wait`].
     fn run<T>(&self, call: impl Future<Output = Result<T, ClientError>>) -> Result<T, Failure> {
         self.wait(async { call.await.map_err(failure) })
@@ -138,28 +166,7 @@ impl Backend for Remote {
 
     fn scan_local(&mut self, node: Option<&str>, prefix: Bytes, limit: usize) -> Result<Asked<Pairs>, Failure> {
         let until = Instant::now() + self.deadline;
-        if let Some(name) = node {
-            let client = self.through(node)?;
-            let pairs = self.command(client, |client| pages(client, prefix, limit, true, until))?;
-            return Ok(vec![(name.to_owned(), Ok(pairs))]);
-        }
-        // Whoever does not say how it stands is listed, and not asked again.
-        let known = self.wait(async { Ok(self.client.statuses().await) })?;
-        let mut asked = Vec::new();
-        for (name, status) in known {
-            let pairs = match status {
-                Err(error) => Err(absence(error)),
-                Ok(status) if status.node.is_none() => Err(Absence::Unable(status.trouble.unwrap_or_default())),
-                Ok(_) => match self.reach(&name)? {
-                    Err(error) => Err(absence(error)),
-                    Ok(client) => self
-                        .wait(async { Ok(pages(client, prefix.clone(), limit, true, until).await) })?
-                        .map_err(absence),
-                },
-            };
-            asked.push((name, pairs));
-        }
-        Ok(asked)
+        self.on_each(node, move |client| pages(client, prefix.clone(), limit, true, until))
     }
 
     fn inspect(&mut self, node: Option<&str>, inspection: Inspection) -> Result<Asked<Report>, Failure> {
@@ -216,6 +223,47 @@ impl Backend for Remote {
 
     fn transfer_leadership(&mut self, name: &str) -> Result<(), Failure> {
         self.run(self.client.transfer_leadership(name))
+    }
+
+    fn new_id(&mut self) -> TransferId {
+        TransferId(rand::random())
+    }
+
+    fn open_accounts(&mut self, accounts: Vec<AccountName>) -> Result<Vec<bool>, Failure> {
+        self.command(self.client.clone(), |client| async move { client.open_accounts(accounts).await })
+            .map(|done| done.result)
+    }
+
+    fn transfer(&mut self, transfer: Transfer) -> Result<(Place, Receipt), Failure> {
+        let done = self.command(self.client.clone(), |client| async move { client.transfer(vec![transfer]).await })?;
+        Ok((done.place, done.result[0]))
+    }
+
+    fn account(&mut self, name: &AccountName) -> Result<Option<Account>, Failure> {
+        let name = name.clone();
+        self.command(self.client.clone(), |client| async move { client.account(name).await })
+    }
+
+    fn accounts(&mut self) -> Result<Vec<Account>, Failure> {
+        self.command(self.client.clone(), |client| async move { client.accounts().await })
+    }
+
+    fn accounts_local(&mut self, node: Option<&str>) -> Result<Asked<Vec<Account>>, Failure> {
+        self.on_each(node, |client| async move { client.accounts_local().await })
+    }
+
+    fn history(&mut self, account: &AccountName, limit: u32) -> Result<(Vec<Recorded>, bool), Failure> {
+        let account = account.clone();
+        self.command(self.client.clone(), |client| async move { client.history(account, None, limit).await })
+            .map(|(transfers, next)| (transfers, next.is_some()))
+    }
+
+    fn reset_bank(&mut self) -> Result<(), Failure> {
+        self.command(self.client.clone(), |client| async move { client.reset_bank().await }).map(|done| done.result)
+    }
+
+    fn receipt(&mut self, id: TransferId) -> Result<Option<Recorded>, Failure> {
+        self.command(self.client.clone(), |client| async move { client.look_up_transfer(id).await })
     }
 
     fn node_names(&self) -> Vec<String> {

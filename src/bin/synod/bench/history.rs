@@ -54,6 +54,8 @@ pub enum Op {
     Get,
     /// Reads it from one node.
     GetLocal,
+    /// Not of a key: settles transfers.
+    Transfer,
 }
 
 /// What a line says of a [`Fate`].
@@ -96,7 +98,7 @@ impl History {
 impl Op {
     /// Whether it changes nothing.
     pub fn is_read(self) -> bool {
-        self != Op::Put
+        matches!(self, Op::Get | Op::GetLocal)
     }
 }
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use synod::client::{Client, ClientError, ConnectOptions};
+use synod::client::{Client, ClientError, ConnectOptions, Done};
+use synod::machine::bank::{AccountName, Receipt, Transfer, TransferId};
 use synod::net::cookie::Cookie;
 use synod::paxos::Bytes;
 use tokio::task::{JoinError, JoinSet};
@@ -19,7 +20,7 @@ use super::measured::{Fate, Recorder, When};
 use super::nodes::{self, Spent};
 use super::pace::{Pace, Turn};
 use super::shown::Report;
-use super::{BenchArgs, Mode};
+use super::{BenchArgs, Mode, TRANSFERS};
 use crate::answer::Failure;
 use crate::backend;
 
@@ -94,7 +95,9 @@ impl Load {
         let onlooker = onlooker.with_deadline(LOOK_WITHIN.min(self.args.deadline));
         let clients = self.connect(&so_far).await?;
         let epoch = Instant::now();
-        if self.args.mode != Mode::Write || history.is_some() {
+        if self.args.mode == Mode::Transfer {
+            self.open_accounts(&clients[0], &so_far).await?;
+        } else if self.args.mode != Mode::Write || history.is_some() {
             self.fill(&clients, history.as_mut(), epoch, &so_far).await?;
         }
         Ok(Prepared { clients, onlooker, history, epoch })
@@ -133,6 +136,25 @@ impl Load {
         let mut options = ConnectOptions::new(addresses, self.cluster.clone(), self.cookie.clone());
         options.deadline = self.args.deadline;
         options
+    }
+
+    /// Opens the accounts, and gives each more than it can ever spend here.
+    async fn open_accounts(&self, client: &Client, so_far: impl Fn(String)) -> Result<(), Failure> {
+        let names = accounts(self.args.keys as usize);
+        let mut open = 0;
+        for some in names.chunks(AT_ONCE_OPENED) {
+            so_far(format!("opening: {open} of {} accounts", names.len()));
+            let deposit = |name: &AccountName| Transfer::deposit(TransferId(rand::random()), name.clone(), RICH);
+            let deposits = some.iter().map(deposit).collect();
+            let opened = async {
+                client.open_accounts(some.to_vec()).await?;
+                client.transfer(deposits).await
+            };
+            let opened = opened.await;
+            opened.map_err(|error| Failure::not_done(format!("the accounts cannot be opened: {error}")))?;
+            open += some.len();
+        }
+        Ok(())
     }
 
     /// Gives every key a value, so that reads find one.
@@ -188,6 +210,10 @@ struct Prepared {
 struct Shared {
     mode: Mode,
     keys: Vec<Bytes>,
+    /// None, unless money is moved.
+    accounts: Vec<AccountName>,
+    /// How many transfers one operation holds.
+    transfers: u32,
     value_size: usize,
     /// What is written if nobody wants to tell one write from another.
     value: Bytes,
@@ -205,12 +231,15 @@ impl Shared {
     fn begin(args: &BenchArgs, history: Option<History>, epoch: Instant) -> Result<Shared, Failure> {
         let value_size = args.value_size as usize;
         let keys = (0..args.keys as usize).map(|number| Bytes::from(key(number))).collect();
+        let accounts = if args.mode == Mode::Transfer { accounts(args.keys as usize) } else { Vec::new() };
         let start = Instant::now();
         let begin = start + args.warmup;
         let rate = args.rate.map(std::num::NonZero::get);
         Ok(Shared {
             mode: args.mode,
             keys,
+            accounts,
+            transfers: args.transfers.unwrap_or(TRANSFERS),
             value_size,
             value: Bytes::from(vec![b'x'; value_size]),
             epoch,
@@ -230,7 +259,20 @@ impl Shared {
             Mode::LocalRead => Op::GetLocal,
             Mode::Mixed if dice.random() => Op::Put,
             Mode::Mixed => Op::Get,
+            Mode::Transfer => Op::Transfer,
         }
+    }
+
+    /// Between any two accounts.
+    fn batch(&self, dice: &mut SmallRng) -> Vec<Transfer> {
+        let count = self.accounts.len();
+        let one = |_| {
+            let from = dice.random_range(0..count);
+            let to = (from + dice.random_range(1..count)) % count;
+            let (from, to) = (self.accounts[from].clone(), self.accounts[to].clone());
+            Transfer::between(TransferId(dice.random()), from, to, 1)
+        };
+        (0..self.transfers).map(one).collect()
     }
 
     fn record(&self, done: &Operation<'_>) {
@@ -292,6 +334,7 @@ async fn work(client: Client, number: u32, mut dice: SmallRng, shared: Arc<Share
                 };
                 fate(client.put(key.clone(), value).await.map(drop))
             }
+            Op::Transfer => fate(client.transfer(shared.batch(&mut dice)).await.and_then(all_done)),
             Op::Get | Op::GetLocal => {
                 let read =
                     if op == Op::Get { client.get(key.clone()).await } else { client.get_local(key.clone()).await };
@@ -342,6 +385,14 @@ async fn watch(
     (before.map_or_else(Spent::default, |before| Spent::between(&before, &after)), ended_by)
 }
 
+/// Everybody has enough, so that nothing is refused.
+fn all_done(done: Done<Vec<Receipt>>) -> Result<(), ClientError> {
+    match done.result.iter().find(|receipt| !receipt.outcome.is_done()) {
+        Some(receipt) => Err(ClientError::Refused { reason: receipt.outcome.to_string() }),
+        None => Ok(()),
+    }
+}
+
 fn fate(result: Result<(), ClientError>) -> Fate {
     match result {
         Ok(()) => Fate::Done,
@@ -369,6 +420,10 @@ fn key(number: usize) -> String {
     format!("bench-{number}")
 }
 
+fn accounts(count: usize) -> Vec<AccountName> {
+    (0..count).map(|number| key(number).parse().expect("a name")).collect()
+}
+
 /// A word, made as long as that.
 fn value(word: &str, size: usize) -> String {
     let mut value = String::with_capacity(size.max(word.len() + 1));
@@ -386,6 +441,10 @@ fn word_of(value: &[u8]) -> String {
 
 /// How many connect, or are written, at the same time before the load begins.
 const AT_ONCE: usize = 32;
+/// How many accounts are opened by one command.
+const AT_ONCE_OPENED: usize = 5_000;
+/// What each account gets.
+const RICH: i64 = 1 << 40;
 /// How often to say how it goes.
 const EVERY: Duration = Duration::from_millis(500);
 /// A node that does not say by then what it spent is left out.

@@ -25,6 +25,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use synod::client::session::WINDOW;
+use synod::machine::bank::MAX_TRANSFERS;
 use synod::machine::kv::MAX_VALUE_BYTES;
 
 use history::History;
@@ -41,6 +42,7 @@ use crate::output::{Printer, Style, Unshown};
 #[command(after_help = "Examples:\n  synod bench\n  synod bench --mode read --clients 256\n  \
         synod bench --clients 64 --in-flight 16 --value-size 1024\n  synod bench --window 1 --batch 1\n  \
         synod bench --rate 5000 --duration 60\n  \
+        synod bench --mode transfer --transfers 8000 --clients 4\n  \
         synod bench --connect 127.0.0.1:7101,127.0.0.1:7102 --mode mixed --json\n  \
         synod bench --mode mixed --keys 50 --history history.jsonl\n\n\
         ctrl-C ends it early, with the report of what was measured until then; a second\none ends it at once.\n\n\
@@ -48,7 +50,7 @@ use crate::output::{Printer, Style, Unshown};
         of some is unknown, 130 interrupted, 143\nterminated.")]
 pub struct BenchArgs {
     /// What the clients do: `write`, `read` (linearizably), `local-read` (what the connected node has executed, however
-    /// old), or `mixed`: half writes, half reads.
+    /// old), `mixed`: half writes, half reads, or `transfer`: have the bank settle batches of transfers.
     #[arg(long, value_enum, default_value_t = Mode::Write, hide_possible_values = true)]
     pub mode: Mode,
 
@@ -67,6 +69,10 @@ pub struct BenchArgs {
     /// How many keys there are; each operation takes one of them, by chance.
     #[arg(long, value_name = "N", default_value = "1000", value_parser = clap::value_parser!(u32).range(1..=MOST_KEYS))]
     pub keys: u32,
+
+    /// With `--mode transfer`: how many transfers one operation holds [default: 1000]. There are as many accounts as keys.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=MAX_TRANSFERS as i64))]
+    pub transfers: Option<u32>,
 
     /// For how long to measure.
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = deadline)]
@@ -133,6 +139,8 @@ pub enum Mode {
     LocalRead,
     /// Write and read.
     Mixed,
+    /// Move money.
+    Transfer,
 }
 
 impl Mode {
@@ -143,12 +151,14 @@ impl Mode {
             Mode::Read => "read",
             Mode::LocalRead => "local-read",
             Mode::Mixed => "mixed",
+            Mode::Transfer => "transfer",
         }
     }
 }
 
 /// Puts the load on, and prints what it came to.
 pub fn run(args: &BenchArgs) -> Result<u8, Failure> {
+    check_transfers(args)?;
     if args.history.is_some() && args.value_size < LONGEST_WORD {
         let size = args.value_size;
         return Err(Failure::usage(format!(
@@ -188,6 +198,19 @@ pub fn run(args: &BenchArgs) -> Result<u8, Failure> {
     let shown = if args.json { report.json().to_string() } else { report.text(Style::of_stdout(false)) };
     let code = printer.line(&shown).map_or_else(Unshown::exit_code, |()| report.exit_code());
     history.map(|()| code)
+}
+
+fn check_transfers(args: &BenchArgs) -> Result<(), Failure> {
+    let usage = |what: &str| Err(Failure::usage(what));
+    match args.mode {
+        Mode::Transfer if args.history.is_some() => {
+            usage("--history is of keys: leave it out, or choose another --mode")
+        }
+        Mode::Transfer if args.keys < 2 => usage("--keys 1 is one account, and a transfer needs two"),
+        Mode::Transfer => Ok(()),
+        _ if args.transfers.is_some() => usage("--transfers is for --mode transfer"),
+        _ => Ok(()),
+    }
 }
 
 fn launch(args: &BenchArgs) -> Result<Running, Failure> {
@@ -231,6 +254,8 @@ fn warmup(word: &str) -> Result<Duration, String> {
     if word == "0" { Ok(Duration::ZERO) } else { deadline(word) }
 }
 
+/// In one operation, unless told.
+const TRANSFERS: u32 = 1000;
 /// All keys are held, ready to be sent.
 const MOST_KEYS: i64 = 1_000_000;
 /// A history's values begin with a word, which no other write has, and a space.

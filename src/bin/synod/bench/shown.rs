@@ -5,11 +5,11 @@ use std::time::Duration;
 use comfy_table::CellAlignment;
 use serde_json::{Value, json};
 
-use super::BenchArgs;
 use super::measured::{Kind, Recorder};
 use super::nodes::Spent;
+use super::{BenchArgs, Mode, TRANSFERS};
 use crate::answer::{DONE, NOT_DONE, UNKNOWN};
-use crate::output::{Style, finished, grouped, table};
+use crate::output::{Style, counted, finished, grouped, table};
 
 /// What the load came to.
 #[derive(Clone, Debug)]
@@ -85,17 +85,21 @@ impl Report {
 
     fn headline(&self) -> String {
         let BenchArgs { mode, clients, in_flight, value_size, keys, duration, warmup, rate, .. } = &self.args;
+        let each = match self.transfers() {
+            Some(transfers) => {
+                format!("batches of {}, {}", counted(transfers, "transfer"), counted(u64::from(*keys), "account"))
+            }
+            None => format!("values of {value_size} bytes, {}", counted(u64::from(*keys), "key")),
+        };
         let rate = rate.map_or_else(String::new, |rate| format!(", {} begun a second", grouped(rate.get().into())));
         let of = match self.ended_by {
             Some(_) => format!(" of {} s, then interrupted", duration.as_secs_f64()),
             None => String::new(),
         };
         format!(
-            "{}: {} x {in_flight} under way, values of {value_size} bytes, {}{rate}; {:.1} s{of}, after {} s to warm up; \
-             {}{}",
+            "{}: {} x {in_flight} under way, {each}{rate}; {:.1} s{of}, after {} s to warm up; {}{}",
             mode.name(),
             counted(u64::from(*clients), "client"),
-            counted(u64::from(*keys), "key"),
             self.measured.as_secs_f64(),
             warmup.as_secs_f64(),
             counted((self.spent.nodes.len() + self.spent.absent.len()) as u64, "node"),
@@ -123,7 +127,19 @@ impl Report {
             ]);
         }
         to_the_right(&mut shown);
-        finished(&shown)
+        match self.transfers_a_second() {
+            Some(rate) => format!("{}\n{} transfers a second", finished(&shown), grouped(rate as u64)),
+            None => finished(&shown),
+        }
+    }
+
+    /// How many one operation holds, if it is money that moves.
+    fn transfers(&self) -> Option<u64> {
+        (self.args.mode == Mode::Transfer).then(|| u64::from(self.args.transfers.unwrap_or(TRANSFERS)))
+    }
+
+    fn transfers_a_second(&self) -> Option<f64> {
+        self.transfers().map(|transfers| self.a_second(self.recorder.writes.done) * transfers as f64)
     }
 
     fn processes(&self, style: Style) -> String {
@@ -184,6 +200,8 @@ impl Report {
             "in_flight": args.in_flight,
             "value_size": args.value_size,
             "keys": args.keys,
+            "transfers": self.transfers(),
+            "transfers_per_second": self.transfers_a_second(),
             "rate": args.rate,
             "interrupted": self.ended_by.is_some(),
             "duration_seconds": self.measured.as_secs_f64(),
@@ -208,10 +226,6 @@ fn to_the_right(shown: &mut comfy_table::Table) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-}
-
-fn counted(count: u64, what: &str) -> String {
-    format!("{} {what}{}", grouped(count), if count == 1 { "" } else { "s" })
 }
 
 fn ms(time: Option<Duration>) -> String {

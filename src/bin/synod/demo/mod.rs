@@ -24,10 +24,10 @@ use crate::answer::{Answer, Failure, Leader};
 use crate::backend::{self, Backend};
 use crate::cookie;
 use crate::execute::{self, Leading};
-use crate::grammar::{ConnectArgs, DEFAULT_CLUSTER, deadline};
+use crate::grammar::{ConnectArgs, DEFAULT_CLUSTER, NodeName, deadline};
 use crate::output::{self, Printer, Style};
 use crate::repl::{self, ScriptArgs};
-use crate::shell::Shell;
+use crate::shell::{Shell, Stage};
 use crate::words;
 
 /// How many nodes, where, and what to run.
@@ -88,6 +88,21 @@ impl Running {
     /// The watch for signals.
     pub fn signals(&self) -> &Signals {
         &self.signals
+    }
+
+    /// A client of them.
+    pub fn backend(&mut self) -> &mut dyn Backend {
+        self.backend.as_mut()
+    }
+
+    /// Whoever kills nodes and starts them again.
+    pub fn stage(&mut self) -> &mut dyn Stage {
+        &mut self.nodes
+    }
+
+    /// What the nodes are called.
+    pub fn names(&self) -> Vec<NodeName> {
+        self.nodes.addresses().into_iter().map(|(name, _)| name).collect()
     }
 }
 

@@ -1,7 +1,9 @@
+use synod::machine::bank::Outcome;
 use synod::net::report::PeerStatus;
 use synod::paxos::NodeId;
 
 use super::*;
+use crate::answer::BankAnswer;
 use crate::backend::fake::Fake;
 use crate::grammar::{Line, parse_line};
 
@@ -127,6 +129,50 @@ fn a_node_that_does_not_answer_is_a_row_and_not_a_failure() {
     for (line, code) in [("status", 0), ("log", 0), ("slot 2", 0), ("view", 0), ("db", 0), ("status n3", 1)] {
         let answer = answered(&mut Fake::default(), line).unwrap();
         assert_eq!(answer.exit_code(), code, "{line}");
+    }
+}
+
+#[test]
+fn a_transfer_is_told_with_an_id_and_done_once() {
+    let mut fake = Fake::default();
+    let mut settled = |line: &str| match answered(&mut fake, line) {
+        Ok(answer @ Answer::Bank(BankAnswer::Settled { .. })) => {
+            let code = answer.exit_code();
+            let Answer::Bank(BankAnswer::Settled { id, outcome, again, .. }) = answer else { unreachable!() };
+            (id.0, outcome, again, code)
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(settled("transfer A B 3"), (1, Outcome::Done, false, 0));
+    assert_eq!(settled("transfer A B 3"), (2, Outcome::Done, false, 0), "another one");
+    assert_eq!(settled("transfer A B 3 --id 2"), (2, Outcome::Done, true, 0), "the same again");
+    assert_eq!(settled("transfer A B 5"), (3, Outcome::InsufficientBalance, false, 1));
+    assert_eq!(settled("transfer A B 5 --id 3"), (3, Outcome::InsufficientBalance, true, 1));
+    assert_eq!(settled("deposit A -5"), (4, Outcome::NotPositive, false, 1));
+    assert_eq!(settled("withdraw A 4"), (5, Outcome::Done, false, 0));
+    let taken = answered(&mut fake, "transfer A B 4 --id 2").unwrap_err();
+    assert_eq!(taken.exit_code(), 1);
+    assert_eq!(
+        taken.to_string(),
+        "refused: the id belongs to another transfer; `receipt 2` shows it; leave out --id for a new one"
+    );
+    fake.next = Some(Failure::unknown("no answer within the deadline"));
+    let unknown = answered(&mut fake, "transfer A B 1 --id 9").unwrap_err();
+    assert_eq!(unknown.exit_code(), 3);
+    assert_eq!(
+        unknown.to_string(),
+        "no answer within the deadline; `receipt 9` shows whether it was done, and with --id 9 it is done once"
+    );
+}
+
+#[test]
+fn what_the_bank_does_not_know_is_a_failure() {
+    for (line, why) in [
+        ("balance Ann", "there is no account Ann: open it with `open`"),
+        ("receipt 7", "no transfer was ever told with the id 7"),
+    ] {
+        let failure = answered(&mut Fake::default(), line).unwrap_err();
+        assert_eq!((failure.to_string().as_str(), failure.exit_code()), (why, 1));
     }
 }
 

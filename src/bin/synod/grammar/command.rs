@@ -5,6 +5,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::arguments::{
     Address, ConnectTo, LogArgument, MemberAddress, NodeName, SlotOrPlace, SlotRange, Text, Through,
 };
+use super::money::BankCommand;
 use crate::answer::Failure;
 
 /// A command for a cluster.
@@ -154,15 +155,15 @@ pub enum Command {
         node: Option<NodeName>,
     },
 
-    /// The keys and values that each node has executed.
-    #[command(override_usage = "db [NODE] [--limit N]", after_help = "Examples:\n  db\n  db n2")]
-    Db {
-        /// Only this node.
-        node: Option<NodeName>,
-        /// How many keys at most.
-        #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-        limit: u32,
-    },
+    /// What each node has executed: keys and values, or the accounts of the bank; side by side.
+    #[command(
+        override_usage = "db [kv|bank] [NODE] [--limit N]",
+        after_help = "Examples:\n  db\n  db n2\n  db bank      what differs is marked"
+    )]
+    Db(DbArgs),
+
+    #[command(flatten)]
+    Bank(BankCommand),
 }
 
 impl Command {
@@ -174,6 +175,7 @@ impl Command {
             Command::Log(args) => args.parts().map(drop),
             Command::Leader(args) => args.parts().map(drop),
             Command::Member(args) => args.parts().map(drop),
+            Command::Db(args) => args.parts().map(drop),
             _ => Ok(()),
         }
     }
@@ -371,6 +373,41 @@ impl MemberArgs {
                 Some(_) => usage("whoever goes is known by its name alone", "member remove NAME [--force]"),
                 None => usage("who goes is missing", "member remove NAME [--force]"),
             },
+        }
+    }
+}
+
+/// `[kv|bank] [NODE]`.
+#[derive(Args, Clone, Debug, PartialEq)]
+pub struct DbArgs {
+    /// Of which machine, unless it is the keys; or the node.
+    #[arg(id = "node", value_name = "kv|bank")]
+    first: Option<NodeName>,
+    /// Only this node.
+    #[arg(value_name = "NODE")]
+    second: Option<NodeName>,
+    /// How many keys at most.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub limit: u32,
+}
+
+/// Whose state `db` shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DbOf {
+    /// The keys and values.
+    Kv,
+    /// The bank's accounts.
+    Bank,
+}
+
+impl DbArgs {
+    /// The machine, and the node if it is only one.
+    pub fn parts(&self) -> Result<(DbOf, Option<&NodeName>), Failure> {
+        match (self.first.as_ref().map(|first| first.0.as_str()), &self.second) {
+            (Some("kv"), node) => Ok((DbOf::Kv, node.as_ref())),
+            (Some("bank"), node) => Ok((DbOf::Bank, node.as_ref())),
+            (_, None) => Ok((DbOf::Kv, self.first.as_ref())),
+            (_, Some(_)) => Err(Failure::usage("db takes a machine and a node; usage: db [kv|bank] [NODE]")),
         }
     }
 }

@@ -9,6 +9,8 @@
 
 mod arguments;
 mod command;
+mod money;
+mod seed;
 mod settings;
 
 use std::ffi::OsString;
@@ -20,11 +22,12 @@ use clap::{Args, FromArgMatches, Parser, Subcommand};
 pub use arguments::{
     Address, NodeName, PeerAddress, SlotOrPlace, deadline, dialled, election_timeout, interval, size_from,
 };
-pub use command::{Command, LEADER, MemberOrder, StageCommand};
+pub use command::{Command, DbOf, LEADER, MemberOrder, StageCommand};
+pub use money::BankCommand;
 pub use settings::PREFIX as VARIABLES;
 
 use crate::answer::Failure;
-use crate::{backup, bench, completions, demo, repl, simulate, start, top, words};
+use crate::{backup, bank, bench, completions, demo, repl, simulate, start, top, words};
 
 /// How to reach a cluster.
 #[derive(Args, Clone, Debug, PartialEq)]
@@ -70,6 +73,8 @@ pub enum Program {
     Simulate(simulate::SimulateArgs),
     /// A load, and what it came to.
     Bench(Box<bench::BenchArgs>),
+    /// A file of transfers on nodes of its own.
+    Bank(bank::BankArgs),
     /// A live view of a cluster.
     Top(top::TopArgs),
     /// A file with the state of a cluster.
@@ -129,6 +134,7 @@ pub fn parse_arguments(arguments: impl IntoIterator<Item = OsString>) -> Result<
         Ok(OwnCommand::Demo(args)) => Ok(Program::Demo(args)),
         Ok(OwnCommand::Simulate(args)) => Ok(Program::Simulate(args)),
         Ok(OwnCommand::Bench(args)) => Ok(Program::Bench(args)),
+        Ok(OwnCommand::Bank(args)) => Ok(Program::Bank(args)),
         Ok(OwnCommand::Backup(args)) => Ok(Program::Backup(args)),
         Ok(OwnCommand::Restore(args)) => Ok(Program::Restore(args)),
         Ok(OwnCommand::Top(args)) => Ok(Program::Top(args)),
@@ -146,7 +152,7 @@ pub fn parse_arguments(arguments: impl IntoIterator<Item = OsString>) -> Result<
 
 /// Reads one line of the REPL; in the demo (`staged`), with `fail` and `recover`.
 pub fn parse_line(line: &str, staged: bool) -> Result<Line, Stop> {
-    let words = words::split(line).map_err(Stop::Usage)?;
+    let words = words::split(&seed::in_our_words(line)).map_err(Stop::Usage)?;
     if words.is_empty() {
         return Ok(Line::Blank);
     }
@@ -242,6 +248,8 @@ enum OwnCommand {
     Simulate(simulate::SimulateArgs),
     /// Put a load on a cluster, one of its own or one that runs, and measure.
     Bench(Box<bench::BenchArgs>),
+    /// Run a file of transfers on nodes of its own, some of which fail, and compare what comes of it with what must.
+    Bank(bank::BankArgs),
     /// Watch a cluster: who leads, how far the nodes are, how fast it all goes.
     Top(top::TopArgs),
     /// Save the state of a cluster that runs in a file.

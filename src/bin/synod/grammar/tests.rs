@@ -54,6 +54,16 @@ fn a_line_of_the_repl_and_a_subcommand_are_the_same_command() {
         "slot 12.1 n1",
         "view",
         "db n3",
+        "db bank n3",
+        "open A 'Ann Lee'",
+        "transfer A B 3 --id 17",
+        "deposit A -1",
+        "withdraw A 2",
+        "balance A",
+        "accounts",
+        "reset bank",
+        "history A --limit 3",
+        "receipt 00000000-0000-0001-0000-000000000000",
     ] {
         let Line::Cluster(command) = line(words) else { panic!("{words}") };
         let Program::Single(connect, single) =

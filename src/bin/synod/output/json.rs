@@ -10,7 +10,7 @@ use synod::net::report::{EntryReport, LogReport, MemberStanding, PeerStatus, Slo
 use synod::paxos::{Ballot, Slot};
 
 use super::is_no_op;
-use super::operation::{self, Operation, Part};
+use super::operation::{self, Argument, Operation, Part};
 use crate::answer::{Answer, Failure, Leader, MemberChange, MemberRow, NodeRow, Pairs, PerNode, highest_chosen, lag};
 
 /// An answer as one object.
@@ -64,6 +64,7 @@ pub fn answer(answer: &Answer) -> Value {
             object["limit"] = json!(limit);
             object
         }
+        Answer::Bank(answer) => super::bank::object(answer),
         Answer::Failed { name, process_id } => json!({"failed": name.0, "process_id": process_id}),
         Answer::Recovered { name, process_id, address } => {
             json!({"recovered": name.0, "process_id": process_id, "address": address.to_string()})
@@ -81,7 +82,7 @@ pub fn failure(failure: &Failure) -> Value {
 }
 
 /// `{"nodes": [{"node": "n1", …}, {"node": "n2", "error": "…"}]}`.
-fn per_node<T>(nodes: &[PerNode<T>], part: impl Fn(&T) -> Value) -> Value {
+pub fn per_node<T>(nodes: &[PerNode<T>], part: impl Fn(&T) -> Value) -> Value {
     let of_node = |node: &PerNode<T>| {
         let mut object = match &node.part {
             Ok(found) => part(found),
@@ -188,7 +189,14 @@ fn command(slot: Slot, index: u32, entry: &EntryReport) -> Value {
 fn operation(operation: &Operation<'_>) -> Value {
     let mut object = json!({"command": operation.command});
     for (name, argument) in &operation.arguments {
-        object[*name] = argument.as_ref().map_or(Value::Null, part);
+        object[*name] = match argument {
+            Argument::Absent => Value::Null,
+            Argument::Bytes(found) => part(found),
+            Argument::Number(number) => json!(number),
+        };
+    }
+    if operation.more > 0 {
+        object["more"] = json!(operation.more);
     }
     object
 }

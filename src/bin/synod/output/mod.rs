@@ -5,6 +5,7 @@
 //! (`synod scan | head -1`) has seen enough: that is not an error. If it cannot be written for another reason, as on a full
 //! disk, that is said, and the exit code tells.
 
+mod bank;
 mod json;
 mod operation;
 mod text;
@@ -123,6 +124,11 @@ impl Printer {
             Unshown::Broken
         })
     }
+}
+
+/// `1 client`, `2 clients`.
+pub fn counted(count: u64, what: &str) -> String {
+    format!("{} {what}{}", grouped(count), if count == 1 { "" } else { "s" })
 }
 
 /// With a comma at every thousand.

@@ -1,7 +1,7 @@
 //! Bytes, and the operations in the log, in a form that a person can read.
 //!
 //! A node reports the first kilobyte of an operation only, so that what is decoded here may be cut ([`Part`]). What is no
-//! operation of the key-value machine is shown as the bytes that it is.
+//! operation of a machine that is known here is shown as the bytes that it is.
 
 use synod::machine::MachineId;
 use synod::machine::composite::untag;
@@ -24,13 +24,26 @@ pub fn brief(bytes: &[u8]) -> String {
     shortened(printable(bytes))
 }
 
-/// What an operation of the key-value machine does, as far as it is there.
+/// What an operation does, as far as it is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation<'a> {
     /// The command of the REPL that makes it.
     pub command: &'static str,
-    /// What the command was given: its name and what it is, none if it is said to be absent.
-    pub arguments: Vec<(&'static str, Option<Part<'a>>)>,
+    /// What the command was given: its name and what it is.
+    pub arguments: Vec<(&'static str, Argument<'a>)>,
+    /// How many more there are of its kind in the same operation.
+    pub more: u64,
+}
+
+/// What a command was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Argument<'a> {
+    /// It is said to be absent.
+    Absent,
+    /// A key, a value, a name.
+    Bytes(Part<'a>),
+    /// An amount.
+    Number(i64),
 }
 
 /// A run of bytes whose end may be cut off.
@@ -60,11 +73,17 @@ impl Part<'_> {
     }
 }
 
-/// Reads an operation as the log holds it. The form is that of `machine::kv::Operation`, which journals hold: the
+/// Reads an operation as the log holds it. The form is that of the machines' `Operation`, which journals hold: the
 /// variant as a `u32`, then each field; a run of bytes is its length as a `u64` and itself; integers are little-endian.
 pub fn operation(bytes: &[u8]) -> Option<Operation<'_>> {
-    let Some((MachineId::Kv, rest)) = untag(bytes) else { return None };
-    let mut rest = Cut(rest);
+    match untag(bytes)? {
+        (MachineId::Kv, rest) => of_kv(Cut(rest)),
+        (MachineId::Bank, rest) => of_bank(Cut(rest)),
+        (MachineId::Sql, _) => None,
+    }
+}
+
+fn of_kv(mut rest: Cut<'_>) -> Option<Operation<'_>> {
     let (command, names): (_, &[&str]) = match u32::from_le_bytes(rest.take()?) {
         0 => ("put", &["key", "value"]),
         1 => ("append", &["key", "value"]),
@@ -76,20 +95,36 @@ pub fn operation(bytes: &[u8]) -> Option<Operation<'_>> {
     };
     let mut arguments = Vec::new();
     for name in names {
-        let part = if *name != "expected" {
-            rest.run().map(Some)
-        } else {
-            match rest.take() {
-                Some([0]) => Some(None),
-                Some([1]) => rest.run().map(Some),
-                _ => None,
-            }
-        };
+        let argument = if *name == "expected" { rest.perhaps() } else { rest.run().map(Argument::Bytes) };
         // What is beyond the cut is nothing of which not even the length is known.
-        let Some(part) = part else { break };
-        arguments.push((*name, part));
+        let Some(argument) = argument else { break };
+        arguments.push((*name, argument));
     }
-    Some(Operation { command, arguments })
+    Some(Operation { command, arguments, more: 0 })
+}
+
+/// The first account, or transfer, stands for all: names are short, and it is never cut.
+fn of_bank(mut rest: Cut<'_>) -> Option<Operation<'_>> {
+    match u32::from_le_bytes(rest.take()?) {
+        0 => {
+            let more = u64::from_le_bytes(rest.take()?).checked_sub(1)?;
+            Some(Operation { command: "open", arguments: vec![("account", Argument::Bytes(rest.run()?))], more })
+        }
+        1 => {
+            let more = u64::from_le_bytes(rest.take()?).checked_sub(1)?;
+            let _id: [u8; 16] = rest.take()?;
+            let (from, to) = (rest.perhaps()?, rest.perhaps()?);
+            let amount = ("amount", Argument::Number(i64::from_le_bytes(rest.take()?)));
+            let (command, arguments) = match (from, to) {
+                (Argument::Absent, to) => ("deposit", vec![("account", to), amount]),
+                (from, Argument::Absent) => ("withdraw", vec![("account", from), amount]),
+                (from, to) => ("transfer", vec![("from", from), ("to", to), amount]),
+            };
+            Some(Operation { command, arguments, more })
+        }
+        2 => Some(Operation { command: "reset", arguments: Vec::new(), more: 0 }),
+        _ => None,
+    }
 }
 
 /// What is left to read.
@@ -100,6 +135,14 @@ impl<'a> Cut<'a> {
         let (taken, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(*taken)
+    }
+
+    fn perhaps(&mut self) -> Option<Argument<'a>> {
+        match self.take()? {
+            [0] => Some(Argument::Absent),
+            [1] => self.run().map(Argument::Bytes),
+            _ => None,
+        }
     }
 
     fn run(&mut self) -> Option<Part<'a>> {
@@ -114,14 +157,18 @@ impl<'a> Cut<'a> {
 /// As one would type it.
 fn typed(operation: &Operation<'_>) -> String {
     let mut line = operation.command.to_owned();
-    for (_, part) in &operation.arguments {
+    for (_, argument) in &operation.arguments {
         line.push(' ');
-        match part {
-            None => line.push_str("--absent"),
-            Some(part) => line.push_str(&word(part)),
+        match argument {
+            Argument::Absent => line.push_str("--absent"),
+            Argument::Bytes(part) => line.push_str(&word(part)),
+            Argument::Number(number) => line.push_str(&number.to_string()),
         }
     }
-    line
+    match operation.more {
+        0 => line,
+        more => format!("{line} and {more} more"),
+    }
 }
 
 fn word(part: &Part<'_>) -> String {
@@ -224,6 +271,21 @@ mod tests {
         assert_eq!(of(&kv::Operation::Decide { key: k(), value: k() }), "s1#2 paxos k k");
         assert_eq!(of(&kv::Operation::Propose { value: bytes("hello") }), "s1#2 propose hello");
         assert_eq!(of(&kv::Operation::Propose { value: bytes("a\nb") }), "s1#2 propose \"a\\nb\"");
+    }
+
+    #[test]
+    fn the_first_transfer_stands_for_all() {
+        use synod::machine::bank::{AccountName, Operation, Transfer, TransferId};
+        let shown = |operation: &Operation| shown(&MachineId::Bank.encode(operation), 1024);
+        let name = |text: &str| text.parse::<AccountName>().unwrap();
+        let transfer = Transfer::between(TransferId(7), name("A"), name("Ann Lee"), -3);
+        let all = |transfers: Vec<Transfer>| shown(&Operation::Transfer { transfers });
+        assert_eq!(all(vec![transfer.clone()]), "s1#2 transfer A 'Ann Lee' -3");
+        assert_eq!(all(vec![transfer; 1000]), "s1#2 transfer A 'Ann Lee' -3 and 999 more");
+        assert_eq!(all(vec![Transfer::deposit(TransferId(8), name("B"), 5)]), "s1#2 deposit B 5");
+        assert_eq!(all(vec![Transfer::withdrawal(TransferId(9), name("B"), 5)]), "s1#2 withdraw B 5");
+        assert_eq!(shown(&Operation::Open { accounts: vec![name("x"), name("y")] }), "s1#2 open x and 1 more");
+        assert_eq!(shown(&Operation::Reset), "s1#2 reset");
     }
 
     #[test]

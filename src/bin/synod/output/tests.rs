@@ -226,6 +226,51 @@ fn db_has_a_row_for_each_key() {
 }
 
 #[test]
+fn the_bank() {
+    let mut fake = Fake::default();
+    let mut say = |line: &str| lines(&TEXT.answer(&answer(&mut fake, line)));
+    assert_eq!(say("open Ann A"), ["Ann is open", "A was open already"]);
+    assert_eq!(say("transfer A Ann 3"), ["done at 12.1 (transfer 1)"]);
+    assert_eq!(say("transfer A Ann 3 --id 1"), ["done already at 12.1 (transfer 1)"]);
+    assert_eq!(say("withdraw Ann 30"), ["refused at 12.1: insufficient balance (transfer 2)"]);
+    assert_eq!(say("balance Ann"), ["3"]);
+    assert_eq!(
+        say("history Ann"),
+        [
+            "NUMBER  TIME                     PLACE  FROM  TO         AMOUNT  OUTCOME               ID",
+            "     2  2000-02-29 00:00:00.000  12.1   Ann   (outside)      30  insufficient balance  2",
+            "     1  2000-02-29 00:00:00.000  12.1   A     Ann             3  done                  1",
+        ]
+    );
+    assert_eq!(say("history Ann --limit 1")[2..], ["there are more than 1: raise --limit"]);
+    assert_eq!(say("history B"), ["no transfers"]);
+    let accounts = say("accounts");
+    assert_eq!(
+        accounts[0..3],
+        ["ACCOUNT  BALANCE  OPENED", "A              7  ready-made", "Ann            3  2000-02-29 00:00:00.000"]
+    );
+    assert_eq!(accounts.last().unwrap(), "11 accounts hold 100");
+    let side_by_side = say("db bank");
+    assert_eq!(
+        side_by_side[0..4],
+        ["ACCOUNT  n1  n2  n3", "A         7  10   -  differs", "Ann       3   -   -  differs", "B        10  10   -",]
+    );
+    assert_eq!(
+        side_by_side[12..],
+        [
+            "n3 is down: connection refused",
+            "2 differ: a node may not have executed everything yet; ask again, or see `status`",
+        ]
+    );
+    let mut json =
+        |line: &str| -> serde_json::Value { serde_json::from_str(&JSON.answer(&answer(&mut fake, line))).unwrap() };
+    assert_eq!(json("balance Ann")["balance"], 3);
+    assert_eq!(json("transfer A B 100")["outcome"], "insufficient balance");
+    assert_eq!(json("receipt 1")["to"], "Ann");
+    assert_eq!(json("db bank n1")["nodes"][0]["accounts"][1]["account"], "Ann");
+}
+
+#[test]
 fn the_stage() {
     let failed = Answer::Failed { name: NodeName("n1".to_owned()), process_id: 7 };
     assert_eq!(TEXT.answer(&failed), "n1 is killed (process 7)");

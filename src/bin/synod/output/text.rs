@@ -51,6 +51,7 @@ pub fn answer(answer: &Answer, style: Style) -> String {
         Answer::Slot { index, nodes, .. } => slot(nodes, *index, style),
         Answer::View(nodes) => view(nodes, style),
         Answer::Database { nodes, limit } => database(nodes, *limit, style),
+        Answer::Bank(answer) => super::bank::text(answer, style),
         Answer::Failed { name, process_id } => format!("{name} is killed (process {process_id})"),
         Answer::Recovered { name, process_id, address } => {
             format!("{name} is back (process {process_id}, {address})")
@@ -374,7 +375,7 @@ fn database(nodes: &[PerNode<Pairs>], limit: usize, style: Style) -> String {
 }
 
 /// A table with a column for each node.
-fn side_by_side<'a, T, const N: usize>(
+pub fn side_by_side<'a, T, const N: usize>(
     first: &'a str,
     nodes: &'a [PerNode<T>],
     last: [&'a str; N],
@@ -383,7 +384,8 @@ fn side_by_side<'a, T, const N: usize>(
     table(std::iter::once(first).chain(nodes.iter().map(|node| node.node.as_str())).chain(last), style)
 }
 
-fn with_notes<T>(table: &Table, nodes: &[PerNode<T>], notes: Vec<String>) -> String {
+/// A table, who did not answer, and what else there is to say.
+pub fn with_notes<T>(table: &Table, nodes: &[PerNode<T>], notes: Vec<String>) -> String {
     std::iter::once(finished(table)).chain(unanswered(nodes)).chain(notes).collect::<Vec<_>>().join("\n")
 }
 
@@ -394,7 +396,7 @@ fn unanswered<T>(nodes: &[PerNode<T>]) -> Vec<String> {
 /// For a key or a value that is not there.
 const NONE: &str = "(none)";
 /// For a cell that has nothing to say.
-const ABSENT: &str = "-";
+pub const ABSENT: &str = "-";
 /// For a node that does not answer; why is said below the table.
 const DOWN: &str = "down";
 /// For a slot that holds no commands.
