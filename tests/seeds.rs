@@ -1,12 +1,12 @@
 //! Worlds of many seeds, one after the other, until one breaks a property.
 //!
 //! A plain `cargo test` runs a fixed few. `FIRST=1 LAST=100000 cargo test --release --no-default-features --test seeds`
-//! runs others; `SECONDS=20` ends early; `FAULTS=churn,process` and `NODES=3` say which worlds; `ALL=1` goes on behind a
-//! failure; `TRACE=1` shows what happened, if it is one seed. The last line says how it ended, for `tests/mistakes/run` to read.
+//! runs others; `SECONDS=20` ends early; `FAULTS=churn,process` and `NODES=3` say which worlds, `WORKLOAD=bank` what clients
+//! ask; `ALL=1` goes on behind a failure; `TRACE=1` shows what happened, if it is one seed. The last line says how it ended, for `tests/mistakes/run` to read.
 
 use std::time::{Duration, Instant};
 
-use synod::sim::{Counts, FaultSet, Plan, Wishes, run};
+use synod::sim::{Counts, FaultSet, Plan, Wishes, Workload, run};
 
 #[test]
 fn no_seed_breaks_a_property() {
@@ -17,9 +17,14 @@ fn no_seed_breaks_a_property() {
     let mut total = Counts::default();
     let faults = std::env::var("FAULTS").map_or(FaultSet::ALL, |text| FaultSet::parse(&text).expect("known faults"));
     let nodes = std::env::var("NODES").ok().map(|text| text.parse().expect("a number"));
+    let workload = match std::env::var("WORKLOAD").as_deref() {
+        Ok("bank") => Workload::Bank,
+        Ok(other) if other != "kv" => panic!("the workloads are kv and bank, not {other}"),
+        _ => Workload::Kv,
+    };
     let (goes_on, mut failed) = (number("ALL", 0) > 0, 0);
     for seed in first..=last {
-        let plan = Plan::new(seed, &Wishes { nodes, faults });
+        let plan = Plan::new(seed, &Wishes { nodes, faults, workload });
         let outcome = run(&plan);
         total.add(&outcome.counts);
         if first == last && number("TRACE", 0) > 0 {

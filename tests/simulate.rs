@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::thread;
 
-use synod::sim::{self, Counts, FaultKind, FaultSet, Outcome, Plan, Wishes};
+use synod::sim::{self, Counts, FaultKind, FaultSet, Outcome, Plan, Wishes, Workload};
 
 /// Every seed that ever failed, with what it wished for: how many nodes, if not left to the seed, and which faults.
 /// One line each, and what was mended. A seed follows from its plan, so that a change of the plan's dice takes its meaning
@@ -43,7 +43,7 @@ const ONCE_FAILED: &[(u64, Option<u32>, &str)] = &[
 const FIXED: [(std::ops::RangeInclusive<u64>, u32); 3] = [(1..=40, 1), (1..=400, 3), (1..=250, 5)];
 
 fn with(nodes: u32, faults: FaultSet) -> Wishes {
-    Wishes { nodes: Some(nodes), faults }
+    Wishes { nodes: Some(nodes), faults, ..Wishes::default() }
 }
 
 /// Runs a seed, which must break nothing.
@@ -108,10 +108,20 @@ fn a_fixed_set_of_seeds_breaks_nothing_and_tries_everything() {
 }
 
 #[test]
+fn the_bank_loses_no_money_and_settles_every_transfer_once() {
+    let of = |seeds: std::ops::RangeInclusive<u64>, nodes| {
+        seeds.map(move |seed| (seed, Wishes { workload: Workload::Bank, ..with(nodes, FaultSet::ALL) }))
+    };
+    let seeds: Vec<(u64, Wishes)> = of(1..=20, 1).chain(of(1..=150, 3)).chain(of(1..=100, 5)).collect();
+    let counts = run_all(&seeds);
+    assert!(counts.done > 0 && counts.unknown > 0 && counts.leaders > 0 && counts.installed > 0, "{counts:?}");
+}
+
+#[test]
 fn seeds_that_once_failed_do_not_fail_again() {
     for (seed, nodes, faults) in ONCE_FAILED {
         let faults = FaultSet::parse(faults).expect("a list of faults");
-        run(*seed, &Wishes { nodes: *nodes, faults });
+        run(*seed, &Wishes { nodes: *nodes, faults, ..Wishes::default() });
     }
 }
 

@@ -6,6 +6,7 @@ use super::history::{Call, Fate, Operation, Told};
 use super::plan::Clients;
 use crate::client::outcome::{Doubt, Outcome};
 use crate::client::session::{NodeIndex, RequestKey, Session, Task};
+use crate::machine::bank::{READY_MADE, Transfer, TransferId};
 use crate::paxos::dice::Dice;
 use crate::paxos::{Bytes, Change, Token};
 
@@ -36,6 +37,8 @@ pub struct Client {
     lives: u64,
     /// The last value that it saw of each key, for swaps that have a chance.
     seen: BTreeMap<u32, Option<Bytes>>,
+    /// Transfers whose outcome it does not know: it tells them again.
+    in_doubt_of: Vec<Vec<Transfer>>,
     count: u64,
 }
 
@@ -71,6 +74,7 @@ impl Client {
             tried: None,
             lives: 1,
             seen: BTreeMap::new(),
+            in_doubt_of: Vec::new(),
             count: 0,
         }
     }
@@ -90,6 +94,9 @@ impl Client {
 
     /// Something to ask.
     pub fn next_call(&mut self, clients: &Clients) -> (u32, Call) {
+        if clients.bank {
+            return (0, self.next_bank_call(clients));
+        }
         let key = self.dice.below(u64::from(clients.keys)) as u32;
         if self.dice.below(10) < clients.reads {
             return (key, Call::Get);
@@ -104,6 +111,32 @@ impl Client {
             _ => Call::Delete,
         };
         (key, call)
+    }
+
+    /// Something to ask the bank: transfers among the ready-made accounts, some of which cannot be done, alone or linked.
+    fn next_bank_call(&mut self, clients: &Clients) -> Call {
+        if self.dice.below(10) < clients.reads {
+            return Call::Accounts;
+        }
+        if self.dice.below(2) == 0
+            && let Some(transfers) = self.in_doubt_of.pop()
+        {
+            return Call::Transfer(transfers);
+        }
+        let count = if self.dice.below(3) == 0 { 2 + self.dice.below(3) } else { 1 };
+        let mut transfers: Vec<Transfer> = (0..count).map(|_| self.any_transfer()).collect();
+        let is_linked = self.dice.below(2) == 0;
+        let last = transfers.len() - 1;
+        transfers[..last].iter_mut().for_each(|transfer| transfer.linked = is_linked);
+        Call::Transfer(transfers)
+    }
+
+    fn any_transfer(&mut self) -> Transfer {
+        self.count += 1;
+        let id = TransferId(u128::from(self.index) << 64 | u128::from(self.count));
+        let mut party = || READY_MADE[self.dice.below(READY_MADE.len() as u64) as usize].parse().expect("a name");
+        let (from, to) = (party(), party());
+        Transfer::between(id, from, to, self.dice.below(9) as i64)
     }
 
     /// Sends a call, to be answered by a deadline on the world's clock.
@@ -152,9 +185,15 @@ impl Client {
             Outcome::Done { result, .. } | Outcome::Read { result } => result,
             Outcome::NotDone { .. } | Outcome::Refused { .. } => return Ok(Fate::NotDone),
             Outcome::Unknown { reason: doubt @ Doubt::OutOfWindow } => return Err(doubt.to_string()),
-            Outcome::Unknown { .. } | Outcome::ResultDropped { .. } => return Ok(Fate::Unknown),
+            Outcome::Unknown { .. } | Outcome::ResultDropped { .. } => {
+                if let Call::Transfer(transfers) = &operation.call {
+                    self.in_doubt_of.push(transfers.clone());
+                }
+                return Ok(Fate::Unknown);
+            }
         };
-        let told = Told::decode(result).ok_or_else(|| format!("an answer that makes no sense: {result:?}"))?;
+        let told = Told::decode(&operation.call, result)
+            .ok_or_else(|| format!("an answer that makes no sense: {result:?}"))?;
         let seen = match (&operation.call, &told) {
             (_, Told::Value(value) | Told::NotSwapped(value)) => Some(value.clone()),
             (_, Told::Appended(value)) => Some(Some(value.clone())),

@@ -93,7 +93,8 @@ mod tests {
     fn live_with_harm(faults: FaultSet, seeds: std::ops::Range<u64>) -> u64 {
         let mut rebuilt = 0;
         for seed in seeds {
-            let mut plan = Plan::new(seed, &Wishes { nodes: Some(3 + seed as u32 % 2 * 2), faults });
+            let mut plan =
+                Plan::new(seed, &Wishes { nodes: Some(3 + seed as u32 % 2 * 2), faults, ..Wishes::default() });
             (plan.settings.mark_ms, plan.settings.snapshot_slots) = (100 + seed % 3 * 200, 8 + seed % 5 * 8);
             let mut world = World::new(&plan, false).expect("it begins");
             world.run_until(300_000 + seed * 37_000, |_| false).unwrap_or_else(|broken| panic!("{seed}: {broken:?}"));

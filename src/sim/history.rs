@@ -1,5 +1,6 @@
 //! What clients asked and what they were told, with times: all that a person outside could know.
 
+use crate::machine::bank::{self, Transfer};
 use crate::machine::kv::{Answer, Operation as KvOperation, Query};
 use crate::machine::{MachineId, composite};
 use crate::paxos::{Bytes, Place};
@@ -17,6 +18,10 @@ pub enum Call {
     Cas(Option<Bytes>, Bytes),
     /// Remove it.
     Delete,
+    /// Of the bank, not of a key: settle these.
+    Transfer(Vec<Transfer>),
+    /// Of the bank: what do all accounts hold?
+    Accounts,
 }
 
 /// What a client was told.
@@ -34,6 +39,10 @@ pub enum Told {
     Swapped,
     /// It had not; this one instead.
     NotSwapped(Option<Bytes>),
+    /// What came of each transfer.
+    Settled(Vec<bank::Outcome>),
+    /// What the accounts hold, in the order of their names.
+    Balances(Vec<i64>),
 }
 
 /// What became of an operation.
@@ -67,7 +76,18 @@ pub struct Operation {
 impl Call {
     /// Whether it only asks.
     pub fn is_read(&self) -> bool {
-        matches!(self, Call::Get)
+        matches!(self, Call::Get | Call::Accounts)
+    }
+
+    /// Whether it is for the bank.
+    pub fn is_for_bank(&self) -> bool {
+        matches!(self, Call::Transfer(_) | Call::Accounts)
+    }
+
+    /// Whether a client may send it twice, in two commands: removals are all alike, and a transfer whose outcome is unknown
+    /// is told again.
+    pub fn may_come_twice(&self) -> bool {
+        matches!(self, Call::Delete | Call::Transfer(_))
     }
 
     /// As the machines understand it.
@@ -79,14 +99,31 @@ impl Call {
             Call::Append(suffix) => KvOperation::Append { key, suffix },
             Call::Cas(expected, value) => KvOperation::Cas { key, expected, value },
             Call::Delete => KvOperation::Delete { key },
+            Call::Transfer(transfers) => {
+                return MachineId::Bank.encode(&bank::Operation::Transfer { transfers }).into();
+            }
+            Call::Accounts => {
+                return MachineId::Bank.encode(&bank::Query::Accounts { after: None, limit: 0 }).into();
+            }
         };
         MachineId::Kv.encode(&operation).into()
     }
 }
 
 impl Told {
-    /// Reads what the machines answered; none if that makes no sense.
-    pub fn decode(answer: &[u8]) -> Option<Told> {
+    /// Reads what the machines answered to a call; none if that makes no sense.
+    pub fn decode(call: &Call, answer: &[u8]) -> Option<Told> {
+        if call.is_for_bank() {
+            return Some(match bank::Answer::decode(composite::open_answer(answer).ok()?).ok()? {
+                bank::Answer::Transferred { receipts } => {
+                    Told::Settled(receipts.iter().map(|receipt| receipt.outcome).collect())
+                }
+                bank::Answer::Accounts { accounts, next: None } => {
+                    Told::Balances(accounts.iter().map(|account| account.balance).collect())
+                }
+                _ => return None,
+            });
+        }
         Some(match Answer::decode(composite::open_answer(answer).ok()?).ok()? {
             Answer::Ok => Told::Done,
             Answer::Appended { value } => Told::Appended(value),

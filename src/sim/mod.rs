@@ -39,7 +39,7 @@ pub mod words;
 pub mod world;
 
 pub use faults::{FaultKind, FaultSet};
-pub use plan::{Plan, Wishes};
+pub use plan::{Plan, Wishes, Workload};
 pub use report::Counts;
 pub use run::{Failure, Outcome, run, shrink};
 pub use world::World;

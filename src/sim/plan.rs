@@ -20,11 +20,23 @@ pub struct Wishes {
     pub nodes: Option<u32>,
     /// Which faults may happen. Each seed takes some of them.
     pub faults: FaultSet,
+    /// What the clients ask.
+    pub workload: Workload,
+}
+
+/// What clients ask.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Workload {
+    /// Keys and values.
+    #[default]
+    Kv,
+    /// Transfers between accounts.
+    Bank,
 }
 
 impl Default for Wishes {
     fn default() -> Wishes {
-        Wishes { nodes: None, faults: FaultSet::ALL }
+        Wishes { nodes: None, faults: FaultSet::ALL, workload: Workload::Kv }
     }
 }
 
@@ -98,6 +110,8 @@ pub struct Clients {
     pub deadline_ms: u64,
     /// What a client puts has at least so many bytes.
     pub value_bytes: usize,
+    /// They ask the bank, and not for keys.
+    pub bank: bool,
 }
 
 impl Plan {
@@ -146,6 +160,7 @@ impl Plan {
             reads: pick(&mut dice, &[2, 4, 6]),
             deadline_ms: pick(&mut dice, &[400, 1_500, 5_000]),
             value_bytes: 0,
+            bank: wishes.workload == Workload::Bank,
         };
         if hunted {
             // Enough to do until the end.
@@ -343,11 +358,11 @@ impl fmt::Display for Plan {
         )?;
         writeln!(
             f,
-            "clients: {} with {} under way, {} operations on {} keys, {} of 10 read, thinking up to {} ms, deadline {} ms{}",
+            "clients: {} with {} under way, {} operations on {}, {} of 10 read, thinking up to {} ms, deadline {} ms{}",
             clients.count,
             clients.in_flight,
             clients.operations,
-            clients.keys,
+            if clients.bank { "the bank".to_owned() } else { format!("{} keys", clients.keys) },
             clients.reads,
             clients.think_us / 1000,
             clients.deadline_ms,

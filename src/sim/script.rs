@@ -296,7 +296,8 @@ mod tests {
     use crate::sim::history::Told;
 
     fn world() -> World {
-        let mut plan = Plan::new(3, &Wishes { nodes: Some(3), faults: super::super::FaultSet::NONE });
+        let mut plan =
+            Plan::new(3, &Wishes { nodes: Some(3), faults: super::super::FaultSet::NONE, ..Wishes::default() });
         plan.settings.mark_ms = u64::MAX;
         plan.clients.count = 2;
         plan.clients.operations = 0;

@@ -2,9 +2,11 @@
 //!
 //! What is left out: what every message of its kind says alike, the bytes of values, and whatever a role tells itself.
 
-use super::history::{Call, Operation};
+use super::history::{Call, Operation, Told};
 use crate::client::outcome::Outcome;
 use crate::codec;
+use crate::machine::MachineId;
+use crate::machine::bank::{AccountName, Operation as BankOperation, Transfer};
 use crate::machine::composite::{open_answer, untag};
 use crate::machine::kv::{Answer, Operation as KvOperation, Query};
 use crate::net::wire::ClientFrame;
@@ -148,9 +150,9 @@ pub fn frame(frame: &ClientFrame) -> String {
 pub fn outcome(operation: &Operation, outcome: &Outcome) -> String {
     let asked = call(operation);
     match outcome {
-        Outcome::Done { place, result, .. } => format!("{asked}: done at {place}{}", told(result)),
+        Outcome::Done { place, result, .. } => format!("{asked}: done at {place}{}", told(&operation.call, result)),
         Outcome::ResultDropped { place } => format!("{asked}: done at {place}, the result is dropped"),
-        Outcome::Read { result } => format!("{asked}{}", told(result)),
+        Outcome::Read { result } => format!("{asked}{}", told(&operation.call, result)),
         Outcome::NotDone { reason } => format!("{asked}: not done: {reason}"),
         Outcome::Unknown { reason } => format!("{asked}: unknown: {reason}"),
         Outcome::Refused { reason } => format!("{asked}: refused: {reason}"),
@@ -327,8 +329,12 @@ fn command(command: &Command) -> String {
     match command {
         Command::Open { .. } => "open".into(),
         Command::Apply { session, sequence, operation, .. } => {
-            let asked = untag(operation).and_then(|(_, bytes)| codec::decode(bytes, bytes.len()).ok());
-            format!("s{}#{} {}", session.0, sequence.0, asked.map_or_else(|| "?".into(), |asked| change(&asked)))
+            let asked = match untag(operation) {
+                Some((MachineId::Kv, bytes)) => codec::decode(bytes, bytes.len()).ok().map(|asked| change(&asked)),
+                Some((MachineId::Bank, bytes)) => codec::decode(bytes, bytes.len()).ok().map(|asked| of_bank(&asked)),
+                _ => None,
+            };
+            format!("s{}#{} {}", session.0, sequence.0, asked.unwrap_or_else(|| "?".into()))
         }
         Command::Change { session, sequence, change, .. } => {
             format!("s{}#{} {}", session.0, sequence.0, asked_change(change))
@@ -366,8 +372,22 @@ fn change(operation: &KvOperation) -> String {
     }
 }
 
+fn of_bank(operation: &BankOperation) -> String {
+    match operation {
+        BankOperation::Open { accounts } => {
+            format!("open {}", list(accounts.iter().map(ToString::to_string), accounts.len()))
+        }
+        BankOperation::Transfer { transfers } => transferred(transfers),
+        BankOperation::Reset => "reset".into(),
+    }
+}
+
 fn query(asked: &[u8]) -> String {
-    match untag(asked).and_then(|(_, bytes)| codec::decode(bytes, bytes.len()).ok()) {
+    let of_kv = untag(asked).filter(|(machine, _)| *machine == MachineId::Kv);
+    if of_kv.is_none() && untag(asked).is_some() {
+        return "accounts".into();
+    }
+    match of_kv.and_then(|(_, bytes)| codec::decode(bytes, bytes.len()).ok()) {
         Some(Query::Get { key }) => format!("get {}", text(&key)),
         Some(Query::Decided { key }) => format!("decided {}", text(&key)),
         Some(Query::Scan(_)) => "scan".into(),
@@ -386,10 +406,35 @@ fn call(operation: &Operation) -> String {
             format!("cas k{key} {} {}", expected.as_deref().map_or_else(|| "-".into(), text), text(value))
         }
         Call::Delete => format!("delete k{key}"),
+        Call::Transfer(transfers) => transferred(transfers),
+        Call::Accounts => "accounts".into(),
     }
 }
 
-fn told(result: &[u8]) -> String {
+fn transferred(transfers: &[Transfer]) -> String {
+    let one = |transfer: &Transfer| {
+        let party = |name: &Option<AccountName>| name.as_ref().map_or_else(|| "-".into(), ToString::to_string);
+        format!(
+            "{}{}{} {}",
+            party(&transfer.from),
+            if transfer.linked { "=" } else { "-" },
+            party(&transfer.to),
+            transfer.amount
+        )
+    };
+    format!("transfer {}", list(transfers.iter().map(one), transfers.len()))
+}
+
+fn told(call: &Call, result: &[u8]) -> String {
+    if call.is_for_bank() {
+        return match Told::decode(call, result) {
+            Some(Told::Settled(outcomes)) => {
+                format!(": {}", list(outcomes.iter().map(ToString::to_string), outcomes.len()))
+            }
+            Some(Told::Balances(balances)) => format!(": {balances:?}"),
+            _ => ": ?".into(),
+        };
+    }
     match open_answer(result).ok().and_then(|answer| Answer::decode(answer).ok()) {
         Some(Answer::Ok | Answer::Swapped) => String::new(),
         Some(Answer::Value(Some(value)) | Answer::Appended { value }) => format!(": {}", text(&value)),

@@ -16,7 +16,7 @@ pub struct ExactlyOnce {
     /// Where, by what clients were told of what they may ask twice, or whose answer was not kept.
     places: Vec<(Bytes, Place)>,
     not_done: Vec<Bytes>,
-    /// Operations that no client ever sends twice: all but removals.
+    /// Operations that no client ever sends twice.
     unique: BTreeSet<Bytes>,
 }
 
@@ -25,7 +25,7 @@ const NAME: &str = "exactly_once";
 impl ExactlyOnce {
     /// A client sends an operation.
     pub fn on_sent(&mut self, call: &Call, operation: &Bytes) {
-        if *call != Call::Delete {
+        if !call.may_come_twice() {
             self.unique.insert(operation.clone());
         }
     }

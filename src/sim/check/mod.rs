@@ -20,10 +20,12 @@
 //! | [`lab`] | what a scenario asserts of logs and results |
 //! | [`admission`] | a node whose disk lost what it acknowledged does not vote; one whose disk is whole does |
 //! | [`members`] | nobody proposes where a configuration is unknown or has not promised; who is dismissed is not needed |
+//! | [`bank`] | money is neither made nor lost, every transfer is settled once, and what clients were told of it is so |
 //! | [`shown`] | what a node was shown of a peer's journal, it tells that peer, and passes on |
 
 pub mod admission;
 pub mod agreement;
+pub mod bank;
 pub mod bounds;
 pub mod durable;
 pub mod exactly_once;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 
-use super::{Broken, Held};
+use super::{Broken, Held, bank};
 use crate::machine::Composite;
 use crate::paxos::{
     Ballot, ClientId, Configuration, Effect, Effects, Executor, ExecutorMessage, Membership, NodeId, Place, Reply,
@@ -66,6 +66,11 @@ impl States {
         self.executor.membership()
     }
 
+    /// The machines, as the chosen log leaves them.
+    pub fn machine(&self) -> &Composite {
+        self.executor.machine()
+    }
+
     /// Every configuration that there ever was, by the first slot that it decides.
     pub fn configurations(&self) -> &BTreeMap<Slot, Configuration> {
         &self.configurations
@@ -94,6 +99,7 @@ impl States {
                 let digested = ExecutorMessage::Digested { number, upto: image.upto, digest: image::digest(&image) };
                 self.executor.on_message(NodeId(0), digested, &mut effects);
             }
+            bank::check_money(self.executor.machine().bank())?;
             self.digests.insert(slot, digests(&self.executor));
             self.note_configurations();
             for effect in effects.drain() {

@@ -253,6 +253,7 @@ fn plan(scenario: &Scenario, seed: u64) -> Plan {
             reads: 0,
             deadline_ms: PATIENCE_MS,
             value_bytes: scenario.value_bytes,
+            bank: false,
         },
         length_us: scenario.limit_ms * 1000,
         faults: Vec::new(),

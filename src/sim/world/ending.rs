@@ -7,7 +7,7 @@ use super::World;
 use crate::paxos::marks::SELDOM;
 use crate::paxos::proposer::Phase;
 use crate::paxos::{Bytes, NodeId, Place, Slot};
-use crate::sim::check::{Broken, Held, linearizable, liveness};
+use crate::sim::check::{Broken, Held, bank, linearizable, liveness};
 use crate::sim::faults::FaultKind;
 use crate::sim::history::{Call, Fate, Operation};
 use crate::sim::node::{Node, Running, State};
@@ -303,6 +303,7 @@ impl World {
         self.counts.configurations = self.checks.states.configurations().len() as u64 - 1;
         let places = self.checks.exactly_once.check(self.checks.agreement.chosen(), &self.checks.states)?;
         self.find_places(places);
+        bank::check(self.checks.states.machine().bank(), &self.history)?;
         match linearizable::check(&self.history) {
             linearizable::Verdict::Linearizable => Ok(()),
             linearizable::Verdict::Undecided { key } => {

@@ -196,7 +196,7 @@ mod tests {
 
     /// A world of three in which nothing goes wrong, and an operator.
     fn world() -> World {
-        let mut plan = Plan::new(3, &Wishes { nodes: Some(3), faults: FaultSet::NONE });
+        let mut plan = Plan::new(3, &Wishes { nodes: Some(3), faults: FaultSet::NONE, ..Wishes::default() });
         (plan.alpha, plan.clients.operations) = (5, 0);
         let mut world = World::scripted(&plan, 0, false).expect("nothing happened yet");
         while !world.is_founded() {

@@ -14,12 +14,12 @@ mod shown;
 
 use std::time::Instant;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use hunt::{Ended, Hunt};
 use shown::{Found, Tried};
-use synod::sim::{self, FaultSet, Plan, Wishes};
+use synod::sim::{self, FaultSet, Plan, Wishes, Workload};
 
 use crate::answer::{DONE, Failure, INTERRUPTED, NOT_DONE};
 use crate::output::{Printer, Style, Unshown};
@@ -31,6 +31,7 @@ use crate::output::{Printer, Style, Unshown};
         property breaks. Everything about a run follows from its seed.",
     after_help = "Examples:\n  synod simulate\n  synod simulate --count 100000 --nodes 5\n  \
         synod simulate --faults partition,power-loss\n  synod simulate --faults -damage --json\n  \
+        synod simulate --workload bank --count 10000\n  \
         synod simulate --seed 14 --trace\n  synod simulate --seed 14 --trace --from 1200 --to 1500\n  synod simulate --lab\n\n\
         Faults, by group:\n  \
         network     loss, duplicate, reorder, delay, clog\n  \
@@ -63,6 +64,10 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "LIST", default_value = "all", allow_hyphen_values = true, value_parser = faults)]
     pub faults: Faults,
 
+    /// What the clients ask: keys and values, or transfers between accounts of the bank.
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = Load::Kv)]
+    pub workload: Load,
+
     /// How many threads; the result does not depend on it [default: one for each core].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub jobs: Option<u16>,
@@ -84,7 +89,7 @@ pub struct SimulateArgs {
     pub shrunk: bool,
 
     /// Play the scenarios that are known from a course's lab, and search small instances, instead of running seeds.
-    #[arg(long, conflicts_with_all = ["seed", "count", "nodes", "faults", "trace"])]
+    #[arg(long, conflicts_with_all = ["seed", "count", "nodes", "faults", "workload", "trace"])]
     pub lab: bool,
 
     /// With --lab: only as much of it as the tests do.
@@ -94,6 +99,15 @@ pub struct SimulateArgs {
     /// Print one JSON object. Only fields that end in `_seconds` depend on time.
     #[arg(long)]
     pub json: bool,
+}
+
+/// What the clients ask.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Load {
+    /// Keys and values.
+    Kv,
+    /// Transfers between accounts.
+    Bank,
 }
 
 /// Faults, and how the user wrote them.
@@ -109,7 +123,11 @@ fn faults(word: &str) -> Result<Faults, String> {
 
 impl SimulateArgs {
     fn wishes(&self) -> Wishes {
-        Wishes { nodes: self.nodes, faults: self.faults.set }
+        let workload = match self.workload {
+            Load::Kv => Workload::Kv,
+            Load::Bank => Workload::Bank,
+        };
+        Wishes { nodes: self.nodes, faults: self.faults.set, workload }
     }
 
     fn first_seed(&self) -> u64 {
@@ -125,6 +143,9 @@ impl SimulateArgs {
         let mut words = format!("synod simulate --seed {seed}");
         if let Some(nodes) = self.nodes {
             words += &format!(" --nodes {nodes}");
+        }
+        if self.workload == Load::Bank {
+            words += " --workload bank";
         }
         if self.faults.set != FaultSet::ALL {
             words += &format!(" --faults {}", crate::words::quote(&self.faults.written));
