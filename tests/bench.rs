@@ -176,7 +176,8 @@ fn what_cannot_be_measured_is_refused_with_the_reason_and_the_mend() {
     let refused = |words: &[&str], code, because: &str| home.run(&with(words)).failed(code, because);
     refused(&["--mode", "dance"], 2, "[possible values: write, read, local-read, mixed, transfer]");
     refused(&["--transfers", "5"], 2, "--transfers is for --mode transfer");
-    refused(&["--mode", "transfer", "--keys", "1"], 2, "--keys 1 is one account, and a transfer needs two");
+    home.run(&["bench", "--mode", "transfer", "--keys", "1"])
+        .failed(2, "--keys 1 is one account, and a transfer needs two");
     refused(&["--mode", "transfer", "--history", "h"], 2, "--history is of keys");
     refused(&["--in-flight", "1025"], 2, "--in-flight: 1025 is not in 1..=1024");
     refused(&["--rate", "0"], 2, "--rate");
